@@ -1,0 +1,1 @@
+"""One buildx build into one OCI artifact."""

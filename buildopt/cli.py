@@ -1,0 +1,114 @@
+"""The command tree. Subcommands are imported only when they are run; errors are printed here, once."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import tempfile
+
+import click
+
+from buildopt import __version__, errors
+
+# name → (module:attribute, its line in --help). Imports nothing, so that --help stays fast.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "lint": ("buildopt.commands.lint:lint", "Find what makes builds slow, large or unsafe, and fix it."),
+    "optimize": ("buildopt.commands.optimize:optimize", "Rewrite a Dockerfile: cache mounts, multi-stage."),
+    "explain": ("buildopt.commands.explain:explain", "Explain a rule or a pass."),
+    "build-once": ("buildopt.commands.build_once:build_once", "Build every platform once, into one OCI artifact."),
+    "inspect": ("buildopt.commands.inspect:inspect", "Show what an OCI artifact holds, and check it."),
+    "push": ("buildopt.commands.push:push", "Push an OCI artifact to registries, digest unchanged."),
+    "engine": ("buildopt.commands.engine:engine", "A private Docker engine: up, down, status, prune."),
+    "demo": ("buildopt.commands.demo:demo", "Lint, optimize, build once and push a small real project."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and imports them when one is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[cmd_name][0].split(":")
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0] if args else ""
+        if name and not name.startswith("-") and name not in COMMANDS:
+            from buildopt.settings import nearest
+
+            raise errors.UsageError(f"no such command: {name}", hint=nearest(name, list(COMMANDS)))
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Start with: buildopt lint Dockerfile",
+)
+@click.version_option(__version__, prog_name="buildopt")
+def buildopt() -> None:
+    """Docker builds that are fast, small and right: lint, rewrite, build once, push the same bytes everywhere."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line and return its exit code; nothing is raised, no traceback reaches a user."""
+    try:
+        code = buildopt.main(argv, prog_name="buildopt", standalone_mode=False)
+        sys.stdout.flush()
+    except errors.BuildoptError as error:
+        _print_error(error.message, error.hint, error.detail)
+        return error.exit_code
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        hint = f"see {context.command_path} --help" if context is not None else "see buildopt --help"
+        if isinstance(error, click.exceptions.NoArgsIsHelpError):
+            click.echo(error.format_message(), err=True)
+        else:
+            _print_error(error.format_message(), hint)
+        return errors.UsageError.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        return errors.INTERRUPTED
+    except BrokenPipeError:
+        # The reader went away (such as `| head`): say nothing, and keep the interpreter's last flush quiet too.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return errors.OK
+    except Exception as error:  # noqa: BLE001 - the last line of defence: a bug is reported as one, without a traceback
+        return _print_bug(error)
+    return code if isinstance(code, int) else errors.OK
+
+
+def _print_error(message: str, hint: str, detail: tuple[str, ...] = ()) -> None:
+    color = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+    for line in detail:
+        click.echo(f"  {line}", err=True)
+    word = click.style("error:", fg="red", bold=True) if color else "error:"
+    click.echo(f"{word} {message}", err=True)
+    if hint:
+        click.echo(f"  hint: {hint}", err=True)
+
+
+def _print_bug(error: Exception) -> int:
+    import traceback
+
+    with tempfile.NamedTemporaryFile("w", prefix="buildopt-", suffix=".txt", delete=False) as report:
+        report.write(f"buildopt {__version__}, Python {sys.version}\n{' '.join(sys.argv[:2])}\n\n")
+        report.write("".join(traceback.format_exception(error)))
+    _print_error(
+        f"this is a bug in buildopt: {type(error).__name__}: {error}",
+        f"please report it with {report.name}",
+    )
+    return errors.BUG

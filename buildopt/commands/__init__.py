@@ -1,0 +1,1 @@
+"""One file a subcommand: load, call one domain function, render, return an exit code."""

@@ -1,0 +1,78 @@
+"""What every subcommand shares: its common options and how it prints."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from buildopt import settings
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """How a command prints: results to stdout, progress and messages to stderr."""
+
+    format: str = "text"
+    quiet: bool = False
+    verbose: bool = False
+    color: bool = True
+    config: Path | None = None
+
+    @property
+    def json(self) -> bool:
+        """Whether results are JSON."""
+        return self.format == "json"
+
+    def settings(self, folder: Path) -> settings.Settings:
+        """The configuration given by ``--config``, else the nearest one of ``folder``."""
+        return settings.load_nearest(folder, self.config)
+
+    def result(self, text: str) -> None:
+        """Print a result to stdout, exactly as it is (bytes that are no UTF-8 are kept)."""
+        stream = sys.stdout
+        if hasattr(stream, "buffer"):
+            stream.flush()
+            stream.buffer.write(text.encode("utf-8", "surrogateescape"))
+            stream.buffer.flush()
+        else:
+            stream.write(text)
+
+    def message(self, text: str) -> None:
+        """Tell people something on stderr, unless they asked for quiet."""
+        if not self.quiet:
+            click.echo(text, err=True)
+
+    def colored(self, stream: Any) -> bool:
+        """Whether to colour what goes to ``stream``."""
+        return self.color and "NO_COLOR" not in os.environ and stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def output_options(*formats: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Adds ``--format --config --quiet --verbose --no-color``; the command gets them as one ``output``."""
+    choices = formats or ("text", "json")
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @click.option(
+            "--format", "format_", type=click.Choice(choices), default="text", help="How results are printed."
+        )
+        @click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Use this buildopt.yaml.")
+        @click.option("-q", "--quiet", is_flag=True, help="No progress or messages.")
+        @click.option("-v", "--verbose", is_flag=True, help="More detail.")
+        @click.option("--no-color", is_flag=True, help="No colours (also: NO_COLOR=1).")
+        @functools.wraps(function)
+        def command(
+            *args: Any, format_: str, config: Path | None, quiet: bool, verbose: bool, no_color: bool, **kwargs: Any
+        ) -> Any:
+            output = Output(format_, quiet, verbose, not no_color, config)
+            return function(*args, output=output, **kwargs)
+
+        return command
+
+    return decorate

@@ -1,0 +1,1 @@
+"""Dockerfiles: a lossless model, rules and rewrites."""

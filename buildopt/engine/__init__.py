@@ -1,0 +1,1 @@
+"""A private Docker engine, or the usable one that is already there."""

@@ -1,0 +1,169 @@
+"""The only place that starts programs.
+
+Arguments are always lists (no shell). Errors name the command but never its environment or standard input, which may
+hold secrets.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from buildopt.errors import ToolError
+
+StrPath = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """What a finished program left: exit status and both streams (``stdout`` as bytes, ``stderr`` as text)."""
+
+    argv: tuple[str, ...]
+    returncode: int
+    stdout: bytes
+    stderr: str
+
+    @property
+    def text(self) -> str:
+        """Standard output as text."""
+        return self.stdout.decode("utf-8", "replace")
+
+
+def which(name: str, *, path: str | None = None) -> str | None:
+    """Full path of a program, or None."""
+    return shutil.which(name, path=path)
+
+
+def last_lines(text: str, count: int = 10) -> list[str]:
+    """The last ``count`` non-empty lines of a program's output."""
+    return [line.rstrip() for line in text.splitlines() if line.strip()][-count:]
+
+
+def missing(program: str) -> ToolError:
+    """The error for a program that is not installed."""
+    return ToolError(f"{program} was not found", hint=f"install {program} or put it on PATH")
+
+
+def run(
+    argv: Sequence[StrPath],
+    *,
+    data: bytes | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: StrPath | None = None,
+    timeout: float | None = None,
+    check: bool = True,
+    hint: str = "",
+) -> Completed:
+    """Run a program to its end and return what it wrote.
+
+    ``data`` is fed to standard input (otherwise closed), ``timeout`` is in seconds.
+    Raises ToolError where the program is missing, takes too long, or (with ``check``) exits non-zero; its last lines
+    of standard error are the error's detail.
+    """
+    words = tuple(os.fspath(word) for word in argv)
+    try:
+        done = subprocess.run(
+            words,
+            input=data,
+            stdin=subprocess.DEVNULL if data is None else None,
+            capture_output=True,
+            env=env,
+            cwd=cwd,
+            timeout=timeout,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        if cwd is not None and not Path(cwd).is_dir():
+            raise ToolError(f"{cwd} is not a folder") from error
+        raise missing(words[0]) from error
+    except PermissionError as error:
+        raise ToolError(f"{words[0]} may not be executed", hint="check its file mode") from error
+    except subprocess.TimeoutExpired as error:
+        raise ToolError(f"{shlex.join(words)} did not end within {timeout:g} s", hint=hint) from error
+    completed = Completed(words, done.returncode, done.stdout, done.stderr.decode("utf-8", "replace"))
+    if check and completed.returncode != 0:
+        raise failed(completed, hint=hint)
+    return completed
+
+
+def failed(completed: Completed, *, hint: str = "") -> ToolError:
+    """The error for a program that exited non-zero."""
+    lines = last_lines(completed.stderr) or last_lines(completed.text)
+    return ToolError(
+        f"{shlex.join(completed.argv)} failed with exit status {completed.returncode}", hint=hint, detail=lines
+    )
+
+
+@contextmanager
+def stream(
+    argv: Sequence[StrPath],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: StrPath | None = None,
+    stdout: IO[bytes] | int = subprocess.DEVNULL,
+) -> Iterator[subprocess.Popen[str]]:
+    """A running program whose standard error is read line by line as text (``.stderr``); ends with the block.
+
+    Leaving the block early (an error, Ctrl-C) interrupts the program (SIGINT, then SIGTERM, then SIGKILL) and waits for
+    it: no program outlives its caller.
+    """
+    words = [os.fspath(word) for word in argv]
+    try:
+        running = subprocess.Popen(
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            env=env,
+            cwd=cwd,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+        )
+    except FileNotFoundError as error:
+        raise missing(words[0]) from error
+    try:
+        yield running
+        running.wait()
+    finally:
+        stop(running)
+        if running.stderr is not None:
+            running.stderr.close()
+
+
+def stop(running: subprocess.Popen[str] | subprocess.Popen[bytes], *, patience: float = 10.0) -> None:
+    """End a program that may still run: SIGINT, SIGTERM, SIGKILL, each after ``patience`` seconds."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        if running.poll() is not None:
+            return
+        running.send_signal(number)
+        try:
+            running.wait(patience)
+        except subprocess.TimeoutExpired:
+            continue
+
+
+def spawn(
+    argv: Sequence[StrPath],
+    *,
+    log: Path,
+    env: Mapping[str, str] | None = None,
+    cwd: StrPath | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start a background program in a session of its own that outlives this one; both streams go to ``log``."""
+    words = [os.fspath(word) for word in argv]
+    with open(log, "ab") as out:
+        try:
+            return subprocess.Popen(
+                words, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=env, cwd=cwd, start_new_session=True
+            )
+        except FileNotFoundError as error:
+            raise missing(words[0]) from error

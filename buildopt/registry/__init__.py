@@ -1,0 +1,1 @@
+"""Pushing artifacts to registries, bytes as they are."""

@@ -1,0 +1,1 @@
+"""Renders findings, plans, results and live progress for people and machines."""

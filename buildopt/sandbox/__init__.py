@@ -1,0 +1,1 @@
+"""Base images and registries on loopback: what the demo and the tests run against."""

@@ -1,0 +1,281 @@
+"""buildopt.yaml (or ``[tool.buildopt]`` in pyproject.toml): validated once, frozen.
+
+Every key is checked; an unknown one is an error that names the nearest known key.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from buildopt.errors import UsageError
+
+FILE_NAME = "buildopt.yaml"
+FAIL_ON = ("error", "warning", "info", "style", "never")
+
+
+@dataclass(frozen=True, slots=True)
+class LintSettings:
+    """``lint:``. ``ignore`` and ``select`` hold names, aliases or categories; ``exclude`` globs.
+
+    ``fail_on`` is the least severity that fails, or ``never``.
+    """
+
+    ignore: tuple[str, ...] = ()
+    select: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    fail_on: str = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where an image goes: a reference without a tag usually; a failure of an ``optional`` one is not fatal."""
+
+    ref: str
+    optional: bool = False
+    create: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSettings:
+    """One image to build and push. ``build:`` and ``push: to:`` are the short form for the only one, named ``""``."""
+
+    name: str = ""
+    context: str = "."
+    dockerfile: str | None = None
+    platforms: tuple[str, ...] = ()
+    cache: tuple[str, ...] = ()
+    platforms_when: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    to: tuple[Destination, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Gates:
+    """``gates:``: commands run inside (``test``) and on (``scan``) an artifact before it counts as built."""
+
+    test: tuple[str, ...] = ()
+    scan: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """A whole configuration. ``path`` is the file that it came from, None for the defaults."""
+
+    path: Path | None = None
+    lint: LintSettings = field(default_factory=LintSettings)
+    images: tuple[ImageSettings, ...] = (ImageSettings(),)
+    gates: Gates = field(default_factory=Gates)
+    tags: tuple[str, ...] = ()
+    thresholds: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        """What relative paths in the file are relative to."""
+        return self.path.parent if self.path is not None else Path()
+
+
+def cache_folder() -> Path:
+    """Where what can be made again is kept: ``$BUILDOPT_CACHE``, else ``buildopt`` in the user's cache folder."""
+    explicit = os.environ.get("BUILDOPT_CACHE")
+    if explicit:
+        return Path(explicit).absolute()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base and os.path.isabs(base) else Path.home() / ".cache") / "buildopt"
+
+
+def find(folder: Path) -> Path | None:
+    """The nearest configuration file from ``folder`` upwards to its repository's root (or the file system's)."""
+    folder = Path(os.path.abspath(folder))
+    for parent in (folder, *folder.parents):
+        candidate = parent / FILE_NAME
+        if candidate.is_file():
+            return candidate
+        project = parent / "pyproject.toml"
+        if project.is_file() and b"[tool.buildopt" in project.read_bytes():
+            return project
+        if (parent / ".git").exists():
+            return None
+    return None
+
+
+def load(path: Path | None) -> Settings:
+    """Read and check a configuration file; the defaults for None. Raises UsageError."""
+    if path is None:
+        return Settings()
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be read: {error.strerror}", hint="check the path given with --config"
+        ) from error
+    document = _parse_toml(path, data) if path.suffix == ".toml" else _parse_yaml(path, data)
+    return _Checker(path).settings(document)
+
+
+def load_nearest(folder: Path, explicit: Path | None = None) -> Settings:
+    """The configuration named by ``--config``, else the nearest one of ``folder``."""
+    return load(explicit if explicit is not None else find(folder))
+
+
+def _parse_yaml(path: Path, data: bytes) -> object:
+    import yaml
+
+    try:
+        return yaml.safe_load(data)
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f":{mark.line + 1}:{mark.column + 1}" if mark is not None else ""
+        problem = getattr(error, "problem", None) or "not valid YAML"
+        raise UsageError(f"{path}{where}: {problem}", hint="mend the YAML") from error
+
+
+def _parse_toml(path: Path, data: bytes) -> object:
+    try:
+        import tomllib
+    except ModuleNotFoundError:  # Python 3.10
+        import tomli as tomllib
+    try:
+        document = tomllib.loads(data.decode())
+    except ValueError as error:
+        raise UsageError(f"{path}: {error}", hint="mend the TOML") from error
+    tool = document.get("tool", {})
+    return tool.get("buildopt", {}) if isinstance(tool, dict) else {}
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """A hint that names the known word nearest to ``word``."""
+    close = difflib.get_close_matches(word, known, 1, 0.5)
+    return f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
+
+
+class _Checker:
+    """Turns a parsed document into Settings; every message names the file and the key."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def error(self, where: str, problem: str, hint: str = "") -> UsageError:
+        return UsageError(f"{self.path}: {where}: {problem}" if where else f"{self.path}: {problem}", hint=hint)
+
+    def table(self, value: object, where: str, known: str) -> Mapping[str, Any]:
+        """``value`` as a mapping whose keys are all among the words of ``known``."""
+        if value is None:
+            return {}
+        if not isinstance(value, dict):
+            raise self.error(where, f"must be a mapping, not {_kind(value)}", f"keys: {known.replace(' ', ', ')}")
+        for key in value:
+            if key not in known.split():
+                place = f"{where}: " if where else ""
+                raise UsageError(f"{self.path}: {place}unknown key {key!r}", hint=nearest(str(key), known.split()))
+        return value
+
+    def text(self, value: object, where: str) -> str:
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise self.error(where, f"must be text, not {_kind(value)}")
+        return str(value)
+
+    def flag(self, value: object, where: str) -> bool:
+        if not isinstance(value, bool):
+            raise self.error(where, f"must be true or false, not {_kind(value)}")
+        return value
+
+    def words(self, value: object, where: str) -> tuple[str, ...]:
+        """A list of texts; a single text counts as a list of one."""
+        return self.list(value, where, self.text)
+
+    def list(self, value: object, where: str, item: Callable[[object, str], Any]) -> tuple[Any, ...]:
+        if value is None:
+            return ()
+        values = value if isinstance(value, list) else [value]
+        return tuple(item(entry, f"{where}[{index}]") for index, entry in enumerate(values))
+
+    def settings(self, document: object) -> Settings:
+        top = self.table(document, "", "lint build images gates push thresholds")
+        if "images" in top and "build" in top:
+            raise self.error("build", "cannot stand beside images", "move it into an entry of images")
+        push = self.table(top.get("push"), "push", "tags to")
+        if "images" in top:
+            if "to" in push:
+                raise self.error("push.to", "cannot stand beside images", "give each image its own to")
+            images = self.images(top["images"])
+        else:
+            images = (self.image("", top.get("build"), "build", push.get("to"), "push.to"),)
+        gates = self.table(top.get("gates"), "gates", "test scan")
+        thresholds = self.table(top.get("thresholds"), "thresholds", "workflow build cache-hits failures")
+        return Settings(
+            path=self.path,
+            lint=self.lint(top.get("lint")),
+            images=images,
+            gates=Gates(self.words(gates.get("test"), "gates.test"), self.words(gates.get("scan"), "gates.scan")),
+            tags=self.words(push.get("tags"), "push.tags"),
+            thresholds=tuple((key, self.text(value, f"thresholds.{key}")) for key, value in thresholds.items()),
+        )
+
+    def lint(self, value: object) -> LintSettings:
+        table = self.table(value, "lint", "ignore select exclude fail-on")
+        fail_on = self.text(table.get("fail-on", "warning"), "lint.fail-on")
+        if fail_on not in FAIL_ON:
+            raise self.error("lint.fail-on", f"{fail_on!r} is not a severity", f"one of {', '.join(FAIL_ON)}")
+        return LintSettings(
+            ignore=self.words(table.get("ignore"), "lint.ignore"),
+            select=self.words(table.get("select"), "lint.select"),
+            exclude=self.words(table.get("exclude"), "lint.exclude"),
+            fail_on=fail_on,
+        )
+
+    def images(self, value: object) -> tuple[ImageSettings, ...]:
+        if not isinstance(value, dict) or not value:
+            raise self.error("images", "must map each image's name to its settings")
+        found = []
+        for name, entry in value.items():
+            where = f"images.{name}"
+            table = self.table(entry, where, "context dockerfile platforms cache platforms-when to")
+            build = {key: part for key, part in table.items() if key != "to"}
+            found.append(self.image(str(name), build, where, table.get("to"), f"{where}.to"))
+        return tuple(found)
+
+    def image(self, name: str, value: object, where: str, to: object, to_where: str) -> ImageSettings:
+        table = self.table(value, where, "context dockerfile platforms cache platforms-when")
+        when = self.table(
+            table.get("platforms-when"), f"{where}.platforms-when", "pull_request push tag schedule release"
+        )
+        dockerfile = table.get("dockerfile")
+        return ImageSettings(
+            name=name,
+            context=self.text(table.get("context", "."), f"{where}.context"),
+            dockerfile=None if dockerfile is None else self.text(dockerfile, f"{where}.dockerfile"),
+            platforms=self.words(table.get("platforms"), f"{where}.platforms"),
+            cache=self.words(table.get("cache"), f"{where}.cache"),
+            platforms_when=tuple(
+                (event, self.words(names, f"{where}.platforms-when.{event}")) for event, names in when.items()
+            ),
+            to=self.list(to, to_where, self.destination),
+        )
+
+    def destination(self, value: object, where: str) -> Destination:
+        if isinstance(value, str):
+            return Destination(value)
+        table = self.table(value, where, "ref optional create")
+        if "ref" not in table:
+            raise self.error(where, "has no ref", "write ref: REGISTRY/REPOSITORY")
+        return Destination(
+            self.text(table["ref"], f"{where}.ref"),
+            optional=self.flag(table.get("optional", False), f"{where}.optional"),
+            create=self.flag(table.get("create", False), f"{where}.create"),
+        )
+
+
+def _kind(value: object) -> str:
+    names = {
+        dict: "a mapping",
+        list: "a list",
+        bool: "true or false",
+        int: "a number",
+        str: "text",
+        type(None): "nothing",
+    }
+    return names.get(type(value), type(value).__name__)
