@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -134,9 +135,9 @@ def _parse_yaml(path: Path, data: bytes) -> object:
 
 
 def _parse_toml(path: Path, data: bytes) -> object:
-    try:
+    if sys.version_info >= (3, 11):
         import tomllib
-    except ModuleNotFoundError:  # Python 3.10
+    else:
         import tomli as tomllib
     try:
         document = tomllib.loads(data.decode())

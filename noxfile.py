@@ -1,0 +1,54 @@
+"""Everything that is checked, by name: ``nox -s lint types tests engine bench docs``."""
+
+from __future__ import annotations
+
+import nox
+
+nox.options.sessions = ["lint", "types", "tests"]
+nox.options.default_venv_backend = "venv"
+PYTHONS = ["3.10", "3.11", "3.12", "3.13"]
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Formatting, ruff's rules and the direction of imports."""
+    session.install("-e", ".[dev]")
+    session.run("ruff", "format", "--check", ".")
+    session.run("ruff", "check", ".")
+    session.run("lint-imports", "--no-cache")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """mypy --strict on everything."""
+    session.install("-e", ".[dev]")
+    session.run("mypy")
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """All tests that need nothing but Python."""
+    session.install("-e", ".[dev]")
+    session.run("pytest", "-m", "not engine", *session.posargs)
+
+
+@nox.session
+def engine(session: nox.Session) -> None:
+    """The tests on a real engine and real registries (root on a Debian family system)."""
+    session.install("-e", ".[dev]")
+    session.run("pytest", "-m", "engine", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """The side-by-side measurements; name them to run only some: ``nox -s bench -- startup``."""
+    session.install("-e", ".[dev]")
+    for name in session.posargs or ["startup"]:
+        session.run("python", f"benchmarks/{name}.py")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """What the documentation says is what the code has."""
+    session.install("-e", ".[dev]")
+    session.run("pytest", "tests/test_docs.py")

@@ -1,0 +1,68 @@
+"""The command line as a whole: help, errors, exit codes, and what it does not import."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import click
+import pytest
+
+from buildopt import cli, errors
+
+HEAVY = {"python_on_whales", "boto3", "rich", "yaml", "tree_sitter", "urllib3", "tenacity", "asyncio"}
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--help"]) == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in cli.COMMANDS)
+
+
+@pytest.mark.parametrize("name", sorted(cli.COMMANDS))
+def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([name, "--help"]) == 0
+    assert "Usage: buildopt " + name in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["--help"], *([name, "--help"] for name in cli.COMMANDS)])
+def test_help_imports_nothing_heavy(words: list[str]) -> None:
+    program = (
+        "import sys; from buildopt.cli import main; main(sys.argv[1:]);"
+        f"print(*sorted({HEAVY!r} & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, check=True)
+    assert done.stderr.split() == []
+
+
+def test_an_unknown_command_is_a_usage_error_with_the_nearest_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["psuh"]) == 2
+    assert "did you mean push?" in capsys.readouterr().err
+
+
+def test_an_unknown_option_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["lint", "--nope"]) == 2
+    assert "--nope" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "text"),
+    [
+        (errors.ArtifactError("gone", hint="build it"), 5, "error: gone\n  hint: build it\n"),
+        (errors.ToolError("failed", detail=["last line"]), 3, "  last line\nerror: failed\n"),
+        (KeyboardInterrupt(), 130, "interrupted\n"),
+        (click.UsageError("odd"), 2, "error: odd"),
+        (RuntimeError("boom"), 70, "this is a bug in buildopt: RuntimeError: boom"),
+    ],
+)
+def test_errors_are_printed_once_without_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], raised: BaseException, code: int, text: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise raised
+
+    monkeypatch.setattr(cli.buildopt, "main", fail)
+    assert cli.main([]) == code
+    err = capsys.readouterr().err
+    assert text in err
+    assert "Traceback" not in err
