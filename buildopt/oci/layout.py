@@ -1,0 +1,428 @@
+"""An OCI image layout, be it a folder or a tar, behind one read interface.
+
+A tar is read where it lies: one pass over its headers notes where each blob's bytes are, nothing is unpacked and
+nothing is copied. Whatever could lead a reader elsewhere (links, ``..``, absolute names, devices, a name that stands
+twice) is refused by name.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Protocol
+
+from buildopt.errors import ArtifactError
+from buildopt.oci import tarfile_index
+from buildopt.oci.descriptor import (
+    DOCUMENT_TYPES,
+    IMAGE_NAME,
+    MAX_DEPTH,
+    MAX_DOCUMENT,
+    MAX_ENTRIES,
+    REFERENCE_DIGEST,
+    REFERENCE_NAME,
+    Descriptor,
+    Digest,
+    Index,
+    Manifest,
+    Platform,
+    load_json,
+    parse_document,
+    shown,
+)
+
+BLOCK = 1 << 20
+_BUILD = "make one with: buildopt build-once"
+
+
+class Blob:
+    """A blob's bytes: ``size`` bytes from ``offset`` of the open file ``fd``. Reads never move a shared position.
+
+    It can be the body of an HTTP request (``read``), or be sent with ``os.sendfile``. Use it in a ``with`` block.
+    """
+
+    __slots__ = ("_stream", "fd", "offset", "position", "size")
+
+    def __init__(self, stream: IO[bytes], offset: int, size: int) -> None:
+        self._stream = stream
+        self.fd = stream.fileno()
+        self.offset = offset
+        self.size = size
+        self.position = 0
+
+    def read(self, count: int = -1) -> bytes:
+        """The next bytes, at most ``count``; empty at the end. Fewer than ``size`` in all where the file is cut off."""
+        left = self.size - self.position
+        wanted = left if count < 0 else min(count, left)
+        data = os.pread(self.fd, wanted, self.offset + self.position) if wanted > 0 else b""
+        self.position += len(data)
+        return data
+
+    def blocks(self) -> Iterator[bytes]:
+        """The bytes in blocks of 1 MiB."""
+        while block := self.read(BLOCK):
+            yield block
+
+    def seek(self, position: int, whence: int = os.SEEK_SET) -> int:
+        """Go to a position counted from the blob's own start."""
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self.position, os.SEEK_END: self.size}[whence]
+        self.position = max(0, min(self.size, base + position))
+        return self.position
+
+    def tell(self) -> int:
+        """How many bytes of the blob were read."""
+        return self.position
+
+    def close(self) -> None:
+        """Close the file."""
+        self._stream.close()
+
+    def __enter__(self) -> Blob:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class ArtifactSource(Protocol):
+    """Blobs by digest, and the index.json that names them. Methods raise ArtifactError, also for a missing blob."""
+
+    @property
+    def path(self) -> Path:
+        """The folder or the tar."""
+
+    @property
+    def index_bytes(self) -> bytes:
+        """index.json as it is."""
+
+    def blob(self, digest: Digest) -> Blob:
+        """A blob opened for reading; the caller closes it."""
+
+    def size(self, digest: Digest) -> int:
+        """A blob's size in bytes."""
+
+    def has(self, digest: Digest) -> bool:
+        """Whether the blob is there."""
+
+    def read(self, digest: Digest, cap: int = MAX_DOCUMENT) -> bytes:
+        """A small blob's bytes, checked against its digest; at most ``cap`` of them."""
+
+    def digests(self) -> frozenset[Digest]:
+        """Every blob that is there, referenced or not."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What folder and tar share."""
+
+    path: Path
+    index_bytes: bytes
+
+    def blob(self, digest: Digest) -> Blob:
+        raise NotImplementedError
+
+    def read(self, digest: Digest, cap: int = MAX_DOCUMENT) -> bytes:
+        with self.blob(digest) as blob:
+            if blob.size > cap:
+                raise ArtifactError(f"{digest} in {self.path} is larger than {cap} bytes", hint=_BUILD)
+            data = b"".join(blob.blocks())
+        actual = Digest.of(data, digest.algorithm)
+        if actual != digest:
+            raise tampered(self.path, digest, actual)
+        return data
+
+    def size(self, digest: Digest) -> int:
+        with self.blob(digest) as blob:
+            return blob.size
+
+
+@dataclass(frozen=True, slots=True)
+class FolderSource(_Source):
+    """A layout folder. No symbolic link in it is followed."""
+
+    def _file(self, digest: Digest) -> Path:
+        return self.path / "blobs" / digest.algorithm / digest.hex
+
+    def blob(self, digest: Digest) -> Blob:
+        try:
+            stream = _open_plain(self._file(digest))
+        except FileNotFoundError as error:
+            raise missing(self.path, digest) from error
+        return Blob(stream, 0, os.fstat(stream.fileno()).st_size)
+
+    def size(self, digest: Digest) -> int:
+        try:
+            status = os.lstat(self._file(digest))
+        except OSError as error:
+            raise missing(self.path, digest) from error
+        if not stat.S_ISREG(status.st_mode):
+            raise _not_plain(self._file(digest))
+        return status.st_size
+
+    def has(self, digest: Digest) -> bool:
+        return os.path.lexists(self._file(digest))
+
+    def digests(self) -> frozenset[Digest]:
+        found = set()
+        for algorithm in ("sha256", "sha512"):
+            folder = self.path / "blobs" / algorithm
+            for name in sorted(os.listdir(folder)) if folder.is_dir() else ():
+                try:
+                    found.add(Digest.parse(f"{algorithm}:{name}"))
+                except ArtifactError:
+                    continue  # BuildKit's own temporary files, or a stranger's: nothing refers to them
+        return frozenset(found)
+
+
+@dataclass(frozen=True, slots=True)
+class TarSource(_Source):
+    """An OCI tar, read in place; ``places`` are offset and size of each blob."""
+
+    places: Mapping[Digest, tuple[int, int]]
+
+    def blob(self, digest: Digest) -> Blob:
+        if digest not in self.places:
+            raise missing(self.path, digest)
+        return Blob(_open_plain(self.path, follow=True), *self.places[digest])
+
+    def size(self, digest: Digest) -> int:
+        if digest not in self.places:
+            raise missing(self.path, digest)
+        return self.places[digest][1]
+
+    def has(self, digest: Digest) -> bool:
+        return digest in self.places
+
+    def digests(self) -> frozenset[Digest]:
+        return frozenset(self.places)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageManifest:
+    """One manifest of an image: what its descriptor says, and what it holds."""
+
+    descriptor: Descriptor
+    manifest: Manifest
+
+    @property
+    def platform(self) -> Platform | None:
+        """The platform that its descriptor names."""
+        return self.descriptor.platform
+
+    @property
+    def attests(self) -> str:
+        """Digest of the manifest that this attestation speaks about, else empty."""
+        return self.descriptor.annotations.get(REFERENCE_DIGEST, "")
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """The one image of an artifact: ``descriptor`` is its index or manifest, ``names`` what index.json calls it.
+
+    ``indexes`` and ``manifests`` are in the order in which they must be pushed: children before parents.
+    """
+
+    descriptor: Descriptor
+    document: Manifest | Index
+    names: tuple[str, ...]
+    manifests: tuple[ImageManifest, ...]
+    indexes: tuple[tuple[Descriptor, Index], ...]
+
+    @property
+    def digest(self) -> Digest:
+        """The image's digest, the one that BuildKit reports."""
+        return self.descriptor.digest
+
+    @property
+    def platforms(self) -> tuple[ImageManifest, ...]:
+        """The manifests that can be run."""
+        return tuple(entry for entry in self.manifests if not entry.descriptor.attestation)
+
+    @property
+    def attestations(self) -> tuple[ImageManifest, ...]:
+        """The manifests that speak about others: provenance and bills of materials."""
+        return tuple(entry for entry in self.manifests if entry.descriptor.attestation)
+
+    @property
+    def blobs(self) -> tuple[Descriptor, ...]:
+        """Configs and layers, each once."""
+        found = {blob.digest: blob for entry in self.manifests for blob in entry.manifest.blobs}
+        return tuple(found.values())
+
+    @property
+    def size(self) -> int:
+        """Bytes of all blobs, manifests and indexes, each counted once."""
+        sizes = {blob.digest: blob.size for blob in self.blobs}
+        sizes |= {entry.descriptor.digest: entry.descriptor.size for entry in self.manifests}
+        sizes |= {descriptor.digest: descriptor.size for descriptor, _ in self.indexes}
+        return sum(sizes.values())
+
+
+def open_artifact(path: Path) -> ArtifactSource:
+    """Open a layout folder or an OCI tar. Raises ArtifactError where there is none, or it is damaged or unsafe."""
+    try:
+        status = path.stat()
+    except FileNotFoundError as error:
+        raise ArtifactError(f"no artifact at {path}", hint=_BUILD) from error
+    except OSError as error:
+        raise ArtifactError(f"{path} cannot be read: {error.strerror}", hint="check its permissions") from error
+    if stat.S_ISDIR(status.st_mode):
+        return _open_folder(path)
+    if stat.S_ISREG(status.st_mode):
+        return _open_tar(path)
+    raise ArtifactError(f"{path} is neither a folder nor a file", hint=_BUILD)
+
+
+def resolve(source: ArtifactSource) -> Image:
+    """The image inside an artifact.
+
+    index.json may name it several times; different digests are an ArtifactError that names them, as is any document
+    that is missing, tampered with or not what its descriptor says. Layers are not looked at.
+    """
+    outer = parse_document(source.index_bytes, what="index.json")
+    if not isinstance(outer, Index):
+        raise ArtifactError(f"index.json in {source.path} is not an index", hint=_BUILD)
+    if not outer.manifests:
+        raise ArtifactError(f"the artifact at {source.path} holds no image", hint=_BUILD)
+    found = {entry.digest: entry for entry in outer.manifests}
+    if len(found) > 1:
+        lines = [
+            f"{digest} {_names((entry,))[0] if _names((entry,)) else ''}".rstrip() for digest, entry in found.items()
+        ]
+        raise ArtifactError(
+            f"the artifact at {source.path} holds {len(found)} different images",
+            hint="build into an empty folder: buildopt build-once -o PATH",
+            detail=lines,
+        )
+    (descriptor,) = found.values()
+    walk = _Walk(source)
+    document = walk.visit(descriptor, 0)
+    return Image(descriptor, document, _names(outer.manifests), tuple(walk.manifests), tuple(walk.indexes))
+
+
+class _Walk:
+    """Walks an image's documents, children first, each once."""
+
+    def __init__(self, source: ArtifactSource) -> None:
+        self.source = source
+        self.seen: set[Digest] = set()
+        self.manifests: list[ImageManifest] = []
+        self.indexes: list[tuple[Descriptor, Index]] = []
+
+    def visit(self, descriptor: Descriptor, depth: int) -> Manifest | Index:
+        if depth > MAX_DEPTH:
+            raise ArtifactError(f"indexes lie more than {MAX_DEPTH} deep in {self.source.path}", hint=_BUILD)
+        if len(self.seen) > MAX_ENTRIES:
+            raise ArtifactError(f"{self.source.path} holds more than {MAX_ENTRIES} manifests", hint=_BUILD)
+        if descriptor.media_type not in DOCUMENT_TYPES:
+            raise ArtifactError(
+                f"{descriptor.digest} is called {shown(descriptor.media_type)}, which is no image", hint=_BUILD
+            )
+        self.seen.add(descriptor.digest)
+        data = self.source.read(descriptor.digest)
+        if len(data) != descriptor.size:
+            raise wrong_size(self.source.path, descriptor, len(data))
+        document = parse_document(data, descriptor.media_type, what=str(descriptor.digest))
+        if isinstance(document, Index):
+            for child in document.manifests:
+                if child.digest not in self.seen:
+                    self.visit(child, depth + 1)
+            self.indexes.append((descriptor, document))
+        else:
+            self.manifests.append(ImageManifest(descriptor, document))
+        return document
+
+
+def missing(path: Path, digest: Digest) -> ArtifactError:
+    """The error for a blob that is not there."""
+    return ArtifactError(f"{digest} is missing from {path}", hint=_BUILD)
+
+
+def tampered(path: Path, digest: Digest, actual: Digest) -> ArtifactError:
+    """The error for a blob whose bytes are not what its name says."""
+    return ArtifactError(
+        f"{digest} in {path} is not what it says: its bytes are {actual}",
+        hint="the artifact was damaged or changed; build it again: buildopt build-once",
+    )
+
+
+def wrong_size(path: Path, descriptor: Descriptor, actual: int) -> ArtifactError:
+    """The error for a blob that has another size than its descriptor says."""
+    return ArtifactError(
+        f"{descriptor.digest} in {path} has {actual} bytes, its descriptor says {descriptor.size}",
+        hint="the artifact was cut off or changed; build it again: buildopt build-once",
+    )
+
+
+def _names(entries: tuple[Descriptor, ...]) -> tuple[str, ...]:
+    keys = (IMAGE_NAME, REFERENCE_NAME)
+    found = (next((entry.annotations[key] for key in keys if entry.annotations.get(key)), "") for entry in entries)
+    return tuple(dict.fromkeys(name for name in found if name))
+
+
+def _not_plain(path: Path) -> ArtifactError:
+    return ArtifactError(f"{path} is a link or not a plain file", hint="an artifact holds plain files only")
+
+
+def _open_plain(path: Path, *, follow: bool = False) -> IO[bytes]:
+    """Open a plain file. Raises FileNotFoundError, or ArtifactError for links, other kinds and unreadable files."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW))
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        if not follow and path.is_symlink():
+            raise _not_plain(path) from error
+        raise ArtifactError(f"{path} cannot be read: {error.strerror}", hint="check its permissions") from error
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise _not_plain(path)
+    return os.fdopen(fd, "rb", buffering=0)
+
+
+def _open_folder(path: Path) -> FolderSource:
+    for name in ("blobs", "blobs/sha256", "blobs/sha512"):
+        if (path / name).is_symlink():
+            raise _not_plain(path / name)
+    try:
+        with _open_plain(path / "index.json") as stream:
+            data = stream.read(MAX_DOCUMENT + 1)
+    except FileNotFoundError as error:
+        raise ArtifactError(f"no artifact at {path}: it has no index.json", hint=_BUILD) from error
+    try:
+        with _open_plain(path / "oci-layout") as stream:
+            _check_layout(stream.read(MAX_DOCUMENT + 1), path)
+    except FileNotFoundError as error:
+        raise ArtifactError(f"no artifact at {path}: it has no oci-layout file", hint=_BUILD) from error
+    return FolderSource(path, data)
+
+
+_BLOB_NAME = re.compile(r"blobs/(sha256|sha512)/([0-9a-f]+)")
+
+
+def _open_tar(path: Path) -> TarSource:
+    with _open_plain(path, follow=True) as stream:
+        entries = tarfile_index.entries(stream, path)
+        for name in ("index.json", "oci-layout"):
+            if name not in entries:
+                raise ArtifactError(f"no artifact at {path}: the tar has no {name}", hint=_BUILD)
+        documents = {}
+        for name in ("index.json", "oci-layout"):
+            offset, size = entries[name]
+            documents[name] = os.pread(stream.fileno(), min(size, MAX_DOCUMENT + 1), offset)
+    _check_layout(documents["oci-layout"], path)
+    places = {}
+    for name, place in entries.items():
+        if match := _BLOB_NAME.fullmatch(name):
+            places[Digest.parse(f"{match[1]}:{match[2]}")] = place
+    return TarSource(path, documents["index.json"], places)
+
+
+def _check_layout(data: bytes, path: Path) -> None:
+    version = load_json(data, f"oci-layout in {path}").get("imageLayoutVersion")
+    if version != "1.0.0":
+        raise ArtifactError(f"{path} has layout version {shown(version)}; 1.0.0 is known", hint=_BUILD)
