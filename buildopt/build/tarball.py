@@ -1,0 +1,104 @@
+"""A layout folder as a tar: the same bytes for the same image, ``index.json`` first, so that a reader of a stream
+knows at once what comes. Bytes are moved by the kernel where it can."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from buildopt.build.artifact import needed, partial, writes
+from buildopt.oci import layout as oci
+
+_BLOCK = 1 << 20
+# What the kernel answers where it cannot copy between these two files: plain reads and writes do the rest.
+_NOT_SO = frozenset({errno.EINVAL, errno.ENOSYS, errno.EXDEV, errno.EOPNOTSUPP, errno.EBADF, errno.EPERM, errno.ESPIPE})
+
+
+def write_file(layout: Path, image: oci.Image, path: Path) -> None:
+    """Write the tar beside ``path``, then put it in place by rename. Raises ToolError, such as for a full disk."""
+    temporary = partial(path)
+    with writes(path):
+        os.makedirs(path.parent, exist_ok=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        try:
+            write(layout, image, descriptor)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+        finally:
+            os.close(descriptor)
+        os.replace(temporary, path)
+
+
+def write(layout: Path, image: oci.Image, out: int) -> None:
+    """Write the tar of ``image`` to the file descriptor ``out``, which may be a pipe."""
+    total = 0
+    for name in ("index.json", "oci-layout"):
+        data = (layout / name).read_bytes()
+        total += _plain(out, _header(name, len(data)) + data + _padding(len(data)))
+    for name, kind in (("blobs", tarfile.DIRTYPE), *_folders(image)):
+        total += _plain(out, _header(name, 0, kind))
+    for digest in sorted(needed(image)):
+        with open(layout / "blobs" / digest.algorithm / digest.hex, "rb", buffering=0) as stream:
+            size = os.fstat(stream.fileno()).st_size
+            total += _plain(out, _header(f"blobs/{digest.algorithm}/{digest.hex}", size))
+            _copy(out, stream.fileno(), size)
+            total += size + _plain(out, _padding(size))
+    end = 2 * tarfile.BLOCKSIZE
+    _plain(out, b"\0" * (end + -(total + end) % tarfile.RECORDSIZE))
+
+
+def _folders(image: oci.Image) -> Iterator[tuple[str, bytes]]:
+    for algorithm in sorted({digest.algorithm for digest in needed(image)}):
+        yield f"blobs/{algorithm}", tarfile.DIRTYPE
+
+
+def _header(name: str, size: int, kind: bytes = tarfile.REGTYPE) -> bytes:
+    """No times, no owners: nothing in the tar but the image."""
+    entry = tarfile.TarInfo(name)
+    entry.size, entry.type, entry.mode = size, kind, 0o755 if kind == tarfile.DIRTYPE else 0o444
+    return entry.tobuf(tarfile.GNU_FORMAT)
+
+
+def _padding(size: int) -> bytes:
+    return b"\0" * (-size % tarfile.BLOCKSIZE)
+
+
+def _plain(out: int, data: bytes) -> int:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(out, view) :]
+    return len(data)
+
+
+def _copy(out: int, source: int, size: int) -> None:
+    """Copy ``size`` bytes from the start of ``source`` to ``out``."""
+    done = 0
+    for way in (_copy_file_range, _sendfile):
+        try:
+            while done < size:
+                count = way(out, source, done, size - done)
+                if not count:
+                    break
+                done += count
+        except OSError as error:
+            if error.errno not in _NOT_SO:
+                raise
+    while done < size:
+        block = os.pread(source, min(_BLOCK, size - done), done)
+        if not block:
+            raise OSError(errno.EIO, "a blob became shorter while it was read")
+        done += _plain(out, block)
+
+
+def _copy_file_range(out: int, source: int, offset: int, count: int) -> int:
+    if not hasattr(os, "copy_file_range"):  # Linux only
+        return 0
+    return os.copy_file_range(source, out, count, offset_src=offset)
+
+
+def _sendfile(out: int, source: int, offset: int, count: int) -> int:
+    return os.sendfile(out, source, offset, min(count, 1 << 30))

@@ -1,0 +1,294 @@
+"""``buildopt build-once``: every platform in one build, into one OCI artifact."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import click
+
+from buildopt.commands.common import Output, output_options
+from buildopt.errors import EngineError, UsageError
+
+if TYPE_CHECKING:
+    from buildopt.build.artifact import Published
+    from buildopt.build.buildx import Built
+    from buildopt.build.plan import BuildPlan
+    from buildopt.engine.connection import Engine
+    from buildopt.report.live import View
+
+EXAMPLES = """\b
+Examples:
+  buildopt build-once --platforms amd64,arm64
+  buildopt build-once . --platforms amd64,arm64 -t app:1.0 -o app.tar
+  buildopt build-once api -f api/Dockerfile --build-arg VERSION=1.2 --secret id=npm,src=$HOME/.npmrc
+  buildopt build-once --dry-run
+"""
+
+
+@click.command("build-once", epilog=EXAMPLES)
+@click.argument("context", required=False, metavar="[CONTEXT]")
+@click.option(
+    "--platforms", "--platform", multiple=True, metavar="LIST", help="Such as amd64,arm64 (the engine's own)."
+)
+@click.option("-f", "--file", "dockerfile", metavar="FILE", help="The Dockerfile (CONTEXT/Dockerfile).")
+@click.option(
+    "-o",
+    "--output",
+    "destination",
+    metavar="PATH",
+    help="A layout folder (.buildopt/image), a name ending in .tar, or - for a tar on stdout.",
+)
+@click.option("-t", "--tag", "names", multiple=True, metavar="NAME", help="Name the image inside the artifact.")
+@click.option("--target", metavar="STAGE", help="Build this stage.")
+@click.option("--build-arg", "build_args", multiple=True, metavar="K=V", help="A build argument.")
+@click.option("--secret", "secrets", multiple=True, metavar="id=…", help="A secret, as buildx takes it.")
+@click.option("--ssh", multiple=True, metavar="default|…", help="An SSH agent or key, as buildx takes it.")
+@click.option("--label", "labels", multiple=True, metavar="K=V", help="A label.")
+@click.option("--annotation", "annotations", multiple=True, metavar="K=V", help="An annotation.")
+@click.option("--build-context", "build_contexts", multiple=True, metavar="NAME=PATH", help="A named context.")
+@click.option("--no-cache", is_flag=True, help="Run every step anew.")
+@click.option("--pull", is_flag=True, help="Look for newer base images.")
+@click.option(
+    "--provenance", type=click.Choice(("off", "min", "max")), default="min", show_default=True, help="Attest the build."
+)
+@click.option("--sbom", is_flag=True, help="Attest what is in the image (needs BuildKit's scanner image).")
+@click.option("--builder", metavar="NAME", help="The buildx builder to use.")
+@click.option(
+    "--progress", type=click.Choice(("auto", "rich", "plain", "rawjson")), default="auto", help="How to show the build."
+)
+@click.option("--dry-run", is_flag=True, help="Print the buildx command, run nothing.")
+@output_options("text", "json")
+def build_once(
+    context: str | None,
+    platforms: tuple[str, ...],
+    dockerfile: str | None,
+    destination: str | None,
+    names: tuple[str, ...],
+    target: str | None,
+    build_args: tuple[str, ...],
+    secrets: tuple[str, ...],
+    ssh: tuple[str, ...],
+    labels: tuple[str, ...],
+    annotations: tuple[str, ...],
+    build_contexts: tuple[str, ...],
+    no_cache: bool,
+    pull: bool,
+    provenance: str,
+    sbom: bool,
+    builder: str | None,
+    progress: str,
+    dry_run: bool,
+    output: Output,
+) -> int:
+    """Build every platform once, into one OCI artifact.
+
+    One buildx build makes all --platforms and leaves one multi-platform image in .buildopt/image (or -o PATH), to be
+    tested, scanned and pushed to any number of registries with its digest unchanged. The last good artifact stays
+    valid until the new one is complete, whatever happens in between. Prints the digest.
+    """
+    from buildopt.build import plan as plans
+
+    options = plans.Options(
+        context=context,
+        dockerfile=dockerfile,
+        platforms=platforms,
+        output=destination,
+        names=names,
+        target=target,
+        build_args=build_args,
+        secrets=secrets,
+        ssh=ssh,
+        labels=labels,
+        annotations=annotations,
+        build_contexts=build_contexts,
+        no_cache=no_cache,
+        pull=pull,
+        provenance=provenance,
+        sbom=sbom,
+        builder=builder,
+    )
+    folder = Path.cwd()
+    settings = output.settings(folder / context if context else folder)
+    plan = plans.make(options, settings, folder)
+    for line in plans.not_yet(settings, plans.choose_image(options, settings, folder)):
+        click.echo(f"warning: {line}", err=True)
+    if dry_run:
+        return _dry_run(plan, output)
+    _check_stdout(plan, output)
+    return _run(plan, progress, output)
+
+
+def _check_stdout(plan: BuildPlan, output: Output) -> None:
+    if plan.output.kind != "stdout":
+        return
+    if output.json:
+        raise UsageError("-o - and --format json both want stdout", hint="write to a file: -o image.tar")
+    if sys.stdout.isatty():
+        raise UsageError("a tar does not belong on a terminal", hint="redirect it: -o - > image.tar")
+
+
+def _dry_run(plan: BuildPlan, output: Output) -> int:
+    try:
+        buildx: tuple[str, ...] = _buildx(_engine(plan))
+    except EngineError:
+        buildx = ("docker", "buildx", *(("--builder", plan.options.builder) if plan.options.builder else ()))
+    if output.json:
+        import json
+
+        document = {
+            "version": 1,
+            "dry_run": True,
+            "command": plan.preview(buildx),
+            "context": str(plan.context),
+            "dockerfile": str(plan.dockerfile),
+            "platforms": list(plan.platforms),
+            "artifact": str(plan.output.path),
+            "hidden": list(plan.ignore.hidden),
+        }
+        output.result(json.dumps(document) + "\n")
+        return 0
+    output.result(plan.printed(buildx) + "\n")
+    if plan.ignore.hidden:
+        output.message(f"kept out of the context: {', '.join(plan.ignore.hidden)}")
+    return 0
+
+
+def _engine(plan: BuildPlan) -> Engine:
+    from buildopt.engine import connection
+
+    return connection.find(builder=plan.options.builder, environment=os.environ)
+
+
+def _buildx(engine: Engine) -> tuple[str, ...]:
+    return (*engine.buildx, *(("--builder", engine.builder) if engine.builder else ()))
+
+
+def _run(plan: BuildPlan, progress: str, output: Output) -> int:
+    from buildopt.build import artifact, buildx, tarball
+
+    began = time.monotonic()
+    engine = _engine(plan)
+    _warn_emulation(plan, engine)
+    with _terminated(), artifact.staged(plan.output) as staging:
+        with _view(plan, progress, output) as view:
+            built = buildx.build(plan, _buildx(engine), staging, view, environment=engine.environment)
+        published = artifact.publish(staging, built.digest, plan.options.names)
+        if plan.output.kind == "tar":
+            tarball.write_file(staging.live, published.image, plan.output.path)
+        elif plan.output.kind == "stdout":
+            sys.stdout.flush()
+            with artifact.writes(Path("stdout")):
+                tarball.write(staging.live, published.image, sys.stdout.fileno())
+    _report(_Result(plan, built, published, time.monotonic() - began), output)
+    return 0
+
+
+def _warn_emulation(plan: BuildPlan, engine: Engine) -> None:
+    """Say before the build which platforms this engine cannot run: their RUN steps would fail."""
+    able = set(engine.platforms)
+    missing = [name for name in plan.platforms if able and name not in able and name.partition("/")[0] == "linux"]
+    if missing:
+        command = (
+            "buildopt engine up" if engine.private else "docker run --privileged --rm tonistiigi/binfmt --install all"
+        )
+        click.echo(
+            f"warning: the engine cannot run {', '.join(missing)}: RUN steps of {'it' if len(missing) == 1 else 'them'}"
+            f" will fail (COPY and cross-compiling work); set emulation up with: {command}",
+            err=True,
+        )
+
+
+@contextmanager
+def _view(plan: BuildPlan, progress: str, output: Output) -> Iterator[View]:
+    from buildopt.report import live
+
+    kind = live.choose(progress, terminal=sys.stderr.isatty(), environment=os.environ)
+    view: View
+    if kind == "rawjson":
+        view = live.RawJson(sys.stderr.write)
+    elif output.quiet:
+        view = live.Quiet()
+    elif kind == "rich":
+        from rich.console import Console
+
+        view = live.Rich(Console(stderr=True, no_color=not output.colored(sys.stderr), highlight=False), plan.shown)
+    else:
+        view = live.Plain(lambda line: click.echo(line, err=True), plan.shown)
+    with view:
+        yield view
+
+
+@contextmanager
+def _terminated() -> Iterator[None]:
+    """End orderly on SIGTERM too (as CI systems send it): buildx is ended, nothing half-made is left."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """What came of a build, to be reported. ``seconds`` is the time of all of it."""
+
+    plan: BuildPlan
+    built: Built
+    published: Published
+    seconds: float
+
+    def platforms(self) -> list[tuple[str, str, int]]:
+        """Name, digest and size in bytes (manifest, config and layers) of each platform."""
+        rows = []
+        entries = self.published.image.platforms
+        for entry in entries:
+            blobs = {blob.digest: blob.size for blob in entry.manifest.blobs}
+            name = str(entry.platform) if entry.platform else ",".join(self.plan.platforms)
+            rows.append((name, str(entry.descriptor.digest), entry.descriptor.size + sum(blobs.values())))
+        return rows
+
+
+def _report(result: _Result, output: Output) -> None:
+    from buildopt.report.live import size
+
+    plan, built, published = result.plan, result.built, result.published
+    if output.json:
+        import json
+
+        document = {
+            "version": 1,
+            "artifact": str(plan.output.path),
+            "digest": built.digest,
+            "platforms": [
+                {"platform": name, "digest": digest, "size": count} for name, digest, count in result.platforms()
+            ],
+            "seconds": round(result.seconds, 3),
+            "steps": {"total": built.total, "cached": built.cached},
+            "record": None,
+        }
+        output.result(json.dumps(document) + "\n")
+        return
+    share = f"{built.cached} of {built.total} steps cached"
+    for name, digest, count in result.platforms():
+        output.message(f"  {name:14} {digest[:19]}…  {size(count)}")
+    target = "stdout" if plan.output.kind == "stdout" else os.path.relpath(plan.output.path)
+    output.message(
+        f"built {target} in {result.seconds:.1f} s, {share}, {published.new} new blobs, {published.kept} kept"
+    )
+    if plan.output.kind == "stdout":
+        output.message(built.digest)
+    else:
+        output.result(f"{built.digest}\n")

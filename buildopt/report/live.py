@@ -1,0 +1,255 @@
+"""A build while it runs: rows and bars on a terminal, plain lines elsewhere, or BuildKit's own raw JSON."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol
+
+from buildopt.build.progress import Event, Log, Message, Step, Transfer, Warn, is_noise
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+
+WIDTH = 100
+# Steps of BuildKit itself are told of only where they take this long (seconds).
+SLOW = 1.0
+
+
+class View(AbstractContextManager["View"], Protocol):
+    """Watches a build; see ``buildopt.build.buildx.View``. Used in a ``with`` block."""
+
+    def line(self, line: str) -> None: ...
+
+    def event(self, event: Event) -> None: ...
+
+
+class Quiet:
+    """Shows nothing."""
+
+    def line(self, line: str) -> None:
+        """Nothing."""
+
+    def event(self, event: Event) -> None:
+        """Nothing."""
+
+    def __enter__(self) -> Quiet:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return
+
+
+class RawJson(Quiet):
+    """Passes BuildKit's lines on as they are, without its noise. ``write`` takes a line with its end."""
+
+    def __init__(self, write: Callable[[str], object]) -> None:
+        self.write = write
+
+    def line(self, line: str) -> None:
+        """Pass it on."""
+        if line.startswith("{") or not is_noise(line):
+            self.write(line)
+
+
+class Plain(Quiet):
+    """One line for whatever happens: readable in a log, and in the order in which it happened.
+
+    ``write`` takes a line without its end; ``shown`` is the Dockerfile as the user knows it.
+    """
+
+    def __init__(self, write: Callable[[str], object], shown: str = "Dockerfile", *, logs: bool = True) -> None:
+        self.write = write
+        self.shown = shown
+        self.logs = logs
+        self._told: dict[str, str] = {}
+
+    def event(self, event: Event) -> None:
+        """Say it."""
+        if isinstance(event, Step):
+            self._step(event)
+        elif isinstance(event, Log):
+            if self.logs:
+                self.write(f"       {where(event.step)} | {event.text}")
+        elif isinstance(event, Warn):
+            self.write(f"note   {self.shown}{f':{event.line}' if event.line else ''}: {event.text}")
+
+    def _step(self, step: Step) -> None:
+        state = state_of(step)
+        if state == self._told.get(step.id) or (step.number == 0 and not _worth_telling(step, state)):
+            return
+        if state == "done" and self._told.get(step.id) != "run" and step.number:
+            self.write(f"run    {title(step)}")
+        self._told[step.id] = state
+        if state == "run":
+            self.write(f"run    {title(step)}")
+        elif state == "done":
+            self.write(f"done   {title(step) if not step.number else where(step)} ({step.seconds:.1f} s)")
+        elif state in ("cached", "failed"):
+            self.write(f"{state:6} {title(step)}")
+
+
+def _worth_telling(step: Step, state: str) -> bool:
+    """Of BuildKit's own steps: failures, and what took long."""
+    return state == "failed" or (state == "done" and step.seconds >= SLOW)
+
+
+def state_of(step: Step) -> str:
+    """``waiting``, ``run``, ``cached``, ``done``, ``failed`` or ``canceled``."""
+    if step.error:
+        return "failed" if step.failed else "canceled"
+    if step.completed is not None:
+        return "cached" if step.cached else "done"
+    return "run" if step.started is not None and not step.cached else "waiting"
+
+
+def where(step: Step) -> str:
+    """Platform, stage and number of a step, as far as it has them."""
+    number = f"{step.number}/{step.total}" if step.number else ""
+    return " ".join(part for part in (step.platform, step.stage, number) if part) or "buildkit"
+
+
+def title(step: Step, width: int = WIDTH) -> str:
+    """A step in one line."""
+    text = " ".join(step.text.split())
+    line = f"{where(step)} {text}" if step.number else text
+    return line if len(line) <= width else f"{line[: width - 1]}…"
+
+
+@dataclass(slots=True)
+class _Row:
+    """A running step: what was transferred by name, and its last log line."""
+
+    step: Step
+    since: float
+    last: str = ""
+    transfers: dict[str, Transfer] = field(default_factory=dict)
+
+    def totals(self) -> tuple[int, int]:
+        """Bytes so far and bytes in all (0: unknown)."""
+        known = [transfer for transfer in self.transfers.values() if transfer.total]
+        if known:
+            done = sum(entry.total if entry.done else min(entry.current, entry.total) for entry in known)
+            return done, sum(entry.total for entry in known)
+        return sum(transfer.current for transfer in self.transfers.values()), 0
+
+
+class Rich(Quiet):
+    """Finished steps scroll by; below them a row for each running one, with its platform, time and a bar."""
+
+    def __init__(self, console: Console, shown: str = "Dockerfile") -> None:
+        from rich.live import Live
+
+        self.console = console
+        self.shown = shown
+        self.rows: dict[str, _Row] = {}
+        self.steps: dict[str, Step] = {}
+        self.began = time.monotonic()
+        self.live = Live(self, console=console, refresh_per_second=8, transient=True)
+
+    def __enter__(self) -> Rich:
+        self.live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.live.stop()
+
+    def event(self, event: Event) -> None:
+        """Change the rows; what is finished is printed above them."""
+        if isinstance(event, Step):
+            self._step(event)
+        elif isinstance(event, Log):
+            if event.step.id in self.rows and event.text.strip():
+                self.rows[event.step.id].last = event.text
+        elif isinstance(event, Transfer):
+            if event.step.id in self.rows:
+                self.rows[event.step.id].transfers[event.name] = event
+        elif isinstance(event, Warn):
+            self._say("note", "yellow", f"{self.shown}{f':{event.line}' if event.line else ''}: {event.text}")
+        elif isinstance(event, Message):
+            return  # the excerpt of a failure: its error says the same
+
+    def _step(self, step: Step) -> None:
+        before = state_of(self.steps[step.id]) if step.id in self.steps else "waiting"
+        self.steps[step.id] = step
+        state = state_of(step)
+        if state == "run":
+            row = self.rows.setdefault(step.id, _Row(step, time.monotonic()))
+            row.step = step
+            return
+        self.rows.pop(step.id, None)
+        if state == before or (step.number == 0 and not _worth_telling(step, state)):
+            return
+        if state == "cached":
+            self._say("cached", "cyan", title(step, self.console.width - 8))
+        elif state == "done":
+            self._say(f"{step.seconds:5.1f}s", "green", title(step, self.console.width - 8))
+        elif state == "failed":
+            self._say("failed", "red", title(step, self.console.width - 8))
+
+    def _say(self, word: str, style: str, text: str) -> None:
+        from rich.text import Text
+
+        self.console.print(Text.assemble((f"{word:>6}", style), " ", text), soft_wrap=False, no_wrap=True)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield self.table()
+
+    def table(self) -> Table:
+        """The rows as they are now."""
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table.grid(padding=(0, 1), expand=True)
+        table.add_column(width=6, justify="right", no_wrap=True)
+        table.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
+        table.add_column(width=24, no_wrap=True, justify="right")
+        now = time.monotonic()
+        for row in list(self.rows.values()):
+            text = Text(title(row.step, 500))
+            if row.last:
+                text.append(f"  {row.last}", "dim")
+            table.add_row(f"{now - row.since:.1f}s", text, _bar(*row.totals()))
+        counted = [step for step in list(self.steps.values()) if step.counts]
+        done = sum(step.completed is not None for step in counted)
+        cached = sum(step.cached for step in counted)
+        table.add_row(
+            Text(f"{now - self.began:.0f}s", "bold"),
+            Text(f"{done} of {len(counted)} steps done, {cached} cached", "bold"),
+            "",
+        )
+        return table
+
+
+def _bar(current: int, total: int) -> ProgressBar | str:
+    from rich.progress_bar import ProgressBar
+
+    if total > 0:
+        return ProgressBar(total=total, completed=current, width=24)
+    return size(current) if current > 0 else ""
+
+
+def size(count: int) -> str:
+    """Bytes for people, in units of 1000."""
+    value = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"
+
+
+def choose(name: str, *, terminal: bool, environment: Mapping[str, str]) -> str:
+    """What ``auto`` means: ``rich`` on a terminal that can move its cursor, else ``plain``."""
+    if name != "auto":
+        return name
+    return "rich" if terminal and environment.get("TERM") != "dumb" and not environment.get("CI") else "plain"
