@@ -26,8 +26,8 @@ def test_ci_runs_the_readme_s_test_command() -> None:
     script = (ROOT / ".ci" / "run").read_text()
     program = re.search(r"awk '(.*?)' README", script)
     assert program is not None
-    found = subprocess.run(["awk", program[1], "README.md"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert found == [body for language, body in FENCES if language == "bash"][1]
+    awk = subprocess.run(["awk", program[1], "README.md"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert awk.stdout == [body for language, body in FENCES if language == "bash"][1]
 
 
 def test_every_command_in_the_readme_exists() -> None:
