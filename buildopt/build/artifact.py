@@ -25,6 +25,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from buildopt.build import provenance
 from buildopt.errors import ArtifactError, BuildoptError, ToolError, UsageError
 from buildopt.oci import layout as oci
 from buildopt.oci import lock
@@ -254,13 +255,15 @@ def publish(staging: Staging, digest: str, names: tuple[str, ...] = ()) -> Publi
 
     Raises ArtifactError where BuildKit did not write that image whole, ToolError where the folder cannot be written.
     """
-    image = oci.resolve(oci.open_artifact(staging.layout))
+    source = oci.open_artifact(staging.layout)
+    image = oci.resolve(source)
     if str(image.digest) != digest:
         raise ArtifactError(f"BuildKit reported {digest} but wrote {image.digest}", hint="run the build again")
+    live = staging.live
+    image = _unchanged(staging, source, image) or image
     blobs = needed(image)
     for blob in blobs.values():
         _check_staged(staging.layout, blob)
-    live = staging.live
     with writes(live):
         if _contents(live / "oci-layout") != LAYOUT_FILE:
             replace(live / "oci-layout", LAYOUT_FILE, staging.folder / "oci-layout")
@@ -271,6 +274,18 @@ def publish(staging: Staging, digest: str, names: tuple[str, ...] = ()) -> Publi
         replace(live / "index.json", index_bytes(image.descriptor, names), staging.folder / "index.json")
         pruned = prune(live, frozenset(blobs))
     return Published(image, len(new), len(blobs) - len(new), pruned)
+
+
+def _unchanged(staging: Staging, source: oci.ArtifactSource, image: oci.Image) -> oci.Image | None:
+    """The live image where it is whole and the staged one differs from it in nothing but when it was built."""
+    try:
+        live = oci.open_artifact(staging.live)
+        before = oci.resolve(live)
+    except BuildoptError:
+        return None
+    if needed(before).keys() <= staging.linked and provenance.same_but_times((live, before), (source, image)):
+        return before
+    return None
 
 
 def _check_staged(layout: Path, blob: Descriptor) -> None:

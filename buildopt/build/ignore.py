@@ -56,14 +56,12 @@ def _below(context: Path, output: Output) -> tuple[str, ...]:
 
 
 def _base(context: Path, dockerfile: Path) -> bytes:
-    """The ignore file that BuildKit would read: the Dockerfile's own one, else the context's."""
+    """The ignore file that BuildKit would read: the Dockerfile's own one, even an empty one, else the context's."""
     for path in (dockerfile.with_name(f"{dockerfile.name}.dockerignore"), context / ".dockerignore"):
         try:
-            data = path.read_bytes()
+            return path.read_bytes()
         except OSError:
             continue
-        if data:
-            return data
     return b""
 
 

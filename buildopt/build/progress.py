@@ -231,7 +231,8 @@ class Progress:
         for place in _objects(warning, "range"):
             start = place.get("start")
             line = line or (_whole(start.get("line")) if isinstance(start, dict) else 0)
-        return Warn(self.redact(clean(short)), line, _text(warning, "url"))
+        short = re.sub(r" \(line \d+\)$", "", clean(short)) if line else clean(short)
+        return Warn(self.redact(short), line, _text(warning, "url"))
 
 
 def is_noise(line: str) -> bool:

@@ -265,16 +265,15 @@ def _report(result: _Result, output: Output) -> None:
     from buildopt.report.live import size
 
     plan, built, published = result.plan, result.built, result.published
+    digest = str(published.image.digest)
     if output.json:
         import json
 
         document = {
             "version": 1,
             "artifact": str(plan.output.path),
-            "digest": built.digest,
-            "platforms": [
-                {"platform": name, "digest": digest, "size": count} for name, digest, count in result.platforms()
-            ],
+            "digest": digest,
+            "platforms": [{"platform": name, "digest": one, "size": count} for name, one, count in result.platforms()],
             "seconds": round(result.seconds, 3),
             "steps": {"total": built.total, "cached": built.cached},
             "record": None,
@@ -282,13 +281,13 @@ def _report(result: _Result, output: Output) -> None:
         output.result(json.dumps(document) + "\n")
         return
     share = f"{built.cached} of {built.total} steps cached"
-    for name, digest, count in result.platforms():
-        output.message(f"  {name:14} {digest[:19]}…  {size(count)}")
+    for name, one, count in result.platforms():
+        output.message(f"  {name:14} {one[:19]}…  {size(count)}")
     target = "stdout" if plan.output.kind == "stdout" else os.path.relpath(plan.output.path)
     output.message(
         f"built {target} in {result.seconds:.1f} s, {share}, {published.new} new blobs, {published.kept} kept"
     )
     if plan.output.kind == "stdout":
-        output.message(built.digest)
+        output.message(digest)
     else:
-        output.result(f"{built.digest}\n")
+        output.result(f"{digest}\n")

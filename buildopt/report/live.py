@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
-from buildopt.build.progress import Event, Log, Message, Step, Transfer, Warn, is_noise
+from buildopt.build.progress import Event, Log, Step, Transfer, Warn, is_noise
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -70,6 +70,7 @@ class Plain(Quiet):
         self.shown = shown
         self.logs = logs
         self._told: dict[str, str] = {}
+        self._warned: set[Warn] = set()
 
     def event(self, event: Event) -> None:
         """Say it."""
@@ -78,8 +79,9 @@ class Plain(Quiet):
         elif isinstance(event, Log):
             if self.logs:
                 self.write(f"       {where(event.step)} | {event.text}")
-        elif isinstance(event, Warn):
-            self.write(f"note   {self.shown}{f':{event.line}' if event.line else ''}: {event.text}")
+        elif isinstance(event, Warn) and event not in self._warned:
+            self._warned.add(event)
+            self.write(f"note   {remark(event, self.shown)}")
 
     def _step(self, step: Step) -> None:
         state = state_of(step)
@@ -99,6 +101,11 @@ class Plain(Quiet):
 def _worth_telling(step: Step, state: str) -> bool:
     """Of BuildKit's own steps: failures, and what took long."""
     return state == "failed" or (state == "done" and step.seconds >= SLOW)
+
+
+def remark(warning: Warn, shown: str) -> str:
+    """BuildKit's remark with its place in the user's Dockerfile."""
+    return f"{shown}{f':{warning.line}' if warning.line else ''}: {warning.text}"
 
 
 def state_of(step: Step) -> str:
@@ -151,6 +158,7 @@ class Rich(Quiet):
         self.shown = shown
         self.rows: dict[str, _Row] = {}
         self.steps: dict[str, Step] = {}
+        self.warned: set[Warn] = set()
         self.began = time.monotonic()
         self.live = Live(self, console=console, refresh_per_second=8, transient=True)
 
@@ -173,10 +181,9 @@ class Rich(Quiet):
         elif isinstance(event, Transfer):
             if event.step.id in self.rows:
                 self.rows[event.step.id].transfers[event.name] = event
-        elif isinstance(event, Warn):
-            self._say("note", "yellow", f"{self.shown}{f':{event.line}' if event.line else ''}: {event.text}")
-        elif isinstance(event, Message):
-            return  # the excerpt of a failure: its error says the same
+        elif isinstance(event, Warn) and event not in self.warned:
+            self.warned.add(event)
+            self._say("note", "yellow", remark(event, self.shown))
 
     def _step(self, step: Step) -> None:
         before = state_of(self.steps[step.id]) if step.id in self.steps else "waiting"
