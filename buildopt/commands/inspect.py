@@ -1,0 +1,112 @@
+"""``buildopt inspect``: what an artifact holds, and whether it is what it says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from buildopt.commands.common import Output, output_options
+from buildopt.errors import OK, ArtifactError
+from buildopt.oci.check import Problem, check
+from buildopt.oci.descriptor import Descriptor
+from buildopt.oci.layout import ArtifactSource, Image, ImageManifest, open_artifact, resolve
+from buildopt.report.units import human
+
+EXAMPLES = """\b
+Examples:
+  buildopt inspect
+  buildopt inspect image.tar --check
+  buildopt inspect --format json | jq -r .digest
+"""
+
+
+@click.command(epilog=EXAMPLES)
+@click.argument("path", default=".buildopt/image", type=click.Path(path_type=Path))
+@click.option("--check", "checking", is_flag=True, help="Read every byte and list everything that is wrong.")
+@output_options()
+def inspect(path: Path, checking: bool, output: Output) -> int:
+    """Show platforms, layers, sizes, digests and attestations of an artifact (a layout folder or an OCI tar)."""
+    source = open_artifact(path)
+    problems = check(source) if checking else ()
+    fatal = [problem for problem in problems if problem.fatal]
+    try:
+        image = resolve(source)
+    except ArtifactError:
+        if not fatal:
+            raise
+        image = None
+    if output.json:
+        output.result(json.dumps(_document(source, image, problems, checking), indent=2) + "\n")
+    else:
+        output.result(_text(source, image, problems, checking))
+    return ArtifactError.exit_code if fatal else OK
+
+
+def _document(
+    source: ArtifactSource, image: Image | None, problems: tuple[Problem, ...], checking: bool
+) -> dict[str, object]:
+    document: dict[str, object] = {
+        "version": 1,
+        "artifact": str(source.path),
+        "digest": str(image.digest) if image is not None else None,
+        "media_type": image.descriptor.media_type if image is not None else None,
+        "names": list(image.names) if image is not None else [],
+        "size": image.size if image is not None else None,
+        "platforms": [_platform(entry) for entry in image.platforms] if image is not None else [],
+        "attestations": [_attestation(entry) for entry in image.attestations] if image is not None else [],
+    }
+    if checking:
+        document["problems"] = [
+            {"kind": problem.kind, "message": problem.message, "fatal": problem.fatal} for problem in problems
+        ]
+        document["ok"] = not any(problem.fatal for problem in problems)
+    return document
+
+
+def _blob(blob: Descriptor) -> dict[str, object]:
+    return {"digest": str(blob.digest), "media_type": blob.media_type, "size": blob.size}
+
+
+def _platform(entry: ImageManifest) -> dict[str, object]:
+    return {
+        "platform": str(entry.platform) if entry.platform is not None else None,
+        "digest": str(entry.descriptor.digest),
+        "size": sum(blob.size for blob in entry.manifest.blobs),
+        "config": _blob(entry.manifest.config),
+        "layers": [_blob(layer) for layer in entry.manifest.layers],
+    }
+
+
+def _attestation(entry: ImageManifest) -> dict[str, object]:
+    return {
+        "digest": str(entry.descriptor.digest),
+        "of": entry.attests or None,
+        "predicates": [_predicate(layer) for layer in entry.manifest.layers],
+        "size": sum(blob.size for blob in entry.manifest.blobs),
+    }
+
+
+def _predicate(layer: Descriptor) -> str:
+    return layer.annotations.get("in-toto.io/predicate-type", layer.media_type)
+
+
+def _text(source: ArtifactSource, image: Image | None, problems: tuple[Problem, ...], checking: bool) -> str:
+    lines: list[str] = []
+    if image is not None:
+        lines += [f"{source.path}", f"  digest  {image.digest}", f"  size    {human(image.size)}"]
+        lines += [f"  name    {name}" for name in image.names]
+        for entry in image.platforms:
+            total = human(sum(blob.size for blob in entry.manifest.blobs))
+            lines.append(f"{entry.platform or 'image'}  {entry.descriptor.digest}  {total}")
+            lines += [f"  {layer.digest}  {human(layer.size):>10}" for layer in entry.manifest.layers]
+        for entry in image.attestations:
+            lines.append(f"attestation  {entry.descriptor.digest}")
+            lines += [f"  of  {entry.attests}"] if entry.attests else []
+            lines += [f"  {_predicate(layer)}  {human(layer.size)}" for layer in entry.manifest.layers]
+    for problem in problems:
+        lines.append(f"{'problem' if problem.fatal else 'note'}: {problem.message}")
+    if checking and not any(problem.fatal for problem in problems):
+        lines.append("every blob is there and is what it says")
+    return "".join(f"{line}\n" for line in lines)

@@ -1,0 +1,176 @@
+"""``buildopt push``: one artifact to any number of registries, digest unchanged."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from buildopt.commands.common import Output, output_options
+from buildopt.errors import UsageError
+from buildopt.oci.layout import open_artifact, resolve
+from buildopt.oci.reference import Reference, is_reference
+from buildopt.registry import tags
+from buildopt.settings import Destination, Settings
+from buildopt.source import write_atomic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from buildopt.registry.push import Event, Target
+
+DEFAULT_ARTIFACT = ".buildopt/image"
+
+EXAMPLES = """\b
+Examples:
+  buildopt push ghcr.io/acme/app:1.0
+  buildopt push ghcr.io/acme/app 123456789012.dkr.ecr.eu-west-1.amazonaws.com/app --tag {branch}-{sha}
+  buildopt push --from-oci image.tar          (to the registries of buildopt.yaml)
+  buildopt push ghcr.io/acme/app:1.0 --optional quay.io/acme/app:1.0 --format json --report push.json
+"""
+
+
+@click.command(epilog=EXAMPLES)
+@click.argument("refs", nargs=-1, metavar="[REF]...")
+@click.option(
+    "--from-oci",
+    "artifact",
+    is_flag=False,
+    flag_value=DEFAULT_ARTIFACT,
+    default=DEFAULT_ARTIFACT,
+    metavar="[PATH]",
+    help=f"The layout folder or tar to push ({DEFAULT_ARTIFACT}).",
+)
+@click.option("--tag", "templates", multiple=True, metavar="T", help="Tag; fields {branch} {sha} {version} {date}.")
+@click.option("--optional", multiple=True, metavar="REF", help="Push there too; its failure is not fatal.")
+@click.option("--platform", metavar="P", help="Push this platform as an image of its own.")
+@click.option("--jobs", type=click.IntRange(1, 64), metavar="N", help="Blobs sent at once to each registry.")
+@click.option("--dry-run", is_flag=True, help="Say what would be pushed where, and send nothing.")
+@click.option(
+    "--report", "report_file", type=click.Path(path_type=Path), metavar="FILE", help="Write the JSON here too."
+)
+@output_options()
+def push(
+    refs: tuple[str, ...],
+    artifact: str,
+    templates: tuple[str, ...],
+    optional: tuple[str, ...],
+    platform: str | None,
+    jobs: int | None,
+    dry_run: bool,
+    report_file: Path | None,
+    output: Output,
+) -> int:
+    """Push an OCI artifact to registries: every destination gets the same bytes and is checked for the same digest.
+
+    Without REF, the destinations of buildopt.yaml are pushed to. A REF with a tag is pushed as typed; the tags of
+    buildopt.yaml, or --tag, go to those without one.
+    """
+    from buildopt.registry import push as pushing
+    from buildopt.registry.credentials import Keychain
+    from buildopt.registry.transport import Trust
+    from buildopt.report import push as show
+
+    check_path(artifact, refs, optional)
+    targets = destinations(refs, optional, templates, output.settings(Path()), output)
+    source = open_artifact(Path(artifact))
+    image = resolve(source)
+    if platform is not None:
+        image = pushing.one_platform(image, platform)
+    plan = pushing.PushPlan(source, image, targets, jobs or pushing.DEFAULT_JOBS)
+    if dry_run:
+        pushing.check_sizes(source, image)
+        output.result(show.plan_json(plan) if output.json else show.plan_text(plan))
+        return 0
+    with _progress(output) as on_event:
+        report = pushing.push(plan, Keychain.load(os.environ), Trust(os.environ), on_event)
+    if report_file is not None:
+        write_atomic(report_file, show.report_json(report).encode())
+    output.result(show.report_json(report) if output.json else show.report_text(report))
+    return report.exit_code
+
+
+def check_path(artifact: str, refs: tuple[str, ...], optional: tuple[str, ...]) -> None:
+    """Raises UsageError where the word after --from-oci is a reference and no artifact."""
+    if os.path.lexists(artifact) or not is_reference(artifact):
+        return
+    reference = Reference.parse(artifact)
+    named = reference.tag or reference.digest or artifact.startswith(f"{reference.registry}/")
+    if named or not (refs or optional or artifact.endswith((".tar", "/"))):
+        words = " ".join([*refs, artifact, "--from-oci", *(f"--optional {ref}" for ref in optional)])
+        raise UsageError(
+            f"there is no artifact at {artifact}: it is a reference, and the word after --from-oci is a path",
+            hint=f"buildopt push {words}",
+        )
+
+
+def destinations(
+    refs: tuple[str, ...], optional: tuple[str, ...], templates: tuple[str, ...], settings: Settings, output: Output
+) -> tuple[Target, ...]:
+    """Every reference to push to, with its tag. Raises UsageError where there is none, or a tag cannot be made."""
+    from buildopt.registry.push import Target
+
+    if refs or optional:
+        wanted = [*(Destination(ref) for ref in refs), *(Destination(ref, optional=True) for ref in optional)]
+    else:
+        wanted = _configured(settings)
+    parsed = [(Reference.parse(entry.ref), entry.optional) for entry in wanted]
+    names: tuple[str, ...] = ()
+    if any(not (reference.tag or reference.digest) for reference, _ in parsed):
+        names = _tags(templates, settings, output)
+    elif templates:
+        raise UsageError("--tag has no destination: every REF has a tag already", hint="leave out --tag or the tags")
+    targets: dict[str, Target] = {}
+    for reference, is_optional in parsed:
+        tagged = [reference] if reference.tag or reference.digest else [reference.with_tag(name) for name in names]
+        for one in tagged:
+            known = targets.get(str(one))
+            targets[str(one)] = Target(one, is_optional and (known is None or known.optional))
+    return tuple(targets.values())
+
+
+def _configured(settings: Settings) -> list[Destination]:
+    if len(settings.images) > 1:
+        names = ", ".join(image.name for image in settings.images)
+        raise UsageError(f"several images are configured: {names}", hint="name the REFs to push this artifact to")
+    found = list(settings.images[0].to) if settings.images else []
+    if not found:
+        raise UsageError(
+            "no destination", hint="buildopt push REGISTRY/REPOSITORY:TAG, or list them in buildopt.yaml as push: to:"
+        )
+    return found
+
+
+def _tags(templates: tuple[str, ...], settings: Settings, output: Output) -> tuple[str, ...]:
+    chosen = templates or settings.tags
+    if not chosen:
+        output.message("no tag given: using latest")
+        return ("latest",)
+    found = tags.values(os.environ, Path())
+    names: list[str] = []
+    for template in chosen:
+        name, missing = tags.fill(template, found)
+        if not missing:
+            names.append(name)
+            continue
+        problem = f"the tag {template!r} has no {', '.join(missing)} here"
+        if templates:
+            raise UsageError(problem, hint="run it in a git checkout or a workflow job, or write the tag out")
+        output.message(f"{problem}: left out")
+    if not names:
+        raise UsageError("none of the configured tags has a value here", hint="give one with --tag")
+    return tuple(dict.fromkeys(names))
+
+
+def _progress(output: Output) -> AbstractContextManager[Callable[[Event], None]]:
+    from buildopt.report import push as show
+
+    if output.quiet:
+        return nullcontext(lambda event: None)
+    if sys.stderr.isatty() and output.colored(sys.stderr):
+        return show.live_progress()
+    return show.plain_progress(output.message)

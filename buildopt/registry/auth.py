@@ -1,0 +1,217 @@
+"""How a registry asks who one is, and what it is answered: Basic, and Bearer tokens from its token server.
+
+Credentials go to two places only: the registry's own origin, and the token server that a challenge from that very
+origin names. That server must be reached by https (this machine excepted), its answers are never redirects that are
+followed, and a registry on the internet cannot point to an address of a private network.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from urllib.parse import urlencode, urlsplit
+
+from buildopt.registry.credentials import Credentials, Keychain
+from buildopt.registry.failure import Answer, RegistryError, refused
+from buildopt.registry.profiles import profile_of
+from buildopt.registry.transport import Origin, Transport
+
+TOKEN_SECONDS = 60.0
+"""How long a token holds where the server does not say."""
+TOKEN_TIMEOUT = 60.0
+_TOKEN_CAP = 1 << 20
+_CLIENT = "buildopt"
+
+_SCHEME = re.compile(r"\s*,?\s*([A-Za-z0-9!#$%&'*+.^_`|~-]+)(?=\s|,|$)")
+_PARAMETER = re.compile(
+    r"\s*,?\s*([A-Za-z0-9!#$%&'*+.^_`|~-]+)\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([A-Za-z0-9!#$%&'*+.^_`|~:/?=@-]+))"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """One way in which a registry lets itself be asked: ``bearer`` or ``basic`` and its parameters."""
+
+    scheme: str
+    parameters: tuple[tuple[str, str], ...] = ()
+
+    def get(self, name: str) -> str:
+        """A parameter, empty where it is absent."""
+        return dict(self.parameters).get(name, "")
+
+
+def parse_challenges(header: str) -> tuple[Challenge, ...]:
+    """Read a WWW-Authenticate header: several challenges, quoted commas and escapes; what is no challenge ends it."""
+    found: list[Challenge] = []
+    position = 0
+    while position < len(header):
+        scheme = _SCHEME.match(header, position)
+        if scheme is None:
+            break
+        position = scheme.end()
+        parameters: dict[str, str] = {}
+        while match := _PARAMETER.match(header, position):
+            name, quoted, plain = match.groups()
+            value = plain if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
+            parameters.setdefault(name.lower(), value)
+            position = match.end()
+        found.append(Challenge(scheme[1].lower(), tuple(parameters.items())))
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    value: str = field(repr=False)
+    ends: float
+
+
+class Authenticator:
+    """The Authorization header for requests to one registry; safe to be used by many threads.
+
+    ``origin`` is the registry's own; ``registry`` is its name in references and configuration files.
+    """
+
+    def __init__(
+        self,
+        registry: str,
+        origin: Origin,
+        keychain: Keychain,
+        transport: Transport,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.registry = registry
+        self.origin = origin
+        self._keychain = keychain
+        self._transport = transport
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._challenge: Challenge | None = None
+        self._credentials: Credentials | None = None
+        self._looked = False
+        self._tokens: dict[str, _Token] = {}
+
+    @property
+    def signed_in(self) -> bool:
+        """Whether there are credentials for this registry."""
+        return self._credentials is not None
+
+    @property
+    def has_token(self) -> bool:
+        """Whether these credentials got a token at the token server."""
+        return self._credentials is not None and bool(self._tokens)
+
+    def header(self, scope: str, repository: str) -> str:
+        """The Authorization header for a request within ``scope``, empty before the registry asked for one.
+
+        Raises RegistryError where a token cannot be had.
+        """
+        with self._lock:
+            if self._challenge is None:
+                return ""
+            credentials = self._look(repository)
+            if credentials is not None and credentials.registry_token:
+                return f"Bearer {credentials.registry_token}"
+            if self._challenge.scheme == "basic":
+                return credentials.basic() if credentials is not None else ""
+            token = self._tokens.get(scope)
+            if token is None or token.ends <= self._clock():
+                token = self._fetch(self._challenge, scope, repository, credentials)
+                self._tokens[scope] = token
+            return f"Bearer {token.value}"
+
+    def challenged(self, answer: Answer, scope: str, used: str) -> bool:
+        """Take note of a 401 from the registry's own origin; whether asking again with a new header makes sense.
+
+        ``used`` is the header that was refused.
+        """
+        challenges = parse_challenges(answer.headers.get("www-authenticate", ""))
+        choice = next((entry for entry in challenges if entry.scheme == "bearer" and entry.get("realm")), None)
+        choice = choice or next((entry for entry in challenges if entry.scheme == "basic"), None)
+        if choice is None:
+            return False
+        with self._lock:
+            fresh = self._challenge is None or self._challenge.scheme != choice.scheme
+            self._challenge = choice
+            token = self._tokens.get(scope)
+            if choice.scheme == "bearer" and token is not None:
+                if used != f"Bearer {token.value}":
+                    return True  # another thread renewed it meanwhile
+                del self._tokens[scope]
+            return fresh or choice.scheme == "bearer"
+
+    def _look(self, repository: str) -> Credentials | None:
+        if not self._looked:
+            self._credentials = self._keychain.get(self.registry, repository)
+            self._looked = True
+        return self._credentials
+
+    def _fetch(self, challenge: Challenge, scope: str, repository: str, credentials: Credentials | None) -> _Token:
+        realm = challenge.get("realm")
+        self._check_realm(realm)
+        fields = [("service", challenge.get("service"))] if challenge.get("service") else []
+        fields += [("scope", part) for part in scope.split()]
+        if credentials is not None and credentials.identity_token:
+            answer = self._exchange(realm, fields, scope, credentials.identity_token)
+        else:
+            headers = {"Authorization": credentials.basic()} if credentials is not None else {}
+            url = f"{realm}{'&' if '?' in realm else '?'}{urlencode(fields)}"
+            answer = self._transport.send("GET", url, headers, cap=_TOKEN_CAP, seconds=TOKEN_TIMEOUT)
+        if answer.status != 200:
+            raise self._refused(answer, repository)
+        return self._read(answer)
+
+    def _exchange(self, realm: str, fields: list[tuple[str, str]], scope: str, token: str) -> Answer:
+        """The OAuth2 form, for identity tokens."""
+        form = [("grant_type", "refresh_token"), ("refresh_token", token), ("client_id", _CLIENT)]
+        form += [entry for entry in fields if entry[0] != "scope"] + [("scope", scope)]
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        body = urlencode(form).encode()
+        return self._transport.send("POST", realm, headers, body, cap=_TOKEN_CAP, seconds=TOKEN_TIMEOUT)
+
+    def _refused(self, answer: Answer, repository: str) -> RegistryError:
+        error = refused(answer, self.registry, "a token", repository=repository, signed_in=self.signed_in)
+        denied = answer.status == 403 and "permission" in answer.problem()[1].lower()
+        if answer.status in (400, 401, 403) and error.kind != "rate-limit" and not denied:
+            words = "refused the credentials" if self.signed_in else "gives no token without credentials"
+            said = answer.problem()[1]
+            hint = profile_of(self.registry).hint("credentials", self.registry, repository)
+            return RegistryError("credentials", f"{self.registry} {words}{': ' + said if said else ''}", hint=hint)
+        return error
+
+    def _read(self, answer: Answer) -> _Token:
+        try:
+            document = json.loads(answer.data)
+            value = document.get("token") or document.get("access_token")
+            seconds = document.get("expires_in") or TOKEN_SECONDS
+            if not isinstance(value, str) or not re.fullmatch(r"[\x21-\x7e]+", value):
+                raise ValueError
+            seconds = min(max(float(seconds), 1.0), 24 * 3600.0)
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise RegistryError("protocol", f"the token server of {self.registry} gave no valid token") from error
+        # Renewed before its end, so that no upload starts with a token that is about to expire.
+        return _Token(value, self._clock() + seconds * 0.75)
+
+    def _check_realm(self, realm: str) -> None:
+        origin = Origin.of(realm)
+        where = f"{self.registry} sends credentials to {origin}"
+        if origin.scheme != "https" and not (origin.loopback and self.origin.loopback):
+            raise RegistryError("protocol", f"{where}, which is not encrypted", hint="do not trust this registry")
+        if urlsplit(realm).fragment:
+            raise RegistryError("protocol", f"{where} in a form that is no plain address")
+        if origin.host != self.origin.host and _private(origin.host) and not _private(self.origin.host):
+            raise RegistryError("protocol", f"{where}, inside the private network", hint="do not trust this registry")
+
+
+def _private(host: str) -> bool:
+    """Whether a host is, or resolves to, an address that is not on the internet. An unknown name is not."""
+    try:
+        addresses = [entry[4][0] for entry in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)]
+    except OSError:
+        return False
+    return any(not ipaddress.ip_address(str(address).partition("%")[0]).is_global for address in addresses)

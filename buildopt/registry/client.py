@@ -1,0 +1,217 @@
+"""The distribution protocol for one registry: look, upload, mount, read and write manifests.
+
+An upload is one POST and one PUT of the whole blob: the only form that GHCR and ECR both take well. Its address is
+used as it was given, query and all. Where a request leads to another origin the credentials stay behind, and from
+https nothing ever leads to http.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from urllib.parse import quote, urljoin
+
+from buildopt.oci.descriptor import DOCUMENT_TYPES, Digest
+from buildopt.oci.reference import is_loopback
+from buildopt.registry.auth import Authenticator
+from buildopt.registry.credentials import Keychain
+from buildopt.registry.failure import UNTRUSTED, Answer, RegistryError, refused
+from buildopt.registry.profiles import endpoint
+from buildopt.registry.transport import READ_SECONDS, Body, Origin, Transport
+
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+MAX_REDIRECTS = 5
+PROBE_SECONDS = 5.0
+ACCEPT = ", ".join(sorted(DOCUMENT_TYPES))
+
+
+class Registry:
+    """One registry, spoken to by any number of threads. Every method raises RegistryError.
+
+    ``name`` is ``host`` or ``host:port`` as in references.
+    """
+
+    def __init__(self, name: str, keychain: Keychain, transport: Transport) -> None:
+        self.name = name
+        self._keychain = keychain
+        self._transport = transport
+        self._lock = threading.Lock()
+        self._auth: Authenticator | None = None
+
+    @property
+    def signed_in(self) -> bool:
+        """Whether there are credentials for this registry (known once it asked for them)."""
+        return self._auth is not None and self._auth.signed_in
+
+    def ping(self) -> None:
+        """Find out how the registry is reached and how it wants to be asked; done once, before anything else."""
+        self._connected()
+
+    def has_blob(self, repository: str, digest: Digest) -> bool:
+        """Whether a repository holds a blob."""
+        what = f"the question for {digest}"
+        answer = self._ask("HEAD", repository, f"/v2/{repository}/blobs/{digest}", what)
+        if answer.status not in (200, 404):
+            raise self._refused(answer, repository, what)
+        return answer.status == 200
+
+    def mount(self, repository: str, digest: Digest, source: str) -> bool:
+        """Take over a blob of the repository ``source`` without sending it; False where the registry will not."""
+        path = f"/v2/{repository}/blobs/uploads/?mount={quote(str(digest))}&from={quote(source, safe='')}"
+        try:
+            answer = self._ask("POST", repository, path, f"the mount of {digest}", {"Content-Length": "0"}, also=source)
+        except RegistryError as error:
+            if error.transient:
+                raise
+            return False  # such as no token for both repositories
+        if answer.status == 202:  # an upload was begun instead; it is not used, so that there is one way to upload
+            self._cancel(repository, answer)
+        return answer.status == 201
+
+    def upload(self, repository: str, digest: Digest, size: int, body: Body | bytes) -> None:
+        """Send a whole blob. A failed upload cannot be continued: call again, with the body at its start."""
+        what = f"the upload of {digest}"
+        answer = self._ask("POST", repository, f"/v2/{repository}/blobs/uploads/", what, {"Content-Length": "0"})
+        location = answer.headers.get("location", "")
+        if answer.status != 202 or not location:
+            raise self._refused(answer, repository, what)
+        place = urljoin(answer_url(answer), location)
+        place += f"{'&' if '?' in place else '?'}digest={quote(str(digest))}"
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
+        answer = self._ask("PUT", repository, place, what, headers, body)
+        if answer.status not in (201, 204):
+            raise self._refused(answer, repository, what)
+
+    def manifest(self, repository: str, reference: str) -> tuple[bytes, str] | None:
+        """Exact bytes and media type of a manifest by tag or digest, None where there is none."""
+        what = f"the manifest {reference}"
+        answer = self._ask("GET", repository, f"/v2/{repository}/manifests/{reference}", what, {"Accept": ACCEPT})
+        if answer.status == 404:
+            return None
+        if answer.status != 200:
+            raise self._refused(answer, repository, what)
+        return answer.data, answer.headers.get("content-type", "").partition(";")[0].strip()
+
+    def has_manifest(self, repository: str, reference: str) -> bool:
+        """Whether a repository holds a manifest of this tag or digest."""
+        what = f"the question for {reference}"
+        answer = self._ask("HEAD", repository, f"/v2/{repository}/manifests/{reference}", what, {"Accept": ACCEPT})
+        if answer.status not in (200, 404):
+            raise self._refused(answer, repository, what)
+        return answer.status == 200
+
+    def put_manifest(self, repository: str, reference: str, data: bytes, media_type: str) -> Mapping[str, str]:
+        """Write a manifest's exact bytes under a tag or its digest; returns the answer's headers."""
+        what = f"the manifest {reference}"
+        headers = {"Content-Type": media_type, "Content-Length": str(len(data))}
+        answer = self._ask("PUT", repository, f"/v2/{repository}/manifests/{reference}", what, headers, data)
+        if answer.status not in (200, 201, 202):
+            raise self._refused(answer, repository, what)
+        digest = answer.headers.get("docker-content-digest", "")
+        if digest.startswith("sha256:") and digest != str(Digest.of(data)):
+            raise RegistryError("digest", f"{self.name} stored {what} as {digest}", hint="a proxy may change manifests")
+        return answer.headers
+
+    def _refused(self, answer: Answer, repository: str, what: str) -> RegistryError:
+        if answer.status == 401 and self._auth is not None and self._auth.has_token:
+            # The token server knew the user and gave a token, but not one for this: 403 in other words.
+            answer = Answer(403, answer.headers, answer.data)
+        return refused(answer, self.name, what, repository=repository, signed_in=self.signed_in)
+
+    def _cancel(self, repository: str, answer: Answer) -> None:
+        location = answer.headers.get("location", "")
+        if location:
+            try:
+                self._ask("DELETE", repository, urljoin(answer_url(answer), location), "the end of an upload")
+            except RegistryError:
+                return  # the registry clears it away by itself, later
+
+    def _connected(self) -> Authenticator:
+        with self._lock:
+            if self._auth is None:
+                self._auth = self._connect()
+            return self._auth
+
+    def _connect(self) -> Authenticator:
+        host = endpoint(self.name)
+        secure, plain = f"https://{host}", f"http://{host}"
+        if not is_loopback(Origin.of(secure).host):
+            return self._greet(secure)
+        try:
+            return self._greet(secure, PROBE_SECONDS)
+        except RegistryError as error:
+            if error.kind not in ("certificate", "unreachable", "timeout") or error.code == UNTRUSTED:
+                raise
+            try:
+                return self._greet(plain, PROBE_SECONDS)
+            except RegistryError as second:
+                raise (second if error.kind == "certificate" else error) from second
+
+    def _greet(self, base: str, seconds: float = READ_SECONDS) -> Authenticator:
+        answer = self._transport.send("GET", f"{base}/v2/", {}, cap=1 << 20, seconds=seconds)
+        auth = Authenticator(self.name, Origin.of(base), self._keychain, self._transport)
+        if answer.status == 401:
+            auth.challenged(answer, "", "")
+        elif answer.status == 404 or answer.status in REDIRECTS:
+            raise RegistryError(
+                "protocol", f"{self.name} is not a registry: /v2/ answers {answer.status}", hint="check its name"
+            )
+        elif answer.status not in (200, 403):
+            raise refused(answer, self.name, "the first question", signed_in=False)
+        return auth
+
+    def _ask(
+        self,
+        method: str,
+        repository: str,
+        path: str,
+        what: str,
+        headers: Mapping[str, str] | None = None,
+        body: Body | bytes | None = None,
+        *,
+        also: str = "",
+    ) -> Answer:
+        """Send a request, with credentials where they belong, and follow where it leads."""
+        auth = self._connected()
+        scope = f"repository:{repository}:pull,push" + (f" repository:{also}:pull" if also else "")
+        url = urljoin(f"{auth.origin}/", path)
+        asked_again = False
+        for _ in range(MAX_REDIRECTS + 2):
+            self._check_way(auth.origin, url, what)
+            own = Origin.of(url) == auth.origin
+            authorization = auth.header(scope, repository) if own else ""
+            sent = dict(headers or {}) | ({"Authorization": authorization} if authorization else {})
+            answer = self._transport.send(method, url, sent, body)
+            if answer.status == 401 and own and not asked_again:
+                if not auth.challenged(answer, scope, authorization):
+                    return answer
+                asked_again = True
+            elif answer.status in REDIRECTS and answer.headers.get("location"):
+                url = urljoin(url, answer.headers["location"])
+                if answer.status == 303:
+                    method, body = "GET", None
+            else:
+                return Answer(answer.status, {**answer.headers, _URL: url}, answer.data)
+            _rewind(body)
+        raise RegistryError("protocol", f"{self.name} sends {what} from one place to the next without an end")
+
+    def _check_way(self, own: Origin, url: str, what: str) -> None:
+        if own.scheme == "https" and Origin.of(url).scheme != "https":
+            raise RegistryError(
+                "protocol",
+                f"{self.name} sends {what} to a place without encryption",
+                hint="the registry's proxy must set X-Forwarded-Proto, or the registry use relative addresses",
+            )
+
+
+_URL = ":url"
+
+
+def answer_url(answer: Answer) -> str:
+    """The address that an answer came from, after redirects."""
+    return answer.headers.get(_URL, "")
+
+
+def _rewind(body: Body | bytes | None) -> None:
+    if body is not None and not isinstance(body, bytes):
+        body.seek(0)

@@ -1,0 +1,479 @@
+"""Copy one artifact to many registries, side by side, and say what came of each.
+
+For every repository: blobs first (largest first, several at once), then manifests (children before parents), tags
+last; then each tag is read back and compared. The bytes of manifests are those of the artifact. What fails at one
+destination never stops another.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+
+from buildopt.errors import OK, ArtifactError, BuildoptError, CredentialsError, PushError, UsageError
+from buildopt.oci.descriptor import Descriptor, Digest
+from buildopt.oci.layout import ArtifactSource, Image, ImageManifest, tampered, wrong_size
+from buildopt.oci.reference import Reference
+from buildopt.registry.client import Registry
+from buildopt.registry.credentials import Keychain
+from buildopt.registry.failure import RegistryError
+from buildopt.registry.retry import Stopped, attempt
+from buildopt.registry.transport import Body, Transport, Trust, hang_up
+
+DEFAULT_JOBS = 4
+"""Blobs that are sent at once to one destination."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One reference to push to, with its tag or digest. ``optional``: its failure is reported, not fatal."""
+
+    reference: Reference
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PushPlan:
+    """What is to be pushed where. ``source`` and ``image`` are an artifact that was opened and resolved."""
+
+    source: ArtifactSource
+    image: Image
+    targets: tuple[Target, ...]
+    jobs: int = DEFAULT_JOBS
+
+    @property
+    def repositories(self) -> tuple[tuple[Target, ...], ...]:
+        """The targets, those of one repository together: its blobs are sent once."""
+        groups: dict[str, list[Target]] = {}
+        for target in self.targets:
+            groups.setdefault(target.reference.name, []).append(target)
+        return tuple(tuple(group) for group in groups.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a destination failed; ``kind`` is that of RegistryError, ``artifact`` or ``configuration``."""
+
+    kind: str
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one destination. Bytes of blobs and manifests: sent, mounted from a neighbour, or there already."""
+
+    reference: str
+    digest: str
+    optional: bool
+    problem: Problem | None = None
+    bytes_sent: int = 0
+    bytes_mounted: int = 0
+    bytes_present: int = 0
+    seconds: float = 0.0
+
+    @property
+    def ok(self) -> bool:
+        """Whether the digest was read back from there."""
+        return self.problem is None
+
+
+@dataclass(frozen=True, slots=True)
+class PushReport:
+    """What came of a push, one outcome a reference in the order of the plan."""
+
+    digest: str
+    outcomes: tuple[Outcome, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every required destination holds the image."""
+        return all(outcome.ok or outcome.optional for outcome in self.outcomes)
+
+    @property
+    def exit_code(self) -> int:
+        """0; 5 where the artifact is damaged; 6 where every required one refused the credentials; else 4."""
+        failed = [outcome.problem for outcome in self.outcomes if outcome.problem is not None and not outcome.optional]
+        if not failed:
+            return OK
+        if any(problem.kind == "artifact" for problem in failed):
+            return ArtifactError.exit_code
+        required = [outcome for outcome in self.outcomes if not outcome.optional]
+        if len(failed) == len(required) and all(problem.kind == "credentials" for problem in failed):
+            return CredentialsError.exit_code
+        return PushError.exit_code
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A repository's blobs are about to be looked at: ``total`` bytes."""
+
+    repository: str
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """``count`` bytes of a blob left for a repository (less than zero: they are sent again)."""
+
+    repository: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class BlobDone:
+    """A blob is there; ``how`` is sent, mounted or present."""
+
+    repository: str
+    digest: Digest
+    size: int
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Something failed and is tried again in ``seconds``."""
+
+    repository: str
+    message: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A destination is finished, for better or worse."""
+
+    outcome: Outcome
+
+
+Event = Started | Moved | BlobDone | Again | Done
+
+
+def one_platform(image: Image, platform: str) -> Image:
+    """The image of one platform on its own, without attestations. Raises UsageError where there is none or several."""
+    wanted = platform if "/" in platform else f"linux/{platform}"
+    found: dict[Digest, ImageManifest] = {}
+    for entry in image.platforms:
+        name = str(entry.platform) if entry.platform is not None else ""
+        if name == wanted or name.startswith(f"{wanted}/") or (name, wanted) == ("linux/arm64", "linux/arm64/v8"):
+            found[entry.descriptor.digest] = entry
+    if len(found) != 1:
+        names = ", ".join(str(entry.platform) for entry in image.platforms if entry.platform is not None)
+        what = "no image" if not found else "more than one image"
+        raise UsageError(f"the artifact holds {what} for {platform}", hint=f"it holds: {names or 'one without a name'}")
+    (entry,) = found.values()
+    return Image(entry.descriptor, entry.manifest, image.names, (entry,), ())
+
+
+def push(
+    plan: PushPlan,
+    keychain: Keychain,
+    trust: Trust,
+    on_event: Callable[[Event], None] = lambda event: None,
+) -> PushReport:
+    """Push to every target; ``on_event`` is called from several threads.
+
+    Raises ArtifactError, before anything is sent, where a blob is missing or has another size than its descriptor
+    says; UsageError where a target's own digest is another one. What a registry does wrong is in the report.
+    """
+    check_sizes(plan.source, plan.image)
+    for target in plan.targets:
+        if target.reference.digest not in (None, plan.image.digest):
+            raise UsageError(
+                f"{target.reference} names another digest than the artifact's {plan.image.digest}",
+                hint="leave out the digest",
+            )
+    run = _Run(plan, Transport(trust, connections=plan.jobs + 1), keychain, on_event)
+    try:
+        return run.all()
+    finally:
+        run.transport.close()
+
+
+def check_sizes(source: ArtifactSource, image: Image) -> None:
+    """Raises ArtifactError for the first blob that is missing or has another size than its descriptor says."""
+    for blob in image.blobs:
+        if source.has(blob.digest):
+            size = source.size(blob.digest)
+            if size != blob.size:
+                raise wrong_size(source.path, blob, size)
+        elif blob.data is None and not blob.foreign:
+            source.size(blob.digest)  # raises, naming it
+
+
+class _Run:
+    """One push while it runs: its connections, and who sends which blob to which registry."""
+
+    def __init__(
+        self, plan: PushPlan, transport: Transport, keychain: Keychain, on_event: Callable[[Event], None]
+    ) -> None:
+        self.plan = plan
+        self.transport = transport
+        self.on_event = on_event
+        self.stop = threading.Event()
+        self.registries = {
+            name: Registry(name, keychain, transport)
+            for name in dict.fromkeys(target.reference.registry for target in plan.targets)
+        }
+        self._claims: dict[tuple[str, Digest], Future[str]] = {}
+        self._lock = threading.Lock()
+
+    def all(self) -> PushReport:
+        groups = self.plan.repositories
+        outcomes: dict[Target, Outcome] = {}
+        with ThreadPoolExecutor(max(1, len(groups)), "destination") as pool:
+            futures = [pool.submit(_Destination(self, group).run) for group in groups]
+            try:
+                for future in futures:
+                    outcomes |= future.result()
+            except BaseException:
+                self.stop.set()  # Ctrl-C: workers end at their next block
+                hang_up()
+                raise
+        return PushReport(str(self.plan.image.digest), tuple(outcomes[target] for target in self.plan.targets))
+
+    def claim(self, registry: str, digest: Digest) -> tuple[Future[str], bool]:
+        """Who gets a blob to a registry first: the repository that it is in afterwards, and whether that is you."""
+        with self._lock:
+            mine = (registry, digest) not in self._claims
+            if mine:
+                self._claims[registry, digest] = Future()
+            return self._claims[registry, digest], mine
+
+
+@dataclass(slots=True)
+class _Tally:
+    sent: int = 0
+    mounted: int = 0
+    present: int = 0
+
+    def add(self, how: str, size: int) -> None:
+        setattr(self, how, getattr(self, how) + size)
+
+
+class _Destination:
+    """The push to one repository, under one or several tags."""
+
+    def __init__(self, run: _Run, targets: tuple[Target, ...]) -> None:
+        self.run_ = run
+        self.targets = targets
+        self.name = targets[0].reference.name
+        self.repository = targets[0].reference.repository
+        self.registry = run.registries[targets[0].reference.registry]
+        self.image = run.plan.image
+        self.tally = _Tally()
+        self.lock = threading.Lock()
+        self.failed = threading.Event()
+        self.named = False
+
+    def run(self) -> dict[Target, Outcome]:
+        began = time.monotonic()
+        outcomes: dict[Target, Outcome] = {}
+        problem = self._guarded(self._contents)
+        for target in self.targets:
+            failed = problem or self._guarded(functools.partial(self._name, target))
+            outcome = Outcome(
+                str(target.reference),
+                str(self.image.digest),
+                target.optional,
+                failed,
+                self.tally.sent,
+                self.tally.mounted,
+                self.tally.present,
+                time.monotonic() - began,
+            )
+            outcomes[target] = outcome
+            self.run_.on_event(Done(outcome))
+            if problem is None:  # a further tag of the same repository finds everything there
+                everything = self.tally.sent + self.tally.mounted + self.tally.present
+                self.tally, began = _Tally(present=everything), time.monotonic()
+        return outcomes
+
+    def _guarded(self, work: Callable[[], None]) -> Problem | None:
+        try:
+            work()
+        except RegistryError as error:
+            return Problem(error.kind, error.message, error.hint)
+        except ArtifactError as error:
+            return Problem("artifact", error.message, error.hint)
+        except BuildoptError as error:
+            return Problem("configuration", error.message, error.hint)
+        return None
+
+    def _attempt(self, work: Callable[[int], None]) -> None:
+        def notice(error: RegistryError, seconds: float) -> None:
+            self.run_.on_event(Again(self.name, error.message, seconds))
+
+        attempt(work, self.run_.stop, notice)
+
+    def _contents(self) -> None:
+        """Everything but the tags."""
+        self._attempt(lambda number: self.registry.ping())
+        self._blobs()
+        top = self.image.digest
+        for entry in self.image.manifests:
+            if entry.descriptor.digest != top:
+                self._manifest(entry.descriptor, entry.manifest.data)
+        for descriptor, index in self.image.indexes:
+            if descriptor.digest != top:
+                self._manifest(descriptor, index.data)
+
+    def _blobs(self) -> None:
+        source = self.run_.plan.source
+        blobs = [blob for blob in self.image.blobs if source.has(blob.digest) or blob.data is not None]
+        blobs.sort(key=lambda blob: -blob.size)
+        self.run_.on_event(Started(self.name, sum(blob.size for blob in blobs)))
+        with ThreadPoolExecutor(self.run_.plan.jobs, "blob") as pool:
+            futures = [pool.submit(self._one, blob) for blob in blobs]
+        errors = [error for error in (future.exception() for future in futures) if error is not None]
+        for error in sorted(errors, key=lambda error: isinstance(error, Stopped)):
+            raise error
+
+    def _one(self, blob: Descriptor) -> None:
+        try:
+            if not self.failed.is_set():
+                self._blob(blob)
+        except BaseException:
+            self.failed.set()  # the other blobs end early: without this one they are of no use
+            raise
+
+    def _blob(self, blob: Descriptor) -> None:
+        claim, mine = self.run_.claim(self.registry.name, blob.digest)
+        if not mine:
+            self._neighbour(blob, claim)
+            return
+        try:
+            self._transfer(blob, "")
+        except BaseException:
+            claim.set_result("")  # the neighbours must send it themselves
+            raise
+        claim.set_result(self.repository)
+
+    def _neighbour(self, blob: Descriptor, claim: Future[str]) -> None:
+        """Another repository of this registry gets the blob at this moment: wait, then have it mounted from there."""
+        while not claim.done():
+            if self.run_.stop.is_set() or self.failed.is_set():
+                raise Stopped
+            wait([claim], timeout=0.2)
+        self._transfer(blob, claim.result())
+
+    def _transfer(self, blob: Descriptor, neighbour: str) -> None:
+        how = "sent"
+
+        def work(number: int) -> None:
+            nonlocal how
+            # Asked again at every attempt: the one before may have got through though its answer was lost.
+            if self.registry.has_blob(self.repository, blob.digest):
+                how = "present" if number == 1 else how
+            elif neighbour and self.registry.mount(self.repository, blob.digest, neighbour):
+                how = "mounted"
+            else:
+                self._send(blob)
+
+        self._attempt(work)
+        with self.lock:
+            self.tally.add(how, blob.size)
+        self.run_.on_event(BlobDone(self.name, blob.digest, blob.size, how))
+
+    def _send(self, blob: Descriptor) -> None:
+        source = self.run_.plan.source
+        if not source.has(blob.digest):
+            assert blob.data is not None
+            self.registry.upload(self.repository, blob.digest, blob.size, blob.data)
+            return
+        with source.blob(blob.digest) as opened:
+            body = _Counted(opened, blob, self)
+            try:
+                self.registry.upload(self.repository, blob.digest, blob.size, body)
+            except RegistryError as error:
+                body.seek(0)
+                if error.kind == "digest" or error.status == 400:
+                    verify(source, blob.digest)
+                    error.transient = error.kind == "digest"
+                raise
+            except BaseException:
+                body.seek(0)
+                raise
+
+    def _manifest(self, descriptor: Descriptor, data: bytes) -> None:
+        how = "sent"
+
+        def work(number: int) -> None:
+            nonlocal how
+            if self.registry.has_manifest(self.repository, str(descriptor.digest)):
+                how = "present" if number == 1 else how
+                return
+            self.registry.put_manifest(self.repository, str(descriptor.digest), data, descriptor.media_type)
+
+        self._attempt(work)
+        self.tally.add(how, len(data))
+
+    def _name(self, target: Target) -> None:
+        """Write the image's own manifest under a tag, and read it back."""
+        name = target.reference.tag or str(self.image.digest)
+        data, media_type = self.image.document.data, self.image.descriptor.media_type
+        how = "sent"
+
+        def work(number: int) -> None:
+            nonlocal how
+            held = self.registry.manifest(self.repository, name)
+            if held is not None and Digest.of(held[0], self.image.digest.algorithm) == self.image.digest:
+                # Writing an immutable tag again is refused even where nothing would change.
+                how = "present" if number == 1 else how
+                return
+            self.registry.put_manifest(self.repository, name, data, media_type)
+            back = self.registry.manifest(self.repository, name)
+            actual = Digest.of(back[0], self.image.digest.algorithm) if back is not None else None
+            if actual != self.image.digest:
+                raise RegistryError(
+                    "digest",
+                    f"{target.reference} is {actual or 'not there'} after the push, not {self.image.digest}",
+                    hint="someone else may push the same tag; push again",
+                    transient=back is None,
+                )
+
+        self._attempt(work)
+        if not self.named:
+            self.tally.add(how, len(data))
+            self.named = True
+
+
+class _Counted:
+    """A blob as the body of a request: tells what was read, and ends early when the push is stopped."""
+
+    def __init__(self, body: Body, blob: Descriptor, destination: _Destination) -> None:
+        self._body = body
+        self._blob = blob
+        self._destination = destination
+        self._count = 0
+
+    def read(self, count: int = -1, /) -> bytes:
+        run = self._destination.run_
+        if run.stop.is_set() or self._destination.failed.is_set():
+            raise Stopped
+        data = self._body.read(count)
+        if not data and self._count < self._blob.size:
+            raise wrong_size(run.plan.source.path, self._blob, self._count)
+        self._count += len(data)
+        run.on_event(Moved(self._destination.name, len(data)))
+        return data
+
+    def seek(self, position: int, /) -> int:
+        self._destination.run_.on_event(Moved(self._destination.name, -self._count))
+        self._count = position
+        return self._body.seek(position)
+
+
+def verify(source: ArtifactSource, digest: Digest) -> None:
+    """Hash a blob. Raises ArtifactError where its bytes are not what its digest says."""
+    hasher = hashlib.new(digest.algorithm)
+    with source.blob(digest) as blob:
+        for block in blob.blocks():
+            hasher.update(block)
+    if hasher.hexdigest() != digest.hex:
+        raise tampered(source.path, digest, Digest(digest.algorithm, hasher.hexdigest()))

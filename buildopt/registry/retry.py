@@ -1,0 +1,93 @@
+"""The one place where requests are tried again: how often, and how long to wait before."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+import tenacity
+
+from buildopt.registry.failure import RegistryError
+
+Result = TypeVar("Result")
+
+ATTEMPTS = 5
+FIRST_WAIT = 0.5
+LONGEST_WAIT = 20.0
+LONGEST_ASKED = 120.0
+"""Seconds that a registry may ask to wait for; who asks for more is reported instead."""
+
+TIMES = {"unreachable": 3, "timeout": 3, "digest": 2}
+"""Attempts by kind of failure where they are fewer: a registry that is not there should not cost a minute."""
+
+
+class Stopped(Exception):
+    """The push was interrupted; unwinds a worker."""
+
+
+def attempt(
+    work: Callable[[int], Result],
+    stop: threading.Event,
+    notice: Callable[[RegistryError, float], None] = lambda error, seconds: None,
+) -> Result:
+    """Call ``work`` with 1, 2, … until it does not fail, or fails for good; that RegistryError is raised.
+
+    ``notice`` is told of each failure that will be tried again, and the seconds until then. Raises Stopped once
+    ``stop`` is set, also while waiting.
+    """
+
+    def sleep(seconds: float) -> None:
+        if stop.wait(seconds):
+            raise Stopped
+
+    def before_sleep(state: tenacity.RetryCallState) -> None:
+        error = _error(state)
+        if error is not None:
+            notice(error, state.upcoming_sleep)
+
+    retrying = tenacity.Retrying(
+        retry=tenacity.retry_if_exception(_again),
+        stop=_enough,
+        wait=_wait,
+        sleep=sleep,
+        before_sleep=before_sleep,
+        reraise=True,
+    )
+    number = 0
+
+    def once() -> Result:
+        nonlocal number
+        number += 1
+        if stop.is_set():
+            raise Stopped
+        return work(number)
+
+    return retrying(once)
+
+
+def _error(state: tenacity.RetryCallState) -> RegistryError | None:
+    error = state.outcome.exception() if state.outcome is not None else None
+    return error if isinstance(error, RegistryError) else None
+
+
+def _again(error: BaseException) -> bool:
+    return (
+        isinstance(error, RegistryError)
+        and error.transient
+        and (error.retry_after is None or error.retry_after <= LONGEST_ASKED)
+    )
+
+
+def _enough(state: tenacity.RetryCallState) -> bool:
+    error = _error(state)
+    return state.attempt_number >= TIMES.get(error.kind if error is not None else "", ATTEMPTS)
+
+
+def _wait(state: tenacity.RetryCallState) -> float:
+    error = _error(state)
+    if error is not None and error.retry_after is not None:
+        return error.retry_after
+    pause = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** (state.attempt_number - 1))
+    return pause * random.uniform(0.75, 1.25)

@@ -1,0 +1,140 @@
+"""What a push will do, does, and did: as text, as JSON, and live."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from buildopt.registry.push import Again, BlobDone, Done, Event, Moved, Outcome, PushPlan, PushReport, Started
+from buildopt.report.units import human
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+
+def plan_text(plan: PushPlan) -> str:
+    """What would be pushed where."""
+    image = plan.image
+    platforms = ", ".join(str(entry.platform or "one platform") for entry in image.platforms)
+    lines = [
+        f"{plan.source.path}: {image.digest}",
+        f"  {platforms}; {len(image.blobs)} blobs, {len(image.manifests)} manifests, {human(image.size)}",
+    ]
+    lines += [f"  → {target.reference}{' (optional)' if target.optional else ''}" for target in plan.targets]
+    return "\n".join(lines) + "\n"
+
+
+def plan_json(plan: PushPlan) -> str:
+    """The plan in the shape of a report, with nothing sent."""
+    outcomes = (Outcome(str(target.reference), str(plan.image.digest), target.optional) for target in plan.targets)
+    document = _document(PushReport(str(plan.image.digest), tuple(outcomes)))
+    return json.dumps({**document, "dry_run": True}, indent=2) + "\n"
+
+
+def report_json(report: PushReport) -> str:
+    """The report's stable JSON."""
+    return json.dumps(_document(report), indent=2) + "\n"
+
+
+def _document(report: PushReport) -> dict[str, object]:
+    return {
+        "version": 1,
+        "digest": report.digest,
+        "ok": report.ok,
+        "destinations": [_outcome(outcome) for outcome in report.outcomes],
+    }
+
+
+def _outcome(outcome: Outcome) -> dict[str, object]:
+    problem = outcome.problem
+    return {
+        "reference": outcome.reference,
+        "digest": outcome.digest,
+        "ok": outcome.ok,
+        "optional": outcome.optional,
+        "error": None if problem is None else {"kind": problem.kind, "message": problem.message, "hint": problem.hint},
+        "bytes_sent": outcome.bytes_sent,
+        "bytes_mounted": outcome.bytes_mounted,
+        "bytes_present": outcome.bytes_present,
+        "seconds": round(outcome.seconds, 3),
+    }
+
+
+def report_text(report: PushReport) -> str:
+    """A line a destination, with what to do about each failure."""
+    width = max((len(outcome.reference) for outcome in report.outcomes), default=0)
+    lines = [f"digest {report.digest}"]
+    for outcome in report.outcomes:
+        lines.append(f"{_mark(outcome)}  {outcome.reference:<{width}}  {_moved(outcome)}")
+        if outcome.problem is not None:
+            lines.append(f"        {outcome.problem.message}")
+            if outcome.problem.hint:
+                lines.append(f"        hint: {outcome.problem.hint}")
+    return "\n".join(lines) + "\n"
+
+
+def _mark(outcome: Outcome) -> str:
+    if outcome.ok:
+        return "pushed"
+    return "missed" if outcome.optional else "FAILED"
+
+
+def _moved(outcome: Outcome) -> str:
+    sizes = (
+        ("sent", outcome.bytes_sent),
+        ("mounted", outcome.bytes_mounted),
+        ("already there", outcome.bytes_present),
+    )
+    parts = [f"{human(size)} {word}" for word, size in sizes if size]
+    return f"{', '.join(parts) or 'nothing sent'}, {outcome.seconds:.1f} s"
+
+
+@contextmanager
+def plain_progress(tell: Callable[[str], None]) -> Iterator[Callable[[Event], None]]:
+    """Progress as lines, for logs."""
+    lock = threading.Lock()
+
+    def show(event: Event) -> None:
+        with lock:
+            if isinstance(event, Started):
+                tell(f"{event.repository}: {human(event.total)} in blobs")
+            elif isinstance(event, Again):
+                tell(f"{event.repository}: {event.message}; again in {event.seconds:.1f} s")
+            elif isinstance(event, BlobDone) and event.how != "present":
+                tell(f"{event.repository}: {event.digest.short} {human(event.size)} {event.how}")
+            elif isinstance(event, Done):
+                problem = event.outcome.problem
+                tell(f"{event.outcome.reference}: {'pushed' if problem is None else problem.message}")
+
+    yield show
+
+
+@contextmanager
+def live_progress() -> Iterator[Callable[[Event], None]]:
+    """Progress as one bar a repository, for terminals (on stderr)."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    bars: dict[str, TaskID] = {}
+    lock = threading.Lock()
+    with Progress(*columns, console=console) as progress:
+
+        def show(event: Event) -> None:
+            with lock:
+                if isinstance(event, Started):
+                    bars[event.repository] = progress.add_task(event.repository, total=event.total)
+                elif isinstance(event, Moved):
+                    progress.update(bars[event.repository], advance=event.count)
+                elif isinstance(event, BlobDone) and event.how != "sent":
+                    progress.update(bars[event.repository], advance=event.size)
+                elif isinstance(event, Again):
+                    progress.console.print(
+                        f"{event.repository}: {event.message}; again in {event.seconds:.1f} s", markup=False
+                    )
+
+        yield show
