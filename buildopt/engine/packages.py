@@ -63,22 +63,43 @@ def fetch(
     Raises EngineError where packages cannot be had: not root, no apt, or apt failed (its last lines are the detail).
     """
     architecture = architecture or machine_architecture()
-    names = tuple(sorted(set(packages)))
-    key = hashlib.sha256("\n".join((suite, architecture, str(closure), *names)).encode()).hexdigest()[:16]
-    stamp = prefix / ".packages" / key
+    stamp = prefix / ".packages" / _key(packages, suite, architecture, closure)
     if stamp.is_file():
         return
-    require_apt()
-    cache.mkdir(parents=True, exist_ok=True)
+    archives = download(packages, suite=suite, cache=cache, architecture=architecture, closure=closure)
     with locked(cache / "lock"):
         if stamp.is_file():
             return
-        archives = _downloaded(cache, key) or _download(names, suite, cache, key, architecture, closure)
         prefix.mkdir(parents=True, exist_ok=True)
         for archive in archives:
             process.run(["dpkg", "-x", archive, prefix])
         stamp.parent.mkdir(exist_ok=True)
         stamp.write_text("".join(f"{archive.name}\n" for archive in archives))
+
+
+def download(
+    packages: Sequence[str],
+    *,
+    suite: str,
+    cache: Path,
+    architecture: str | None = None,
+    closure: bool = False,
+) -> list[Path]:
+    """Download Debian packages without unpacking them, unless they are there; the arguments are those of ``fetch``.
+
+    Raises EngineError like ``fetch``.
+    """
+    require_apt()
+    architecture = architecture or machine_architecture()
+    key = _key(packages, suite, architecture, closure)
+    cache.mkdir(parents=True, exist_ok=True)
+    with locked(cache / "lock"):
+        return _downloaded(cache, key) or _download(sorted(set(packages)), suite, cache, key, architecture, closure)
+
+
+def _key(packages: Sequence[str], suite: str, architecture: str, closure: bool) -> str:
+    words = (suite, architecture, str(closure), *sorted(set(packages)))
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
 
 
 def candidates(packages: Sequence[str], *, suite: str, cache: Path) -> dict[str, str]:

@@ -1,0 +1,103 @@
+"""The engine that builds: one that is already there, or our private one."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from buildopt import process
+from buildopt.engine import api
+from buildopt.engine.folders import Folders
+from buildopt.engine.programs import Programs
+from buildopt.engine.state import State
+from buildopt.errors import EngineError
+
+# They would lead our commands to another engine or builder than the one that was chosen.
+_OVERRIDES = ("DOCKER_CONTEXT", "DOCKER_TLS", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "DOCKER_API_VERSION",
+              "BUILDX_BUILDER", "BUILDKIT_HOST")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """How to talk to an engine.
+
+    ``docker`` and ``buildx`` are the first words of commands, to be run with exactly ``environment``. ``builder`` is
+    the name for ``--builder``, None for the one that buildx takes by itself. ``platforms`` is what it can build.
+    """
+
+    docker: tuple[str, ...]
+    buildx: tuple[str, ...]
+    environment: Mapping[str, str]
+    builder: str | None
+    platforms: tuple[str, ...]
+    private: bool
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Builder:
+    """What buildx says about a builder."""
+
+    name: str
+    driver: str
+    platforms: tuple[str, ...]
+
+
+def inspect_builder(buildx: Sequence[str], environment: Mapping[str, str], name: str | None) -> Builder:
+    """Ask buildx about a builder, by default the current one. Raises ToolError."""
+    text = process.run([*buildx, "inspect", *([name] if name else [])], env=environment, timeout=30).text
+    fields = dict(re.findall(r"^(Name|Driver):\s+(\S+)", text, re.MULTILINE))
+    platforms = re.findall(r"^Platforms:\s+(.+)$", text, re.MULTILINE)
+    words = [word.strip().rstrip("*") for line in platforms for word in line.split(",")]
+    return Builder(fields.get("Name", name or ""), fields.get("Driver", ""), tuple(dict.fromkeys(filter(None, words))))
+
+
+def private_environment(folders: Folders, tools: Programs, base: Mapping[str, str]) -> dict[str, str]:
+    """The environment that leads clients to the private engine, whatever the user has set for others."""
+    kept = {name: value for name, value in base.items() if name not in _OVERRIDES}
+    path = f"{tools.docker.parent}:{base.get('PATH', os.defpath)}"
+    return {**kept, "PATH": path, "DOCKER_HOST": f"unix://{folders.socket}", "BUILDX_CONFIG": f"{folders.root}/buildx"}
+
+
+def running(folders: Folders) -> State | None:
+    """The private engine's record where it runs and answers."""
+    found = State.load(folders.state)
+    return found if found is not None and found.alive and api.answers(folders.socket) else None
+
+
+def find_private(folders: Folders, environment: Mapping[str, str] | None = None) -> Engine | None:
+    """The private engine in a folder, None where it is not up."""
+    found = running(folders)
+    if found is None:
+        return None
+    tools = Programs(folders.prefix)
+    return Engine(
+        docker=(str(tools.docker),),
+        buildx=(str(tools.buildx),),
+        environment=private_environment(folders, tools, os.environ if environment is None else environment),
+        builder="default",
+        platforms=found.platforms,
+        private=True,
+        description=f"private engine, Docker {found.version}, in {folders.root}",
+    )
+
+
+def private(folders: Folders, environment: Mapping[str, str] | None = None) -> Engine:
+    """The private engine in a folder. Raises EngineError where it is not up."""
+    found = find_private(folders, environment)
+    if found is None:
+        raise EngineError(f"no private engine is up in {folders.root}", hint="run: buildopt engine up")
+    return found
+
+
+def find(
+    *, folder: Path | None = None, builder: str | None = None, environment: Mapping[str, str] | None = None
+) -> Engine:
+    """The engine to build with."""
+    found = find_private(Folders.at(folder), environment)
+    if found is None:
+        raise EngineError("there is no container engine", hint="run: buildopt engine up")
+    return found
