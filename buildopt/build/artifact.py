@@ -88,17 +88,13 @@ def check_folder(folder: Path, shown: str = "") -> None:
     shown = shown or str(folder)
     try:
         names = set(os.listdir(folder))
-    except FileNotFoundError:
-        for parent in folder.parents:
-            if parent.exists():
-                if not parent.is_dir():
-                    raise UsageError(
-                        f"{shown} cannot be made: {parent} is not a folder", hint="choose another path with -o"
-                    ) from None
-                return
+    except (FileNotFoundError, NotADirectoryError):
+        nearest = next(path for path in (folder, *folder.parents) if path.exists())
+        if nearest == folder:
+            raise UsageError(f"{shown} is a file", hint="-o takes a folder, a name ending in .tar, or -") from None
+        if not nearest.is_dir():
+            raise UsageError(f"{shown} cannot be made: {nearest} is a file", hint="choose another path") from None
         return
-    except NotADirectoryError as error:
-        raise UsageError(f"{shown} is a file", hint="-o takes a folder, a name ending in .tar, or -") from error
     except OSError as error:
         raise UsageError(f"{shown} cannot be read: {error.strerror}", hint="check its permissions") from error
     if names and "oci-layout" not in names and not {"index.json", "blobs"} <= names and not names <= _OWN_NAMES:
@@ -337,11 +333,15 @@ def prune(live: Path, keep: frozenset[Digest]) -> int:
     with lock.pruning(live) as alone:
         if not alone:
             return 0
-        stale = [digest for digest in oci.FolderSource(live, b"").digests() if digest not in keep]
-        for digest in stale:
-            _unlink(_blob(live, digest))
+        pruned = 0
+        try:
+            for digest in oci.FolderSource(live, b"").digests() - keep:
+                _unlink(_blob(live, digest))
+                pruned += 1
+        except OSError:  # the new image is in place and whole: what stays behind goes with the next build
+            return pruned
         _remove(live / "ingest")  # BuildKit's, where the folder was once its direct output
-        return len(stale)
+        return pruned
 
 
 def replace(path: Path, data: bytes, temporary: Path) -> None:

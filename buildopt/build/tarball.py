@@ -41,9 +41,10 @@ def write(layout: Path, image: oci.Image, out: int) -> None:
         total += _plain(out, _header(name, len(data)) + data + _padding(len(data)))
     for name, kind in (("blobs", tarfile.DIRTYPE), *_folders(image)):
         total += _plain(out, _header(name, 0, kind))
-    for digest in sorted(needed(image)):
+    blobs = needed(image)
+    for digest in sorted(blobs):
+        size = blobs[digest].size
         with open(layout / "blobs" / digest.algorithm / digest.hex, "rb", buffering=0) as stream:
-            size = os.fstat(stream.fileno()).st_size
             total += _plain(out, _header(f"blobs/{digest.algorithm}/{digest.hex}", size))
             _copy(out, stream.fileno(), size)
             total += size + _plain(out, _padding(size))

@@ -183,7 +183,7 @@ class Rich(Quiet):
                 self.rows[event.step.id].transfers[event.name] = event
         elif isinstance(event, Warn) and event not in self.warned:
             self.warned.add(event)
-            self._say("note", "yellow", remark(event, self.shown))
+            self._say("note", "yellow", remark(event, self.shown), wrap=True)
 
     def _step(self, step: Step) -> None:
         before = state_of(self.steps[step.id]) if step.id in self.steps else "waiting"
@@ -203,10 +203,10 @@ class Rich(Quiet):
         elif state == "failed":
             self._say("failed", "red", title(step, self.console.width - 8))
 
-    def _say(self, word: str, style: str, text: str) -> None:
+    def _say(self, word: str, style: str, text: str, *, wrap: bool = False) -> None:
         from rich.text import Text
 
-        self.console.print(Text.assemble((f"{word:>6}", style), " ", text), soft_wrap=False, no_wrap=True)
+        self.console.print(Text.assemble((f"{word:>6}", style), " ", text), no_wrap=not wrap)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield self.table()
@@ -222,10 +222,9 @@ class Rich(Quiet):
         table.add_column(width=24, no_wrap=True, justify="right")
         now = time.monotonic()
         for row in list(self.rows.values()):
-            text = Text(title(row.step, 500))
+            table.add_row(f"{now - row.since:.1f}s", Text(title(row.step, 500)), _bar(*row.totals()))
             if row.last:
-                text.append(f"  {row.last}", "dim")
-            table.add_row(f"{now - row.since:.1f}s", text, _bar(*row.totals()))
+                table.add_row("", Text(f"  {row.last}", "dim"), "")
         counted = [step for step in list(self.steps.values()) if step.counts]
         done = sum(step.completed is not None for step in counted)
         cached = sum(step.cached for step in counted)
