@@ -35,7 +35,7 @@ DEFAULT_LIFE_SECONDS = 300
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Who may do what: ``actions`` on the ``repositories`` that match (globs). No name: whoever shows no credentials."""
+    """Who may do what: ``actions`` on the ``repositories`` that match (globs). No name: without credentials."""
 
     name: str
     password: str

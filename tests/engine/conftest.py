@@ -27,7 +27,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 
 @pytest.fixture(scope="session")
 def ghcr(tmp_path_factory: pytest.TempPathFactory, certificates: Certificates) -> Iterator[RunningRegistry]:
-    """A registry with tokens like ghcr.io: users octocat/secret and reader/reader-secret, anonymous pulls of public/*."""
+    """A registry with tokens like ghcr.io: octocat/secret, reader/reader-secret, anonymous pulls of public/*."""
     folder: Path = tmp_path_factory.mktemp("ghcr")
     with stopped_after(start_ghcr(folder, certificates, GHCR_USERS)) as running:
         yield running

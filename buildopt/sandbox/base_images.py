@@ -1,0 +1,247 @@
+"""Stand-ins for official base images, made from packages for two platforms: for tests and the demo, never for products.
+
+They look like the official ones where a Dockerfile or a rewrite can tell: paths, users, environment, apt's
+configuration. They differ in this: all of them begin with the layer of ``debian:bookworm-slim``, apt's sources are the
+machine's own, and certificates that the machine trusts beyond Debian's are trusted inside too. Layers are not
+compressed.
+
+``python -m buildopt.sandbox.base_images`` makes them all and says where they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from buildopt import settings
+from buildopt.engine import packages
+from buildopt.errors import UsageError
+from buildopt.sandbox import debian, images, languages, layers, registries, trees
+from buildopt.sandbox.images import Blob, ImageConfig
+
+# To be raised whenever what is made changes.
+VERSION = 1
+PLATFORMS = ("linux/amd64", "linux/arm64")
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One image: its names (``python:3.11-slim`` first) and the layers that it is made of."""
+
+    names: tuple[str, ...]
+    layers: tuple[str, ...]
+    config: ImageConfig
+
+    @property
+    def name(self) -> str:
+        """The name by which it is asked for."""
+        return self.names[0]
+
+
+RECIPES = (
+    Recipe(
+        ("debian:bookworm-slim", "debian:12-slim", "debian:bookworm", "debian:12"),
+        ("debian",),
+        ImageConfig((("PATH", PATH),), ("bash",)),
+    ),
+    Recipe(
+        ("python:3.11-slim", "python:3.11-slim-bookworm", "python:3.11"),
+        ("debian", "runtime", "python"),
+        ImageConfig(
+            (("PATH", f"/usr/local/bin:{PATH}"), ("LANG", "C.UTF-8"), ("PYTHON_VERSION", "3.11.2")), ("python3",)
+        ),
+    ),
+    Recipe(
+        ("node:18-slim", "node:18-bookworm-slim", "node:18"),
+        ("debian", "node"),
+        ImageConfig(
+            (("PATH", PATH), ("NODE_VERSION", languages.NODE), ("YARN_VERSION", languages.YARN)),
+            ("node",),
+            ("docker-entrypoint.sh",),
+        ),
+    ),
+    Recipe(
+        ("golang:1.19", "golang:1.19-bookworm"),
+        ("debian", "toolchain", "go"),
+        ImageConfig(
+            (("PATH", f"/go/bin:/usr/local/go/bin:{PATH}"), ("GOLANG_VERSION", "1.19.8"), ("GOPATH", "/go")),
+            ("bash",),
+            folder="/go",
+        ),
+    ),
+    Recipe(
+        ("gcc:12", "gcc:12-bookworm"),
+        ("debian", "toolchain"),
+        ImageConfig((("PATH", PATH), ("GCC_VERSION", "12.2.0")), ("bash",)),
+    ),
+)
+NAMES = tuple(recipe.name for recipe in RECIPES)
+
+
+def prepare(
+    names: Sequence[str] = NAMES,
+    *,
+    cache: Path | None = None,
+    platforms: Sequence[str] = PLATFORMS,
+    say: Callable[[str], None] = lambda text: None,
+) -> dict[str, Path]:
+    """Make base images (names of ``NAMES``) and return the OCI layout folder of each.
+
+    What was made before, in ``cache`` (default: buildopt's own), is not made again, and a run that was killed leaves
+    nothing half-made. ``say`` is told what takes long. Needs root. Raises UsageError for an unknown name or platform,
+    EngineError where packages cannot be had, ToolError where a program fails.
+    """
+    recipes = [_recipe(name) for name in names]
+    for platform in platforms:
+        if platform not in PLATFORMS:
+            raise UsageError(f"no base images are made for {platform}", hint=f"known: {', '.join(PLATFORMS)}")
+    folder = (cache if cache is not None else settings.cache_folder()) / "base-images"
+    authorities = layers.machine_authorities()
+    key = _key(authorities)
+    layouts = {recipe.name: _layout(folder, key, recipe, platforms) for recipe in recipes}
+    if all(layout.is_dir() for layout in layouts.values()):
+        return layouts
+    native = trees.native_architecture()
+    architectures = tuple(dict.fromkeys([native, *(platform.partition("/")[2] for platform in platforms)]))
+    with packages.locked(folder / "lock"), _work_folder(folder) as work, _plain_umask():
+        finished = folder / key / "layers"
+        finished.mkdir(parents=True, exist_ok=True)
+        workshop = layers.Workshop(finished, work, native, architectures, authorities)
+        for recipe in recipes:
+            if not layouts[recipe.name].is_dir():
+                _make_image(workshop, recipe, platforms, layouts[recipe.name], say)
+    return layouts
+
+
+def start_mirror(folder: Path, layouts: Mapping[str, Path]) -> registries.RunningRegistry:
+    """Start a mirror of Docker Hub that has the images of ``layouts`` (what ``prepare`` returned), over plain HTTP.
+
+    It serves ``library/NAME`` under every tag of the official image that the stand-in is for, and runs until
+    ``stop_registry(folder)``. The images are linked into its storage, not copied. Raises ToolError like
+    ``start_registry``.
+    """
+    storage = folder / "storage"
+    for name, layout in layouts.items():
+        for alias in _recipe(name).names:
+            repository, _, tag = alias.partition(":")
+            _store(storage / "docker" / "registry" / "v2", layout, f"library/{repository}", tag)
+    return registries.start_registry(folder, storage=storage)
+
+
+@contextmanager
+def mirror(folder: Path, layouts: Mapping[str, Path]) -> Iterator[registries.RunningRegistry]:
+    """A mirror that runs as long as the block; see ``start_mirror``."""
+    with registries.stopped_after(start_mirror(folder, layouts)) as running:
+        yield running
+
+
+def _store(root: Path, layout: Path, repository: str, tag: str) -> None:
+    """Put the image of a layout into a registry's storage."""
+    index = json.loads((layout / "index.json").read_text(encoding="utf-8"))["manifests"][0]
+    folder = root / "repositories" / repository
+    manifests = {index["digest"]}
+    for child in json.loads((layout / "blobs" / _slashed(index["digest"])).read_text(encoding="utf-8"))["manifests"]:
+        manifests.add(child["digest"])
+    for blob in (layout / "blobs" / "sha256").iterdir():
+        digest = f"sha256:{blob.name}"
+        data = root / "blobs" / "sha256" / blob.name[:2] / blob.name / "data"
+        data.parent.mkdir(parents=True, exist_ok=True)
+        images.link(blob, data)
+        kind = "_manifests/revisions" if digest in manifests else "_layers"
+        _write_link(folder / kind / _slashed(digest), digest)
+    _write_link(folder / "_manifests" / "tags" / tag / "current", index["digest"])
+    _write_link(folder / "_manifests" / "tags" / tag / "index" / _slashed(index["digest"]), index["digest"])
+
+
+def _slashed(digest: str) -> str:
+    return digest.replace(":", "/", 1)
+
+
+def _write_link(folder: Path, digest: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "link").write_text(digest, encoding="utf-8")
+
+
+def _recipe(name: str) -> Recipe:
+    for recipe in RECIPES:
+        if name in recipe.names:
+            return recipe
+    raise UsageError(f"there is no base image {name}", hint=settings.nearest(name, list(NAMES)))
+
+
+def _key(authorities: str) -> str:
+    """What the images depend on, short: recipes, apt's sources, the machine's authorities."""
+    parts = [
+        str(VERSION),
+        repr(RECIPES),
+        repr((layers.MINIMAL, layers.RUNTIME, layers.TOOLCHAIN)),
+        repr(layers.CONFIGURATION),
+    ]
+    parts += [repr((languages.NODE, languages.NPM)), debian.sources(), authorities, trees.native_architecture()]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def _layout(folder: Path, key: str, recipe: Recipe, platforms: Sequence[str]) -> Path:
+    suffix = "-".join(platform.partition("/")[2] for platform in sorted(platforms))
+    return folder / key / f"{recipe.name.replace(':', '-')}-{suffix}"
+
+
+@contextmanager
+def _work_folder(folder: Path) -> Iterator[Path]:
+    for left in folder.glob("work-*"):  # of a run that was killed: this one holds the lock
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="work-", dir=folder) as work:
+        yield Path(work)
+
+
+@contextmanager
+def _plain_umask() -> Iterator[None]:
+    before = os.umask(0o022)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def _make_image(
+    workshop: layers.Workshop, recipe: Recipe, platforms: Sequence[str], target: Path, say: Callable[[str], None]
+) -> None:
+    for layer in recipe.layers:
+        if any(workshop.finished(layer, architecture) is None for architecture in workshop.architectures):
+            say(f"making the {layer} layer of {recipe.name}")
+            layers.MAKERS[layer](workshop)
+    blobs: dict[str, list[Blob]] = {}
+    for platform in platforms:
+        made = [workshop.finished(layer, platform.partition("/")[2]) for layer in recipe.layers]
+        blobs[platform] = [blob for blob in made if blob is not None]
+    temporary = workshop.work / target.name
+    config = recipe.config
+    if workshop.authorities and "node" in recipe.layers:
+        trusted = ("NODE_EXTRA_CA_CERTS", "/usr/local/share/machine-authorities.pem")
+        config = ImageConfig((*config.environment, trusted), config.command, config.entrypoint, config.folder)
+    images.write_layout(temporary, recipe.name.partition(":")[2], blobs, config)
+    os.replace(temporary, target)
+
+
+def main() -> None:
+    """Make the images named by the arguments (default: all) and print where they are."""
+    made = prepare(sys.argv[1:] or NAMES, say=_say)
+    for name, layout in made.items():
+        sys.stdout.write(f"{name} {layout}\n")
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+
+
+if __name__ == "__main__":
+    main()
