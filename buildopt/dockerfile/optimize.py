@@ -1,0 +1,97 @@
+"""All passes over one file: text in, text and reasons out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from buildopt.dockerfile.model import Dockerfile
+from buildopt.dockerfile.parse import parse
+from buildopt.dockerfile.passes import cache_mounts
+from buildopt.dockerfile.passes.images import image
+from buildopt.dockerfile.passes.result import Change, PassResult, Refusal
+from buildopt.dockerfile.passes.state import base_reference
+from buildopt.source import Source, apply_edits
+
+Rewrite = Callable[[Dockerfile, Path | None], PassResult]
+
+# In this order: a build stage of its own first, then what both kinds of file have in common.
+PASSES: tuple[tuple[str, Rewrite], ...] = ((cache_mounts.NAME, cache_mounts.rewrite),)
+
+_TEMPLATE = re.compile(r"\{%|%\}|<%|\{\{(?!\s*\.)|@[A-Z][A-Z0-9_]+@|^[ \t]*\{\{", re.MULTILINE)
+_QUOTED = re.compile(r"'[^'\n]*'|\"[^\"\n]*\"")
+_FRONTEND = re.compile(r"(?:docker\.io/)?docker/dockerfile(?:-upstream)?(?::([^@]*))?(?:@.*)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Optimized:
+    """A file after all passes. ``broken``: it has errors, so that nothing was tried."""
+
+    source: Source
+    changes: tuple[Change, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
+    broken: bool = False
+
+
+def optimize(
+    source: Source,
+    context: Path | None = None,
+    only: Collection[str] = (),
+    skip: Collection[str] = (),
+) -> Optimized:
+    """Run the passes over a file, reading it anew between them. Line numbers are those of the file as it came.
+
+    ``context`` is the build context, None where there is none: what cannot be shown without it is refused. What comes
+    out parses; where it does not, nothing is changed and a refusal says so.
+    """
+    dockerfile = parse(source)
+    if dockerfile.errors:
+        problem = dockerfile.errors[0]
+        line = source.position(problem.span.start)[0]
+        return Optimized(source, refusals=(Refusal("parse", line, problem.message),), broken=True)
+    reason = left_alone(dockerfile)
+    if reason is not None:
+        return Optimized(source, refusals=(reason,))
+    changes: list[Change] = []
+    refusals: list[Refusal] = []
+    current = dockerfile
+    for name, rewrite in PASSES:
+        if (only and name not in only) or name in skip:
+            continue
+        result = rewrite(current, context)
+        refusals += result.refused
+        if not result.applied:
+            continue
+        text = apply_edits(current.source.text, [edit for change in result.applied for edit in change.edits])
+        rewritten = parse(current.source.replace(text))
+        if rewritten.errors:
+            line = result.applied[0].lines[0]
+            refusals.append(Refusal(name, line, "the rewrite would not parse, so it was not made: please report this"))
+            continue
+        changes += result.applied
+        current = rewritten
+    return Optimized(current.source, tuple(changes), tuple(refusals))
+
+
+def left_alone(dockerfile: Dockerfile) -> Refusal | None:
+    """Why a whole file is no business of any pass; None where it is."""
+    template = _TEMPLATE.search(_QUOTED.sub(lambda match: " " * len(match.group()), dockerfile.source.text))
+    if template is not None:
+        line = dockerfile.source.position(template.start())[0]
+        return Refusal("file", line, "this is a template: what it becomes is not known")
+    syntax = dockerfile.directive("syntax")
+    if syntax is not None:
+        line = dockerfile.source.position(syntax.span.start)[0]
+        match = _FRONTEND.fullmatch(syntax.value.strip())
+        if match is None:
+            return Refusal("file", line, f"what the frontend {syntax.value} understands is not known")
+        version = re.match(r"1\.([0-9]+)", match.group(1) or "1")
+        if version is not None and int(version.group(1)) < 2:
+            return Refusal("file", line, f"the frontend {syntax.value} has no RUN --mount: use docker/dockerfile:1")
+    for stage in dockerfile.stages:
+        platform = stage.platform.value if stage.platform is not None and stage.platform.value else ""
+        if image(base_reference(dockerfile, stage)).windows or platform.startswith("windows"):
+            return Refusal("file", stage.origin.lines[0], "Windows images have no cache mounts")
+    return None

@@ -1,0 +1,1 @@
+"""Structural rewrites. Each is a module with NAME, a docstring that explains it, and ``rewrite``."""

@@ -1,0 +1,163 @@
+"""Taking clean-ups of a cache, and options that defeat it, out of a RUN."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from buildopt.dockerfile.managers import Manager
+from buildopt.dockerfile.passes.paths import Relation, mention
+from buildopt.dockerfile.passes.runs import Run, script_run
+from buildopt.dockerfile.shell import Command, Part, Word
+from buildopt.source import Edit, Span
+
+# Commands that may name a mounted folder without harm: they change nothing in it that matters, or only make it.
+_QUIET = frozenset(("mkdir", "ls", "du", "echo", "cd", "test", "[", "[[", "touch", "export", "true", ":", "printf"))
+# Commands that reach below a parent folder, and so into the mount.
+_REACHING = frozenset(
+    ("rm", "chown", "chmod", "chgrp", "cp", "mv", "tar", "rsync", "ln", "rmdir", "find", "install", "zip", "unlink")
+)
+
+
+class Refused(Exception):
+    """A RUN cannot be rewritten; the message says why."""
+
+
+@dataclass
+class Drops:
+    """What to take out of a RUN: whole commands, and single words of others."""
+
+    commands: list[Command] = field(default_factory=list)
+    words: list[tuple[Command, Word]] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.commands or self.words)
+
+
+def drops(run: Run, manager: Manager, targets: Sequence[str]) -> Drops:
+    """What must go so that mounts on ``targets`` pay. Raises Refused where a command does something else there."""
+    found = Drops()
+    marks = [mark for cache in manager.caches for mark in cache.marks]
+    for use in run.uses(manager):
+        if use.is_cleanup:
+            found.commands.append(use.command)
+        elif use.uses_cache:
+            found.words += ((use.command, word) for word in use.defeats())
+    for command in run.commands:
+        if command in found.commands:
+            continue
+        for word in (*command.argv[1:], *(item.target for item in command.redirects if item.target is not None)):
+            where = mention(word, targets, marks, run.state.home)
+            if where is Relation.NONE or (where is Relation.PARENT and command.name not in _REACHING):
+                continue
+            if command.name == "rm" and where is Relation.INSIDE and word in command.argv:
+                found.words.append((command, word))
+            elif not _harmless(command, word, where):
+                raise Refused(f"{_shown(command)} reaches into {targets[0]}, which the mount would hide")
+    _whole_commands(found)
+    return found
+
+
+def _harmless(command: Command, word: Word, where: Relation) -> bool:
+    """Whether a command may name the folder, or one above it, without touching what the mount holds."""
+    if where is Relation.PARENT:
+        return command.name == "find" and word.text == "/"
+    return command.name in _QUIET
+
+
+def _whole_commands(found: Drops) -> None:
+    """An ``rm`` that loses all its operands goes as a whole."""
+    for command in dict.fromkeys(item for item, _ in found.words):
+        if command.name != "rm":
+            continue
+        dropped = [word for item, word in found.words if item is command]
+        operands = [word for word in command.arguments if not (word.text or "").startswith("-")]
+        if all(word in dropped for word in operands):
+            found.words = [(item, word) for item, word in found.words if item is not command]
+            found.commands.append(command)
+
+
+def opaque_script(run: Run) -> str | None:
+    """The first script that a RUN starts and that nobody here can read."""
+    for command in run.commands:
+        script = script_run(command, run.text)
+        if script is not None:
+            return script
+    return None
+
+
+def removals(run: Run, dropped: Iterable[Drops]) -> list[Edit]:
+    """The edits that take everything out. Raises Refused where a command stands in a place that cannot lose it."""
+    union = Drops()
+    for item in dropped:
+        union.commands += (command for command in item.commands if command not in union.commands)
+        union.words += (pair for pair in item.words if pair not in union.words)
+    _whole_commands(union)
+    if not union:
+        return []
+    if run.logical is None or run.script is None:
+        raise Refused("its clean-up stands in an exec form")
+    edits = [_word_edit(run, command, word) for command, word in union.words if command not in union.commands]
+    parts = run.script.parts
+    gone = {index for index, part in enumerate(parts) if part.command in union.commands}
+    if len(gone) != len(union.commands):
+        missing = next(command for command in union.commands if not any(part.command is command for part in parts))
+        where = f"inside {missing.context[-1]}" if missing.context else "in another command"
+        raise Refused(f"{_shown(missing)} stands {where}, so it cannot be taken out safely")
+    for index in sorted(gone):
+        edits.append(_part_edit(run, parts, index, gone))
+    return edits
+
+
+def _part_edit(run: Run, parts: Sequence[Part], index: int, gone: set[int]) -> Edit:
+    assert run.logical is not None
+    part = parts[index]
+    command = part.command
+    assert command is not None
+    before = parts[index - 1].operator if index else ""
+    if command.negated or before in ("|", "|&", "||", "&") or part.operator in ("|", "|&", "&"):
+        raise Refused(f"{_shown(command)} is joined in a way that cannot lose it")
+    following = parts[index + 1] if index + 1 < len(parts) else None
+    if part.operator == "||" and before != "&&":
+        raise Refused(f"{_shown(command)} is joined in a way that cannot lose it")
+    leading = all(number in gone for number in range(index))
+    if following is not None and (leading or (part.operator == "&&" and before != "&&")):
+        return Edit(_between(run, part.span.start, following.span.start, forward=True), "")
+    if leading:
+        raise Refused("nothing else is done in this RUN")
+    if following is None and before in (";", "\n") and not _errexit(run):
+        raise Refused(f"{_shown(command)} decides whether this RUN succeeds (there is no set -e)")
+    previous = parts[index - 1].span.end
+    return Edit(_between(run, previous, part.span.end), "")
+
+
+def _between(run: Run, start: int, end: int, *, forward: bool = False) -> Span:
+    """The source of a range: from right behind its predecessor, or, ``forward``, up to right before its successor."""
+    assert run.logical is not None
+    if forward:
+        return Span(run.logical.offset(start), run.logical.offset(end))
+    return Span(run.logical.offset(start - 1) + 1, run.logical.offset(end - 1) + 1)
+
+
+def _word_edit(run: Run, command: Command, word: Word) -> Edit:
+    assert run.logical is not None
+    if run.logical.text[word.span.start : word.span.end] != word.raw:
+        raise Refused(f"{word.raw} stands in a quoted script")
+    index = next(number for number, item in enumerate(command.words) if item is word)
+    span = _between(run, command.words[index - 1].span.end, word.span.end)
+    if any(span.overlaps(comment.span) for comment in run.instruction.comments):
+        raise Refused(f"there is a comment right before {word.raw}")
+    return Edit(span, "")
+
+
+def _errexit(run: Run) -> bool:
+    """Whether the shell stops at the first failure."""
+    if any("e" in word for word in run.state.shell[1:] if word.startswith("-") and not word.startswith("--")):
+        return True
+    first = run.commands[0] if run.commands else None
+    return first is not None and first.name == "set" and any("e" in option for option in first.options)
+
+
+def _shown(command: Command) -> str:
+    text = " ".join(word.raw for word in command.words)
+    return f"`{text[:60]}{'…' if len(text) > 60 else ''}`"

@@ -1,0 +1,211 @@
+"""Where the Go tool puts a program: `go build` and `go install`, read as the tool itself reads them."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from buildopt.dockerfile.managers import GO, Use, word_set
+from buildopt.dockerfile.model import Instruction
+from buildopt.dockerfile.passes.runs import Run
+from buildopt.dockerfile.passes.state import State
+from buildopt.dockerfile.shell import Word
+
+_VALUED = word_set(
+    "-o -p -C -asmflags -buildmode -compiler -covermode -coverpkg -gccgoflags -gcflags -installsuffix -ldflags -mod "
+    "-modfile -overlay -pgo -pkgdir -tags -toolexec"
+)
+_VERSION = re.compile(r"v[0-9]+")
+
+
+@dataclass(frozen=True, slots=True)
+class GoBuild:
+    """One command that makes a program. ``output`` is its absolute path, None where ``problem`` says why not.
+
+    ``packages`` are the words that name packages or files; ``folder`` is where it runs; ``options`` the flags' names.
+    """
+
+    run: Run
+    use: Use
+    folder: str | None
+    packages: tuple[str, ...]
+    options: frozenset[str]
+    output: str | None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """What is known of the build's file system: folders, and which of the context's folders were copied where."""
+
+    folders: frozenset[str]
+    copies: tuple[tuple[int, str, Path], ...]
+
+    def in_context(self, folder: str, before: int) -> Path | None:
+        """The context's folder that was copied to ``folder`` by an instruction before that offset."""
+        found = None
+        for offset, destination, origin in self.copies:
+            if offset < before and (folder == destination or folder.startswith(f"{destination.rstrip('/')}/")):
+                found = origin.joinpath(*[part for part in folder[len(destination) :].split("/") if part])
+        return found
+
+
+def tree(instructions: Iterable[Instruction], known: dict[int, State], context: Path | None, escape: str) -> Tree:
+    """Read WORKDIR, COPY, ADD (``mkdir`` is added by the caller's runs)."""
+    folders = {"/", "/go", "/go/bin", "/go/src", "/bin", "/usr/bin", "/usr/local/bin", "/usr/local", "/tmp", "/opt"}
+    copies: list[tuple[int, str, Path]] = []
+    for instruction in instructions:
+        state = known[instruction.span.start]
+        words = [word.text for word in instruction.words]
+        if instruction.keyword == "WORKDIR" and state.workdir is not None:
+            text = state.value(instruction.arguments.text, escape)
+            if text:
+                folders.update(_with_parents(posixpath.normpath(posixpath.join(state.workdir, text))))
+        elif instruction.keyword in ("COPY", "ADD") and len(words) > 1 and state.workdir is not None:
+            last = state.value(words[-1], escape)
+            if last is None:
+                continue
+            destination = posixpath.normpath(posixpath.join(state.workdir, last))
+            origin = context / words[0] if context is not None and len(words) == 2 else None
+            folder = origin is not None and not instruction.flags_named("from") and origin.is_dir()
+            if last.endswith(("/", ".")) or len(words) > 2 or folder:
+                folders.update(_with_parents(destination))
+            else:
+                folders.update(_with_parents(posixpath.dirname(destination)))
+            if folder and origin is not None:
+                copies.append((instruction.span.start, destination, origin))
+    return Tree(frozenset(folders), tuple(copies))
+
+
+def made_folders(runs: Iterable[Run]) -> frozenset[str]:
+    """The folders that ``mkdir`` makes."""
+    found: set[str] = set()
+    for run in runs:
+        for command in run.commands:
+            if command.name == "mkdir":
+                for text in command.texts:
+                    if not text.startswith("-"):
+                        found.update(_with_parents(posixpath.normpath(posixpath.join(run.state.workdir or "/", text))))
+    return frozenset(found)
+
+
+def _with_parents(path: str) -> list[str]:
+    found = [path]
+    while path not in ("/", ""):
+        path = posixpath.dirname(path)
+        found.append(path)
+    return found
+
+
+def builds(runs: Iterable[Run], known: Tree) -> list[GoBuild]:
+    """Every ``go build`` and ``go install`` of the runs, in order."""
+    found: list[GoBuild] = []
+    for run in runs:
+        folder = run.state.workdir
+        for command in run.commands:
+            if command.name == "cd" and command.depth == 0:
+                target = command.texts[0] if len(command.arguments) == 1 and command.texts else None
+                folder = posixpath.normpath(posixpath.join(folder, target)) if folder and target else None
+                continue
+            for use in run.uses(GO):
+                if use.command is command and use.subcommand in ("build", "install"):
+                    here = folder if command.depth == 0 else None
+                    found.append(_build(run, use, here, known))
+    return found
+
+
+def _build(run: Run, use: Use, folder: str | None, known: Tree) -> GoBuild:
+    options, packages, unknown = _arguments(use.rest)
+
+    def result(output: str | None, problem: str = "") -> GoBuild:
+        return GoBuild(run, use, folder, tuple(packages), frozenset(options), output, problem)
+
+    if unknown:
+        return result(None, f"{unknown} is only known at build time")
+    if "-C" in options or folder is None:
+        return result(None, "the folder that it runs in is not known")
+    explicit = options.get("-o")
+    if use.subcommand == "install":
+        if any(run.state.environment.get(name) for name in ("GOBIN", "GOPATH")):
+            return result(None, "GOBIN or GOPATH is set")
+        name = _name(packages, folder, run, known)
+        return result(f"/go/bin/{name}") if name else result(None, "the name of its program is not known")
+    if explicit is not None:
+        path = posixpath.normpath(posixpath.join(folder, explicit))
+        if not explicit.endswith("/") and path not in known.folders:
+            return result(path)
+        name = _name(packages, folder, run, known)
+        return (
+            result(f"{path}/{name}") if name else result(None, "-o names a folder, and the program's name is not known")
+        )
+    name = _name(packages, folder, run, known)
+    return result(posixpath.join(folder, name)) if name else result(None, "the name of its program is not known")
+
+
+def _arguments(words: tuple[Word, ...]) -> tuple[dict[str, str], list[str], str]:
+    """Options with their values, packages, and the first word that matters and holds a variable."""
+    options: dict[str, str] = {}
+    packages: list[str] = []
+    position = 0
+    while position < len(words):
+        word = words[position]
+        raw = word.text if word.text is not None else word.raw
+        if raw.startswith("-") and not packages:
+            name, equals, value = raw.partition("=")
+            name = f"-{name.lstrip('-')}"
+            if not equals and name in _VALUED:
+                position += 1
+                value = (words[position].text or "") if position < len(words) else ""
+                if name in ("-o", "-C", "-buildmode") and not value:
+                    return options, packages, f"what {name} names"
+            elif word.text is None and name in ("-o", "-C", "-buildmode"):
+                return options, packages, f"what {name} names"
+            options[name] = value
+        elif word.text is None or word.glob:
+            return options, packages, word.raw
+        else:
+            packages.append(word.text)
+        position += 1
+    return options, packages, ""
+
+
+def _name(packages: list[str], folder: str, run: Run, known: Tree) -> str | None:
+    """What the tool calls the program of the only package named."""
+    if packages and all(package.endswith(".go") for package in packages):
+        return posixpath.basename(packages[0])[:-3]
+    if len(packages) > 1 or any("..." in package or "@" in package for package in packages):
+        return None
+    package = packages[0] if packages else "."
+    if not package.startswith((".", "/")):
+        return _last(package)
+    path = posixpath.normpath(posixpath.join(folder, package))
+    here = known.in_context(path, run.instruction.span.start)
+    module = _module(here) if here is not None else None
+    return _last(module) if module else None
+
+
+def _module(folder: Path) -> str | None:
+    """The import path of a folder of the context, from the nearest go.mod above it."""
+    below: list[str] = []
+    for parent in (folder, *folder.parents):
+        try:
+            text = (parent / "go.mod").read_text("utf-8", "replace")
+        except OSError:
+            below.insert(0, parent.name)
+            if len(below) > 12:
+                return None
+            continue
+        match = re.search(r'^\s*module\s+"?([^\s"]+)', text, re.MULTILINE)
+        return "/".join([match.group(1), *below]) if match else None
+    return None
+
+
+def _last(path: str) -> str:
+    """The last element of an import path, a major version's suffix left out."""
+    parts = [part for part in path.split("/") if part]
+    if len(parts) > 1 and _VERSION.fullmatch(parts[-1]):
+        parts.pop()
+    return parts[-1] if parts else ""

@@ -1,0 +1,254 @@
+"""The hidden-content rule: what could miss a folder's content once a cache mount hides it from the image."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from buildopt.dockerfile.managers import Manager, recognise, word_set
+from buildopt.dockerfile.model import Dockerfile, Instruction, Stage
+from buildopt.dockerfile.passes.mounts import mounts
+from buildopt.dockerfile.passes.paths import Relation, mention, relation
+from buildopt.dockerfile.passes.runs import HARMLESS, SHELLS, Run, script_run
+from buildopt.dockerfile.passes.state import State, family, states
+from buildopt.dockerfile.shell import Command, parse_shell
+
+_IGNORING = frozenset(("rm", "chown", "chmod", "chgrp", "mkdir", "ls", "du", "echo", "rmdir", "cd", "test", "[", "[["))
+_COPYING = frozenset(("cp", "mv", "tar", "rsync", "ln", "install", "zip"))
+
+
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """A reader or writer of what the mount would hide."""
+
+    line: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """A manager in one family of stages, the folders that would be mounted, and what reads them.
+
+    ``left``: the image holds content there now, so that a reader would miss it. ``strict``: any unknown program counts
+    as a reader; otherwise only what names the folders or the manager.
+    """
+
+    dockerfile: Dockerfile
+    context: Path | None
+    manager: Manager
+    family: int
+    runs: Sequence[Run]
+    mounted: frozenset[int]
+    targets: tuple[str, ...]
+    left: bool
+    strict: bool
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """Text that speaks of the folders."""
+        return tuple(mark for cache in self.manager.caches for mark in cache.marks)
+
+    def inside(self, stage: Stage) -> bool:
+        """Whether a stage belongs to the family."""
+        return family(self.dockerfile, stage) == self.family
+
+
+def hidden(scope: Scope) -> Iterator[Hidden]:
+    """Everything that speaks against the mounts."""
+    known = states(scope.dockerfile)
+    for stage in scope.dockerfile.stages:
+        for instruction in stage.instructions:
+            state = known[instruction.span.start]
+            if instruction.keyword in ("COPY", "ADD"):
+                yield from _copies(scope, stage, instruction, state)
+            elif instruction.keyword == "RUN":
+                yield from _bind_mounts(scope, instruction)
+            elif instruction.keyword == "ONBUILD" and scope.inside(stage) and scope.left:
+                text = instruction.trigger.arguments.text if instruction.trigger is not None else ""
+                if scope.strict or re.search(rf"\b(?:{scope.manager.programs})\b", text):
+                    yield Hidden(instruction.lines[0], f"ONBUILD may read {scope.targets[0]} in another build")
+    if scope.left:
+        yield from _later_runs(scope)
+        yield from _started(scope)
+
+
+def _copies(scope: Scope, stage: Stage, instruction: Instruction, state: State) -> Iterator[Hidden]:
+    words = [word.text for word in instruction.words]
+    if len(words) < 2:
+        return
+    line = instruction.lines[0]
+    origin = instruction.flag("from")
+    if origin is not None and scope.left and _from_family(scope, stage, origin.value or ""):
+        for source in words[:-1]:
+            path = state.value(source, scope.dockerfile.escape)
+            if path is None:
+                yield Hidden(line, f"COPY --from={origin.value} {source} may take {scope.targets[0]} along")
+                continue
+            path = path if path.startswith("/") else f"/{path}"
+            if any(relation(path, target) is not Relation.NONE for target in scope.targets):
+                yield Hidden(line, f"COPY --from={origin.value} {source} takes {scope.targets[0]} along")
+    if scope.inside(stage):
+        destination = state.value(words[-1], scope.dockerfile.escape)
+        if destination is None or state.workdir is None:
+            if any(mark in words[-1] for mark in scope.marks):
+                yield Hidden(line, f"{instruction.keyword} writes into {scope.targets[0]}")
+            return
+        path = posixpath.normpath(posixpath.join(state.workdir, destination))
+        for target in scope.targets:
+            where = relation(path, target)
+            near = where is Relation.PARENT and path not in ("/", "/var", "/var/lib", "/var/cache")
+            # A Go source tree below GOPATH is copied to /go/src: that is no parent of /go/pkg/mod.
+            if where is Relation.INSIDE or near:
+                yield Hidden(line, f"{instruction.keyword} may write into {target}, which the mount would hide")
+                return
+
+
+def _from_family(scope: Scope, stage: Stage, reference: str) -> bool:
+    """Whether ``--from`` names a stage of the family; a name with variables might."""
+    if "$" in reference:
+        return True
+    origin = scope.dockerfile.stage(reference, stage.index)
+    return origin is not None and scope.inside(origin)
+
+
+def _bind_mounts(scope: Scope, instruction: Instruction) -> Iterator[Hidden]:
+    if not scope.left:
+        return
+    for mount in mounts(instruction):
+        if mount.origin is None:
+            continue
+        stage = scope.dockerfile.stage_of(instruction)
+        if stage is None or not _from_family(scope, stage, mount.origin):
+            continue
+        source = mount.source if mount.source.startswith("/") else f"/{mount.source}"
+        if any(relation(source, target) is not Relation.NONE for target in scope.targets):
+            yield Hidden(instruction.lines[0], f"a mount from {mount.origin} shows {scope.targets[0]}")
+
+
+def _later_runs(scope: Scope) -> Iterator[Hidden]:
+    first = min(scope.mounted, default=0)
+    for run in scope.runs:
+        if run.instruction.span.start in scope.mounted or run.instruction.span.start < first:
+            continue
+        if run.script is None or not run.script.complete:
+            if scope.strict or any(mark in run.text for mark in scope.marks):
+                yield Hidden(run.line, f"this RUN cannot be read to the end and may need {scope.targets[0]}")
+            continue
+        for command in run.commands:
+            reason = _reads(scope, run, command)
+            if reason:
+                yield Hidden(run.line, reason)
+                break
+
+
+def _reads(scope: Scope, run: Run, command: Command) -> str:
+    shown = " ".join(word.raw for word in command.words)[:60]
+    for word in command.argv[1:]:
+        where = mention(word, scope.targets, scope.marks, run.state.home)
+        if where is Relation.INSIDE and command.name not in _IGNORING:
+            return f"`{shown}` reads {scope.targets[0]}, which would not be in the image"
+        if where is Relation.PARENT and command.name in _COPYING:
+            return f"`{shown}` takes {scope.targets[0]} along, which would not be in the image"
+    if not scope.strict:
+        return ""
+    script = script_run(command, run.text)
+    if script is not None:
+        return f"{script} may need {scope.targets[0]}, which would not be in the image"
+    if command.words and not _known(scope, command):
+        return f"`{shown}` may need {scope.targets[0]}, which would not be in the image"
+    return ""
+
+
+# Programs that build a project of another kind: they do not call apt.
+_BUILDERS = word_set(
+    """ant bower bun bundle cargo cmake composer conda corepack cpan cpanm dotnet gcc g++ cc c++ clang gem git-lfs go
+    go-bindata gradle gradlew java javac julia luarocks lua make mamba meson mix msbuild mvn mvnw mysql n nginx ninja
+    node npm npx nvm openssl perl php phpize pecl docker-php-ext-install docker-php-ext-configure docker-php-ext-enable
+    pipenv pnpm poetry postgres psql pyenv python python2 python3 pip pip2 pip3 rake rbenv R Rscript ruby rustc rustup
+    sbt service sqlite3 stack systemctl tox uv virtualenv yarn yarnpkg a2query crontab envsubst gosu tini dumb-init
+    nuget ssh supervisord wkhtmltopdf aws az gcloud gsutil kubectl helm terraform pkg-config"""
+)
+
+
+def _known(scope: Scope, command: Command) -> bool:
+    use = recognise(command)
+    if use is not None and use.manager is scope.manager:
+        return not use.uses_cache
+    name = command.name
+    if name is None:
+        return False
+    if name in HARMLESS:
+        return True
+    if scope.manager.name != "apt":
+        return False
+    return name in _BUILDERS and not any("dep" in word for word in command.texts if name in ("make", "rake"))
+
+
+def _started(scope: Scope) -> Iterator[Hidden]:
+    """CMD, ENTRYPOINT and HEALTHCHECK of the family's stages."""
+    programs = re.compile(
+        rf"(?<![\w.-])(?:{scope.manager.programs}|npx)(?![\w.-])"
+        if scope.manager.name == "npm"
+        else rf"(?<![\w.-])(?:{scope.manager.programs})(?![\w.-])"
+    )
+    for stage in scope.dockerfile.stages:
+        if not scope.inside(stage):
+            continue
+        for instruction in stage.instructions:
+            if instruction.keyword not in ("CMD", "ENTRYPOINT", "HEALTHCHECK"):
+                continue
+            text = " ".join(instruction.values)
+            if _runs_manager(scope, text, programs):
+                yield Hidden(instruction.lines[0], f"{instruction.keyword} runs {scope.manager.name} in the container")
+            elif any(mark in text for mark in scope.marks):
+                yield Hidden(instruction.lines[0], f"{instruction.keyword} reads {scope.targets[0]}")
+            else:
+                yield from _started_scripts(scope, instruction, text, programs)
+
+
+def _runs_manager(scope: Scope, text: str, programs: re.Pattern[str]) -> bool:
+    """``npm start`` and ``npm run`` need no cache; anything else of the manager may."""
+    if scope.manager.name == "npm":
+        return any(
+            command.name in ("npx", "npm")
+            and not (command.name == "npm" and command.texts[:1] in (("start",), ("run",), ("run-script",), ("test",)))
+            for command in parse_shell(text).commands
+        )
+    return programs.search(text) is not None
+
+
+def _started_scripts(scope: Scope, instruction: Instruction, text: str, programs: re.Pattern[str]) -> Iterator[Hidden]:
+    """A script that is started may call the manager: it is looked up in the context."""
+    for command in parse_shell(text).commands:
+        raw = next(
+            (word.text for word in command.argv if word.text and word.text.endswith((".sh", ".bash"))),
+            command.argv[0].text if command.argv and command.name not in SHELLS else None,
+        )
+        if raw is None or ("/" not in raw and not raw.endswith((".sh", ".bash"))):
+            continue
+        body = _in_context(scope.context, raw)
+        if body is None:
+            if scope.strict and raw.endswith((".sh", ".bash")):
+                yield Hidden(instruction.lines[0], f"{raw} is started in the container and may need {scope.targets[0]}")
+            continue
+        if programs.search(body):
+            yield Hidden(instruction.lines[0], f"{raw} runs {scope.manager.name} in the container")
+
+
+def _in_context(context: Path | None, path: str) -> str | None:
+    """The text of a file of that path's last parts in the context, None where there is no such text file."""
+    if context is None:
+        return None
+    parts = [part for part in path.split("/") if part not in ("", ".", "..")]
+    for start in range(len(parts)):
+        candidate = context.joinpath(*parts[start:])
+        try:
+            if candidate.is_file() and candidate.stat().st_size < 1 << 20:
+                data = candidate.read_bytes()
+                return None if b"\0" in data[:1024] else data.decode("utf-8", "replace")
+        except (OSError, ValueError):
+            return None
+    return None

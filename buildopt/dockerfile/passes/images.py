@@ -1,0 +1,108 @@
+"""What is known of base images by their names: the distribution, and who runs a RUN."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from buildopt.dockerfile.managers import word_set
+
+# Registries that serve Docker's official images under their own names.
+_MIRRORS = (
+    "docker.io/library/",
+    "index.docker.io/library/",
+    "registry-1.docker.io/library/",
+    "public.ecr.aws/docker/library/",
+    "mirror.gcr.io/library/",
+    "docker.io/",
+    "index.docker.io/",
+    "mirror.gcr.io/",
+    "library/",
+)
+
+# Images whose RUN starts as root with /root as its home.
+_ROOT = word_set(
+    "alpine almalinux amazoncorretto amazonlinux archlinux buildpack-deps busybox caddy centos clojure composer debian "
+    "drupal eclipse-temurin elixir erlang fedora gcc golang haskell httpd ibmjava joomla julia mariadb maven "
+    "mono mysql nextcloud nginx node openjdk oraclelinux perl php postgres pypy python r-base redis "
+    "rockylinux ros ruby rust sapmachine swift tomcat traefik ubuntu wordpress"
+)
+_ROOT_PREFIXES = (
+    "nvidia/cuda",
+    "nvcr.io/nvidia/",
+    "pytorch/pytorch",
+    "tensorflow/tensorflow",
+    "continuumio/",
+    "mcr.microsoft.com/dotnet/",
+    "mcr.microsoft.com/playwright",
+    "tiangolo/",
+    "ghcr.io/astral-sh/uv",
+    "osrf/ros",
+    "phusion/baseimage",
+    "public.ecr.aws/amazonlinux/",
+)
+_DEBIAN = word_set(
+    "buildpack-deps debian drupal erlang elixir gcc golang haskell httpd julia mariadb mono mysql nginx "
+    "node openjdk perl php postgres pypy python r-base redis ruby rust tomcat wordpress"
+)
+_UBUNTU = frozenset(("ubuntu", "eclipse-temurin", "swift", "ros"))
+_SUITES = {
+    "debian": "stretch buster bullseye bookworm trixie forky sid debian",
+    "ubuntu": "xenial bionic focal jammy noble ubuntu ubuntu16.04 ubuntu18.04 ubuntu20.04 ubuntu22.04 ubuntu24.04",
+    "alpine": "alpine",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A base image by its name, mirrors of the official images resolved."""
+
+    repository: str
+    tag: str
+    digest: str
+
+    @property
+    def runs_as_root(self) -> bool:
+        """Whether it is known that a RUN is root, at home in /root."""
+        return self.repository in _ROOT or self.repository.startswith(_ROOT_PREFIXES)
+
+    @property
+    def windows(self) -> bool:
+        """Whether it is a Windows image."""
+        text = f"{self.repository}:{self.tag}".lower()
+        return bool(re.search(r"windows|nanoserver|servercore", text))
+
+    @property
+    def distribution(self) -> str:
+        """``debian``, ``ubuntu``, ``alpine``, or the image's own name where it is not known."""
+        words = re.split(r"[-_:/]", self.tag.lower())
+        for name, suites in _SUITES.items():
+            if any(word.startswith("alpine") if name == "alpine" else word in suites.split() for word in words):
+                return name
+        if self.repository in _UBUNTU or self.repository == "nvidia/cuda":
+            return "ubuntu"
+        if self.repository in _DEBIAN:
+            return "debian"
+        if self.repository == "alpine":
+            return "alpine"
+        return re.sub(r"[^a-z0-9.]+", "-", self.repository.lower()).strip("-") or "base"
+
+    @property
+    def release(self) -> str:
+        """The distribution with what the tag tells of its release: content made on it may not suit another one."""
+        words = [word for word in re.split(r"[-_]", self.tag.lower()) if word not in ("", "slim", "latest")]
+        short = self.repository.rsplit("/", 1)[-1].lower()
+        return re.sub(r"[^a-z0-9.]+", "-", "-".join([short, *words])).strip("-") or "base"
+
+
+def image(reference: str) -> Image:
+    """Take an image reference apart; a missing tag is ``latest``."""
+    name, _, digest = reference.partition("@")
+    for mirror in _MIRRORS:
+        if name.startswith(mirror):
+            name = name[len(mirror) :]
+            break
+    repository, colon, tag = name.rpartition(":")
+    if not colon or "/" in tag:
+        repository, tag = name, "latest"
+    return Image(repository, tag, digest)
