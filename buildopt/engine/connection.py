@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from buildopt import process
-from buildopt.engine import api
+from buildopt.engine import api, existing
 from buildopt.engine.folders import Folders
 from buildopt.engine.programs import Programs
 from buildopt.engine.state import State
@@ -25,7 +23,8 @@ class Engine:
     """How to talk to an engine.
 
     ``docker`` and ``buildx`` are the first words of commands, to be run with exactly ``environment``. ``builder`` is
-    the name for ``--builder``, None for the one that buildx takes by itself. ``platforms`` is what it can build.
+    the name for ``--builder``, None for the one that buildx takes by itself. ``platforms`` is what it can build, empty
+    where that is not known before the first build.
     """
 
     docker: tuple[str, ...]
@@ -37,35 +36,28 @@ class Engine:
     description: str
 
 
-@dataclass(frozen=True, slots=True)
-class Builder:
-    """What buildx says about a builder."""
+def find(
+    *, folder: Path | None = None, builder: str | None = None, environment: Mapping[str, str] | None = None
+) -> Engine:
+    """The engine to build with: the named builder, else one that is already there, else the private one in ``folder``.
 
-    name: str
-    driver: str
-    platforms: tuple[str, ...]
-
-
-def inspect_builder(buildx: Sequence[str], environment: Mapping[str, str], name: str | None) -> Builder:
-    """Ask buildx about a builder, by default the current one. Raises ToolError."""
-    text = process.run([*buildx, "inspect", *([name] if name else [])], env=environment, timeout=30).text
-    fields = dict(re.findall(r"^(Name|Driver):\s+(\S+)", text, re.MULTILINE))
-    platforms = re.findall(r"^Platforms:\s+(.+)$", text, re.MULTILINE)
-    words = [word.strip().rstrip("*") for line in platforms for word in line.split(",")]
-    return Builder(fields.get("Name", name or ""), fields.get("Driver", ""), tuple(dict.fromkeys(filter(None, words))))
-
-
-def private_environment(folders: Folders, tools: Programs, base: Mapping[str, str]) -> dict[str, str]:
-    """The environment that leads clients to the private engine, whatever the user has set for others."""
-    kept = {name: value for name, value in base.items() if name not in _OVERRIDES}
-    path = f"{tools.docker.parent}:{base.get('PATH', os.defpath)}"
-    return {**kept, "PATH": path, "DOCKER_HOST": f"unix://{folders.socket}", "BUILDX_CONFIG": f"{folders.root}/buildx"}
-
-
-def running(folders: Folders) -> State | None:
-    """The private engine's record where it runs and answers."""
-    found = State.load(folders.state)
-    return found if found is not None and found.alive and api.answers(folders.socket) else None
+    An engine that is already there is docker's current one, or buildx's current or any other builder, as far as it can
+    export OCI images. ``environment`` is by default this process's.
+    Raises EngineError where there is none.
+    """
+    environment = os.environ if environment is None else environment
+    folders = Folders.at(folder)
+    try:
+        found = existing.look(environment, Programs(folders.prefix), builder)
+    except EngineError:
+        ours = find_private(folders, environment) if builder is None else None
+        if ours is None:
+            raise
+        return ours
+    clients = found.clients
+    return Engine(
+        clients.docker, clients.buildx, dict(environment), found.name, found.platforms, False, found.description
+    )
 
 
 def find_private(folders: Folders, environment: Mapping[str, str] | None = None) -> Engine | None:
@@ -89,15 +81,18 @@ def private(folders: Folders, environment: Mapping[str, str] | None = None) -> E
     """The private engine in a folder. Raises EngineError where it is not up."""
     found = find_private(folders, environment)
     if found is None:
-        raise EngineError(f"no private engine is up in {folders.root}", hint="run: buildopt engine up")
+        raise EngineError(f"no private engine is up in {folders.root}", hint="run: buildopt engine up --private")
     return found
 
 
-def find(
-    *, folder: Path | None = None, builder: str | None = None, environment: Mapping[str, str] | None = None
-) -> Engine:
-    """The engine to build with."""
-    found = find_private(Folders.at(folder), environment)
-    if found is None:
-        raise EngineError("there is no container engine", hint="run: buildopt engine up")
-    return found
+def running(folders: Folders) -> State | None:
+    """The private engine's record where it runs and answers."""
+    found = State.load(folders.state)
+    return found if found is not None and found.alive and api.answers(folders.socket) else None
+
+
+def private_environment(folders: Folders, tools: Programs, base: Mapping[str, str]) -> dict[str, str]:
+    """The environment that leads clients to the private engine, whatever the user has set for others."""
+    kept = {name: value for name, value in base.items() if name not in _OVERRIDES}
+    path = f"{tools.docker.parent}:{base.get('PATH', os.defpath)}"
+    return {**kept, "PATH": path, "DOCKER_HOST": f"unix://{folders.socket}", "BUILDX_CONFIG": f"{folders.root}/buildx"}

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from buildopt import process
-from buildopt.engine import api, cleanup, connection, emulation, host, network, packages, programs, state
+from buildopt.engine import api, cleanup, connection, emulation, existing, host, network, packages, programs, state
 from buildopt.engine.folders import Folders
 from buildopt.engine.programs import Programs
 from buildopt.engine.state import Process, State
@@ -221,7 +221,7 @@ def _file_system(folder: Path) -> str:
 
 def _platforms(folders: Folders, tools: Programs, environment: Mapping[str, str]) -> tuple[str, ...]:
     full = connection.private_environment(folders, tools, environment)
-    return connection.inspect_builder((str(tools.buildx),), full, "default").platforms
+    return existing.inspect_builder((str(tools.buildx),), full, "default").platforms
 
 
 def _reload(folders: Folders, found: State, mirrors: Sequence[str]) -> State:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from buildopt.engine import emulation, folders, network, packages, state
 
+# Made by Docker's programs wherever their own folders are.
+_DAEMON_FOLDERS = ("/run/containerd/s", "/run/containerd", "/run/docker/plugins", "/run/docker", "/run/runc")
 _NEED_FORWARDING = {"dockerd", "containerd", "podman", "libvirtd", "kubelet", "incusd", "lxd"}
 
 
@@ -20,14 +22,15 @@ class Changes:
 
     forwarding: bool = False
     binfmt_mount: bool = False
-    shim_folder: bool = False
+    folders: tuple[str, ...] = ()
 
     @classmethod
     def load(cls) -> Changes:
         """The changes that are recorded."""
         try:
-            return cls(**json.loads(_record().read_bytes()))
-        except (OSError, ValueError, TypeError):
+            document = json.loads(_record().read_bytes())
+            return cls(bool(document["forwarding"]), bool(document["binfmt_mount"]), tuple(document["folders"]))
+        except (OSError, ValueError, TypeError, KeyError):
             return cls()
 
     def save(self) -> None:
@@ -47,10 +50,10 @@ def locked() -> AbstractContextManager[None]:
 def allow_forwarding() -> None:
     """Let the machine pass packets on to containers; to be called with the lock held."""
     changes = Changes.load()
-    forwarding = network.FORWARD.read_text().strip() == "0"
-    shims = not Path("/run/containerd").exists()
-    replace(changes, forwarding=changes.forwarding or forwarding, shim_folder=changes.shim_folder or shims).save()
-    if forwarding:
+    off = network.FORWARD.read_text().strip() == "0"
+    new = tuple(folder for folder in _DAEMON_FOLDERS if not Path(folder).exists())
+    replace(changes, forwarding=changes.forwarding or off, folders=changes.folders + new).save()
+    if off:
         network.FORWARD.write_text("1")
 
 
@@ -70,10 +73,9 @@ def restore(identity: str) -> None:
         emulation.unmount()
     if changes.forwarding and not _needed_by_others():
         network.FORWARD.write_text("0")
-    if changes.shim_folder:
-        for path in ("/run/containerd/s", "/run/containerd"):
-            with suppress(OSError):
-                os.rmdir(path)
+    for folder in changes.folders:
+        with suppress(OSError):
+            os.rmdir(folder)  # only if nobody has anything in it
     _record().unlink(missing_ok=True)
 
 

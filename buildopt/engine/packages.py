@@ -130,12 +130,17 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
+def require_root() -> None:
+    """Raise EngineError where this process may not set up a private engine."""
+    if os.geteuid() != 0:
+        raise EngineError("a private engine needs root", hint=INSTALL_HINT)
+
+
 def require_apt() -> None:
     """Raise EngineError where packages cannot be fetched: not root, or no Debian family system."""
-    if os.geteuid() != 0:
-        raise EngineError("setting up a private engine needs root", hint=INSTALL_HINT)
+    require_root()
     if process.which("apt-get") is None or process.which("dpkg") is None:
-        raise EngineError("setting up a private engine needs apt and dpkg", hint=INSTALL_HINT)
+        raise EngineError("a private engine needs apt and dpkg, which this system does not have", hint=INSTALL_HINT)
 
 
 def machine_architecture() -> str:

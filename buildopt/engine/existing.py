@@ -1,0 +1,223 @@
+"""Looking for an engine that is already there, by asking it, docker and buildx; nothing is started or changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from buildopt import process
+from buildopt.engine import api
+from buildopt.engine.programs import Programs
+from buildopt.errors import EngineError, ToolError
+
+# These drivers run a BuildKit of their own, which exports OCI. The docker driver does where images are containerd's.
+_OWN_BUILDKIT = ("docker-container", "kubernetes", "remote", "cloud")
+_PLUGIN_FOLDERS = ("/usr/local/lib/docker/cli-plugins", "/usr/local/libexec/docker/cli-plugins",
+                   "/usr/lib/docker/cli-plugins", "/usr/libexec/docker/cli-plugins")  # fmt: skip
+_SECONDS = 30.0  # for a remote engine or builder to answer
+UP_HINT = "run: buildopt engine up"
+BUILDX_HINT = f"install docker-buildx (Docker's own packages call it docker-buildx-plugin), or {UP_HINT} --private"
+
+
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """The first words of docker and buildx commands."""
+
+    docker: tuple[str, ...]
+    buildx: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Builder:
+    """What buildx says about a builder. ``platforms`` is empty where it has not run yet."""
+
+    name: str
+    driver: str
+    platforms: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Existing:
+    """A builder that can be used. ``name`` is None for the one that buildx takes by itself."""
+
+    clients: Clients
+    name: str | None
+    platforms: tuple[str, ...]
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """What an engine says about itself."""
+
+    version: str
+    containerd_store: bool
+
+
+def look(environment: Mapping[str, str], tools: Programs, name: str | None = None) -> Existing:
+    """The builder called ``name``, else the best one that is there.
+
+    ``tools`` lends clients that the machine lacks. Raises EngineError where there is none that can export OCI.
+    """
+    if name is None and not answering(environment) and not _has_builders(environment):
+        raise _nothing(environment)
+    clients = find_clients(environment, tools)
+    try:
+        builder = inspect_builder(clients.buildx, environment, name)
+    except ToolError as error:
+        if name is not None:
+            hint = f"see: {' '.join(clients.buildx)} ls"
+            raise EngineError(f"there is no builder {name}", hint=hint, detail=error.detail) from error
+        raise EngineError(
+            "buildx cannot tell which builder it uses", hint=f"see: {' '.join(clients.buildx)} inspect",
+            detail=error.detail,
+        ) from error  # fmt: skip
+    if builder.driver in _OWN_BUILDKIT:
+        return Existing(clients, name, builder.platforms, f"builder {builder.name} ({builder.driver})")
+    host = endpoint(environment, builder.name)  # the docker driver's builders are called like their contexts
+    if builder.driver == "docker":
+        found = engine_info(environment, clients, host)
+        if found.containerd_store:
+            return Existing(clients, name, builder.platforms, f"Docker {found.version} at {host}")
+        problem = f"Docker {found.version} at {host} cannot export OCI images: it has no containerd image store"
+    else:
+        problem = f"builder {builder.name} has an unknown driver, {builder.driver or 'none'}"
+    other = None if name is not None else _other_builder(clients, environment)
+    if other is None:
+        raise EngineError(
+            problem,
+            hint="run: docker buildx create --use --name buildopt (or turn on the feature containerd-snapshotter "
+            "in /etc/docker/daemon.json), or: buildopt engine up --private",
+        )
+    return Existing(clients, other.name, other.platforms, f"builder {other.name} ({other.driver})")
+
+
+def inspect_builder(buildx: Sequence[str], environment: Mapping[str, str], name: str | None) -> Builder:
+    """Ask buildx about a builder, by default the current one. Raises ToolError."""
+    argv = [*buildx, "inspect", *([name] if name else [])]
+    text = process.run(argv, env=environment, timeout=_SECONDS).text
+    fields = dict(re.findall(r"^(Name|Driver):[ \t]+(\S+)", text, re.MULTILINE))
+    platforms = re.findall(r"^Platforms:[ \t]+(.+)$", text, re.MULTILINE)
+    words = [word.strip().rstrip("*") for line in platforms for word in line.split(",")]
+    return Builder(fields.get("Name", name or ""), fields.get("Driver", ""), tuple(dict.fromkeys(filter(None, words))))
+
+
+def endpoint(environment: Mapping[str, str], context: str | None = None) -> str:
+    """Where docker's engine is, such as ``unix:///var/run/docker.sock``; by default that of the current context."""
+    if context is None:
+        if environment.get("DOCKER_HOST"):
+            return environment["DOCKER_HOST"]
+        context = environment.get("DOCKER_CONTEXT") or str(_configuration(environment).get("currentContext") or "")
+    if context not in ("", "default"):
+        digest = hashlib.sha256(context.encode()).hexdigest()
+        described = _json(_docker_folder(environment) / "contexts" / "meta" / digest / "meta.json")
+        try:
+            return str(described["Endpoints"]["docker"]["Host"])
+        except (KeyError, TypeError):
+            return f"context {context}"
+    return environment.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
+
+
+def answering(environment: Mapping[str, str]) -> bool:
+    """Whether docker's current engine can be asked; for one that is not on this machine docker itself finds out."""
+    host = endpoint(environment)
+    return api.answers(host.removeprefix("unix://")) if host.startswith("unix://") else True
+
+
+def engine_info(environment: Mapping[str, str], clients: Clients, host: str) -> Info:
+    """Ask an engine about itself. Raises EngineError where it does not answer."""
+    if host.startswith("unix://"):
+        document = api.ask(host.removeprefix("unix://"), "/info")
+    else:
+        try:
+            shown = process.run([*clients.docker, "info", "--format", "{{json .}}"], env=environment, timeout=_SECONDS)
+            document = json.loads(shown.text)
+        except (ToolError, ValueError) as error:
+            detail = error.detail if isinstance(error, ToolError) else ()
+            raise EngineError(f"no engine answers at {host}", hint=UP_HINT, detail=detail) from error
+    if not document.get("ServerVersion"):
+        raise EngineError(f"no engine answers at {host}", hint=UP_HINT, detail=document.get("ServerErrors") or ())
+    store = ["driver-type", "io.containerd.snapshotter.v1"] in (document.get("DriverStatus") or [])
+    return Info(str(document["ServerVersion"]), store)
+
+
+def find_clients(environment: Mapping[str, str], tools: Programs) -> Clients:
+    """The user's docker and buildx, or those of ``tools``. Raises EngineError where there is no buildx."""
+    docker = process.which("docker", path=environment.get("PATH")) or (str(tools.docker) if tools.present else None)
+    if docker is not None and docker != str(tools.docker) and _has_plugin(docker, environment):
+        return Clients((docker,), (docker, "buildx"))
+    buildx = process.which("docker-buildx", path=environment.get("PATH"))
+    buildx = buildx or (str(tools.buildx) if tools.present else None)
+    if buildx is None:
+        raise EngineError("docker has no buildx" if docker else "there is no docker command", hint=BUILDX_HINT)
+    return Clients((docker or "docker",), (buildx,))
+
+
+def _has_plugin(docker: str, environment: Mapping[str, str]) -> bool:
+    extra = _configuration(environment).get("cliPluginsExtraDirs") or []
+    folders = [_docker_folder(environment) / "cli-plugins", *map(Path, extra), *map(Path, _PLUGIN_FOLDERS)]
+    if any(os.access(folder / "docker-buildx", os.X_OK) for folder in folders):
+        return True
+    return process.run([docker, "buildx", "version"], env=environment, timeout=_SECONDS, check=False).returncode == 0
+
+
+def _has_builders(environment: Mapping[str, str]) -> bool:
+    """Whether builders were ever made: only then is it worth asking without an engine."""
+    folder = Path(environment.get("BUILDX_CONFIG") or _docker_folder(environment) / "buildx") / "instances"
+    return folder.is_dir() and any(folder.iterdir())
+
+
+def _other_builder(clients: Clients, environment: Mapping[str, str]) -> Builder | None:
+    """The first builder with a BuildKit of its own, where the current one has none."""
+    argv = [*clients.buildx, "ls", "--format", "{{json .}}"]
+    shown = process.run(argv, env=environment, timeout=_SECONDS, check=False)
+    for line in shown.text.splitlines():
+        try:
+            document = json.loads(line)
+            found = Builder(str(document["Name"]), str(document["Driver"]), tuple(_platforms(document)))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            continue
+        if found.driver in _OWN_BUILDKIT:
+            return found
+    return None
+
+
+def _platforms(document: dict[str, Any]) -> Iterator[str]:
+    for node in document.get("Nodes") or []:
+        for platform in node.get("Platforms") or []:
+            yield platform if isinstance(platform, str) else f"{platform['os']}/{platform['architecture']}"
+
+
+def _nothing(environment: Mapping[str, str]) -> EngineError:
+    """The error for no engine, with the reason where something was meant to be there."""
+    host = endpoint(environment)
+    path = Path(host.removeprefix("unix://"))
+    if host != "unix:///var/run/docker.sock" or path.exists():
+        refused = path.exists() and not os.access(path, os.W_OK)
+        reason = f"{path} may not be used by this user" if refused else f"nothing answers at {host}"
+        return EngineError(f"there is no container engine: {reason}", hint=UP_HINT)
+    return EngineError("there is no container engine", hint=UP_HINT)
+
+
+def _docker_folder(environment: Mapping[str, str]) -> Path:
+    return Path(
+        environment.get("DOCKER_CONFIG") or Path(environment.get("HOME") or os.path.expanduser("~")) / ".docker"
+    )
+
+
+def _configuration(environment: Mapping[str, str]) -> dict[str, Any]:
+    return _json(_docker_folder(environment) / "config.json")
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return document if isinstance(document, dict) else {}
