@@ -25,7 +25,7 @@ from buildopt.registry.failure import RegistryError
 from buildopt.registry.retry import Stopped, attempt
 from buildopt.registry.transport import Body, Transport, Trust, hang_up
 
-DEFAULT_JOBS = 4
+DEFAULT_JOBS = 6
 """Blobs that are sent at once to one destination."""
 
 
