@@ -94,6 +94,18 @@ def run(
     return completed
 
 
+def call(
+    argv: Sequence[StrPath], *, env: Mapping[str, str] | None = None, cwd: StrPath | None = None
+) -> tuple[int, str]:
+    """Run a program whose standard error goes straight to ours; return its exit status and standard output."""
+    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=env, cwd=cwd) as running:
+        try:
+            out, _ = running.communicate()
+        finally:
+            stop(running)
+    return running.returncode, out.decode("utf-8", "surrogateescape")
+
+
 def failed(completed: Completed, *, hint: str = "") -> ToolError:
     """The error for a program that exited non-zero."""
     lines = last_lines(completed.stderr) or last_lines(completed.text)
