@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 from buildopt.dockerfile.model import KEYWORDS, SPACES, Instruction, Stage, SyntaxProblem
 from buildopt.source import Source, Span
@@ -88,7 +89,10 @@ def _problems(instruction: Instruction) -> Iterator[_Problem]:
     yield from _later(instruction)
 
 
+@lru_cache(maxsize=256)
 def _suggestion(keyword: str) -> str:
+    if not keyword.isalpha() or len(keyword) > 16:
+        return ""
     close = difflib.get_close_matches(keyword, KEYWORDS, 1, 0.7)
     return f" (did you mean {close[0]}?)" if close else ""
 

@@ -77,6 +77,7 @@ class _Reader:
     pending: list[Comment] = field(default_factory=list)
     instructions: list[Instruction] = field(default_factory=list)
     problems: list[SyntaxProblem] = field(default_factory=list)
+    last_lines: dict[str, int] | None = None  # where each line's text, without tabs in front, stands last
 
     def next_line(self) -> Span | None:
         """The next line without its line break; None at the end."""
@@ -212,17 +213,24 @@ class _Reader:
             return (), SyntaxProblem(instruction.keyword_span, error, fatal=True)
         found: list[Heredoc] = []
         for operator in operators:
-            position, line_number = self.position, self.line
+            if operator.spaced and not self._ends_later(operator):
+                # `$((1 << 2))` is an operator only to the newest BuildKit; nobody ends such a document.
+                continue
             heredoc = self._body(operator, instruction.logical)
             if heredoc.terminator.start == heredoc.terminator.end:
-                if operator.spaced:
-                    # `$((1 << 2))` is an operator only to the newest BuildKit; nobody ends such a document.
-                    self.position, self.line = position, line_number
-                    continue
                 problem = SyntaxProblem(heredoc.operator, "unterminated heredoc", fatal=True)
                 return (*found, heredoc), problem
             found.append(heredoc)
         return tuple(found), None
+
+    def _ends_later(self, operator: _Operator) -> bool:
+        """Whether a line that could end the heredoc follows. The table is made once: files may hold many operators."""
+        if self.last_lines is None:
+            position, self.last_lines = 0, {}
+            for line in self.source.text.split("\n"):
+                self.last_lines[line.rstrip("\r").lstrip("\t")] = position
+                position += len(line) + 1
+        return self.last_lines.get(operator.name, -1) >= self.position
 
     def _body(self, operator: _Operator, logical: Logical) -> Heredoc:
         text, start = self.source.text, self.position

@@ -1,0 +1,66 @@
+"""All rules. A rule is a module: its docstring is its documentation, ``check`` finds.
+
+To add one: a file, an import and a line of ``RULES`` here, and a folder of fixtures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from buildopt.dockerfile.model import Dockerfile
+from buildopt.dockerfile.rules import (
+    add_instead_of_copy,
+    apt_get_without_no_install_recommends,
+    apt_instead_of_apt_get,
+    apt_lists_left,
+    deprecated_maintainer,
+    from_as_casing,
+    inconsistent_instruction_casing,
+    latest_or_untagged_base,
+    legacy_key_value_format,
+    missing_apt_yes,
+    pip_cache_left_in_image,
+    relative_workdir,
+    secret_in_arg_or_env,
+    shell_form_command,
+    shell_form_entrypoint,
+    syntax_error,
+)
+from buildopt.finding import Category, Finding, Severity
+from buildopt.settings import LintSettings
+
+
+class Rule(Protocol):
+    """What a rule's module has. ``ALIASES`` are the names that other tools have for the same thing."""
+
+    @property
+    def NAME(self) -> str: ...  # noqa: N802
+    @property
+    def ALIASES(self) -> tuple[str, ...]: ...  # noqa: N802
+    @property
+    def SEVERITY(self) -> Severity: ...  # noqa: N802
+    @property
+    def CATEGORY(self) -> Category: ...  # noqa: N802
+
+    def check(self, dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]: ...
+
+
+RULES: tuple[Rule, ...] = (
+    add_instead_of_copy,
+    apt_get_without_no_install_recommends,
+    apt_instead_of_apt_get,
+    apt_lists_left,
+    deprecated_maintainer,
+    from_as_casing,
+    inconsistent_instruction_casing,
+    latest_or_untagged_base,
+    legacy_key_value_format,
+    missing_apt_yes,
+    pip_cache_left_in_image,
+    relative_workdir,
+    secret_in_arg_or_env,
+    shell_form_command,
+    shell_form_entrypoint,
+    syntax_error,
+)

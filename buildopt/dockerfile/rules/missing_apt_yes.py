@@ -1,0 +1,80 @@
+"""`apt-get install` that asks.
+
+## What it does
+Finds `apt-get install`, `upgrade`, `remove` and the like without `-y`.
+
+## Why
+apt-get asks before it changes more than what was named. In a build nobody answers: it aborts, and the build fails as
+soon as a package brings a dependency along.
+
+## Example
+```dockerfile
+RUN apt-get update && apt-get install python3
+```
+
+## Use instead
+```dockerfile
+RUN apt-get update && apt-get install -y python3
+```
+
+## References
+- https://manpages.debian.org/stable/apt/apt-get.8.en.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from buildopt.dockerfile.model import Dockerfile
+from buildopt.dockerfile.runs import apt_settings, apt_subcommand, runs
+from buildopt.dockerfile.shell import Command
+from buildopt.finding import Category, Finding, Fix, Severity
+from buildopt.settings import LintSettings
+
+NAME = "missing-apt-yes"
+ALIASES = ("DL3014",)
+SEVERITY = Severity.WARNING
+CATEGORY = Category.CORRECTNESS
+_ASKING = frozenset(
+    (
+        *("install", "reinstall", "build-dep", "upgrade", "dist-upgrade", "full-upgrade"),
+        *("remove", "purge", "autoremove", "autopurge"),
+    )
+)
+
+
+def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
+    """Look at every command that asks."""
+    for run in runs(dockerfile):
+        fed = False
+        for command in run.script.commands:
+            word = apt_subcommand(command)
+            answered, fed = fed, command.operator == "|"
+            if word is None or word.text not in _ASKING or answered or _never_asks(command):
+                continue
+            if "assume-yes" in dockerfile.source.text[: run.instruction.span.end].lower():
+                continue  # something speaks of APT::Get::Assume-Yes: a line for apt.conf.d, usually
+            fix = Fix("add -y", (run.insert_behind(word, " -y"),)) if run.exact(word) else None
+            message = f"{command.name} {word.text} asks, and nobody answers in a build: add -y"
+            span = run.span(command.span)
+            yield Finding(NAME, message, dockerfile.source, span, SEVERITY, CATEGORY, ALIASES, fix)
+
+
+def _never_asks(command: Command) -> bool:
+    quiet = 0
+    for text in command.texts:
+        if text in ("--yes", "--assume-yes", "--force-yes", "--simulate", "--just-print", "--dry-run", "--assume-no"):
+            return True
+        if text in ("--print-uris", "--help", "--version", "--recon", "--no-act"):
+            return True
+        if text.startswith("-q="):
+            quiet += 2 if text[3:4] in ("2", "3", "4") else 1
+        elif text.startswith("-") and not text.startswith(("--", "-o", "-t", "-c")):
+            if any(letter in text for letter in "ysh"):
+                return True
+            quiet += text.count("q")
+        elif text == "--quiet":
+            quiet += 1
+    if any(redirect.operator.startswith("<") for redirect in command.redirects):
+        return True
+    return quiet >= 2 or apt_settings(command).get("apt::get::assume-yes") in ("true", "yes", "1", "on")

@@ -1,0 +1,123 @@
+"""pip's download cache left in an image.
+
+## What it does
+Finds `pip install` that writes pip's cache into a layer of a stage that becomes an image.
+
+## Why
+pip keeps every wheel that it downloads or builds in ~/.cache/pip. In an image nothing ever reads it: it often is as
+large as what was installed. A cache mount keeps it between builds and out of the image; this rule is then silent.
+
+## Example
+```dockerfile
+RUN pip install -r requirements.txt
+```
+
+## Use instead
+```dockerfile
+RUN pip install --no-cache-dir -r requirements.txt
+```
+or, faster when something changes:
+```dockerfile
+RUN --mount=type=cache,target=/root/.cache/pip pip install -r requirements.txt
+```
+
+## References
+- https://pip.pypa.io/en/stable/topics/caching/
+- https://docs.docker.com/build/cache/optimize/#use-cache-mounts
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from buildopt.dockerfile.model import Dockerfile
+from buildopt.dockerfile.runs import Run, runs
+from buildopt.dockerfile.scope import shipped_stages
+from buildopt.dockerfile.shell import Command, Word
+from buildopt.finding import Category, Finding, Fix, Severity
+from buildopt.settings import LintSettings
+
+NAME = "pip-cache-left-in-image"
+ALIASES = ("DL3042",)
+SEVERITY = Severity.WARNING
+CATEGORY = Category.SIZE
+_PIP = re.compile(r"pip[0-9.]*")
+_PYTHON = re.compile(r"(?:python|pypy)[0-9.]*")
+_OFF = frozenset(("0", "false", "no", "off", "n", "f", ""))
+
+
+def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
+    """Look at the installs of the stages that become images."""
+    shipped = shipped_stages(dockerfile)
+    for run in runs(dockerfile):
+        if run.stage.index not in shipped or _cache_is_elsewhere(run):
+            continue
+        for command in run.script.commands:
+            word = _install(command)
+            if word is None or "--no-cache-dir" in command.texts or _disabled_here(command):
+                continue
+            fix = None
+            if run.exact(word):
+                fix = Fix("add --no-cache-dir", (run.insert_behind(word, " --no-cache-dir"),))
+            message = "pip's cache stays in this layer: use --no-cache-dir or a cache mount"
+            span = run.span(command.span)
+            yield Finding(NAME, message, dockerfile.source, span, SEVERITY, CATEGORY, ALIASES, fix)
+
+
+def _install(command: Command) -> Word | None:
+    """The word `install` of `pip install` or `python -m pip install`."""
+    words = list(command.argv)
+    if not words or command.name is None:
+        return None
+    if _PYTHON.fullmatch(command.name):
+        for index, word in enumerate(words[:-1]):
+            if word.text == "-m" and words[index + 1].text == "pip":
+                words = words[index + 1 :]
+                break
+        else:
+            return None
+    elif not _PIP.fullmatch(command.name):
+        return None
+    found = next((word for word in words[1:] if word.text is None or not word.text.startswith("-")), None)
+    return found if found is not None and found.text == "install" else None
+
+
+def _is_on(value: str | None) -> bool:
+    """Whether a value of PIP_NO_CACHE_DIR turns the cache off; an unknown one may."""
+    return value is None or value.lower() not in _OFF
+
+
+def _disabled_here(command: Command) -> bool:
+    return any(item.name == "PIP_NO_CACHE_DIR" and _is_on(item.value.text) for item in command.environment)
+
+
+def _cache_is_elsewhere(run: Run) -> bool:
+    variables = run.scope.variables
+    if "PIP_NO_CACHE_DIR" in variables and _is_on(variables["PIP_NO_CACHE_DIR"]):
+        return True
+    for command in run.script.commands:
+        if command.name == "export" and any(text.startswith("PIP_NO_CACHE_DIR=") for text in command.texts):
+            return True
+        if command.texts[:2] == ("cache", "purge") or command.texts[:4] == ("-m", "pip", "cache", "purge"):
+            return True
+        if command.name == "rm" and any(
+            re.search(r"\.cache(?:/pip)?(?:/?\*)?/?$", word.raw) for word in command.arguments
+        ):
+            return True
+    return _mounted(run)
+
+
+def _mounted(run: Run) -> bool:
+    """Whether the cache folder lies in a mount: the configured one, or ~/.cache/pip of whatever user this is."""
+    variables = run.scope.variables
+    configured = variables.get("PIP_CACHE_DIR")
+    if configured is None and variables.get("XDG_CACHE_HOME"):
+        configured = f"{variables['XDG_CACHE_HOME']}/pip"
+    if configured:
+        return run.mounted(configured)
+    homes = ["/root", *re.findall(r"target=(/[^\s,]*?)/\.cache", run.instruction.logical.text)]
+    return any(run.mounted(f"{home}/.cache/pip") for home in homes) or any(
+        "pip" in (flag.value or "") and "type=cache" in (flag.value or "")
+        for flag in run.instruction.flags_named("mount")
+    )

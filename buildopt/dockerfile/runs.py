@@ -1,0 +1,112 @@
+"""RUN instructions as shell scripts, for rules: commands with spans, and edits that land in the source."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from buildopt.dockerfile.model import Dockerfile, Instruction, Logical, Stage
+from buildopt.dockerfile.scope import Scope, mount_options, walk
+from buildopt.dockerfile.shell import Command, Script, Word, parse_shell
+from buildopt.source import Edit, Span
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One RUN (or ONBUILD RUN) that a shell of the sh family executes.
+
+    ``script`` is the parsed text, ``logical`` ties its offsets to the source, ``scope`` is that of the moment.
+    """
+
+    stage: Stage
+    instruction: Instruction
+    logical: Logical
+    script: Script
+    scope: Scope
+
+    def span(self, span: Span) -> Span:
+        """The source span of a span of the script."""
+        return self.logical.span(span.start, span.end)
+
+    def insert_behind(self, word: Word, text: str) -> Edit:
+        """Insert text right behind a word."""
+        return Edit(self.logical.span(word.span.end, word.span.end), text)
+
+    def replace(self, word: Word, text: str) -> Edit:
+        """Put another text in a word's place."""
+        return Edit(self.span(word.span), text)
+
+    def exact(self, word: Word) -> bool:
+        """Whether a word's span is really its place: the commands of a quoted ``sh -c`` have no spans of their own."""
+        return self.script.text[word.span.start : word.span.end] == word.raw
+
+    def mounted(self, path: str, *types: str) -> bool:
+        """Whether a mount of one of the types (cache and tmpfs unless told) holds ``path`` or a folder above it."""
+        for flag in self.instruction.flags_named("mount"):
+            options = mount_options(flag.value or "")
+            if options["type"] not in (types or ("cache", "tmpfs")):
+                continue
+            expanded = self.scope.expand(options.get("target", ""))
+            target = posixpath.normpath(expanded.text) if expanded is not None and expanded.text else None
+            if target is not None and (path == target or path.startswith(target.rstrip("/") + "/")):
+                return True
+        return False
+
+
+def runs(dockerfile: Dockerfile) -> Iterator[Run]:
+    """Every RUN that a shell executes: no exec forms, no PowerShell, no scripts with a foreign ``#!``."""
+    for stage, instruction, scope in walk(dockerfile):
+        actual = instruction.trigger if instruction.trigger is not None else instruction
+        if actual.keyword != "RUN" or not scope.posix_shell:
+            continue
+        logical = actual.script(dockerfile.source)
+        if logical is None or _foreign(actual, logical):
+            continue
+        yield Run(stage, actual, logical, parse_shell(logical.text), scope)
+
+
+def _foreign(instruction: Instruction, logical: Logical) -> bool:
+    first = logical.text.split("\n", 1)[0]
+    if instruction.lone_heredoc is None or not first.startswith("#!"):
+        return False
+    return not any(part.rsplit("/", 1)[-1] in ("sh", "bash", "dash", "ash") for part in first[2:].split())
+
+
+# Options of apt-get and apt that take the next word.
+_APT_VALUED = frozenset(
+    ("-o", "--option", "-c", "--config-file", "-t", "--target-release", "--default-release", "-a", "-P")
+)
+
+
+def apt_subcommand(command: Command) -> Word | None:
+    """The word ``install`` of ``apt-get -y install``; None where this is no apt-get or apt, or it has no subcommand."""
+    if command.name not in ("apt-get", "apt"):
+        return None
+    skip = False
+    for word in command.arguments:
+        if skip:
+            skip = False
+        elif word.text is None:
+            return None
+        elif word.text.startswith("-"):
+            skip = word.text in _APT_VALUED
+        else:
+            return word
+    return None
+
+
+def apt_settings(command: Command) -> dict[str, str]:
+    """What ``-o NAME=VALUE`` sets, names in lower case."""
+    found = {}
+    words = [word.text or "" for word in command.arguments]
+    for index, word in enumerate(words):
+        text = words[index + 1] if word in ("-o", "--option") and index + 1 < len(words) else ""
+        if word.startswith("-o") and len(word) > 2:
+            text = word[2:]
+        elif word.startswith("--option="):
+            text = word[len("--option=") :]
+        name, equals, value = text.partition("=")
+        if equals:
+            found[name.lower()] = value.strip("\"'").lower()
+    return found

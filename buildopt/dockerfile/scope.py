@@ -1,0 +1,168 @@
+"""What holds at a point of a Dockerfile: variables, user, working folder, shell; and which stages reach an image."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections import ChainMap
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from buildopt.dockerfile.model import DEFAULT_SHELL, Dockerfile, Instruction, Stage
+from buildopt.dockerfile.words import Expansion, expand
+
+_DRIVE = re.compile(r"[A-Za-z]:")
+_POSIX_SHELLS = frozenset(("sh", "bash", "ash", "dash", "zsh", "ksh", "busybox"))
+
+
+@dataclass(slots=True)
+class Scope:
+    """What holds just before an instruction. It moves on with the walk: look at it, do not keep it.
+
+    ``env`` and ``args`` map a name to its value, None where that depends on the outside (``ARG X`` without a default).
+    ``user`` and ``workdir`` are None where the base image decides.
+    """
+
+    escape: str
+    args: dict[str, str | None] = field(default_factory=dict)
+    env: dict[str, str | None] = field(default_factory=dict)
+    user: str | None = None
+    workdir: str | None = None
+    shell: tuple[str, ...] = DEFAULT_SHELL
+    shell_is_set: bool = False
+
+    @property
+    def variables(self) -> Mapping[str, str | None]:
+        """All variables that an instruction sees: ENV hides ARG."""
+        return ChainMap(self.env, self.args)
+
+    def expand(self, text: str) -> Expansion | None:
+        """The text with its variables resolved; None where the value of one of them is not known."""
+        if "$" not in text:
+            return expand(text, {}, self.escape)
+        known = {name: value for name, value in self.variables.items() if value is not None}
+        result = expand(text, known, self.escape)
+        return None if result.missing or result.error is not None else result
+
+    @property
+    def posix_shell(self) -> bool:
+        """Whether RUN and CMD go through a shell of the sh family."""
+        program = re.split(r"[/\\]", self.shell[0])[-1].lower() if self.shell else ""
+        return program.removesuffix(".exe") in _POSIX_SHELLS
+
+
+def walk(dockerfile: Dockerfile) -> Iterator[tuple[Stage, Instruction, Scope]]:
+    """Every instruction of every stage (its FROM too), with what holds before it; broken ones are passed over."""
+    global_scope = Scope(dockerfile.escape)
+    for instruction in dockerfile.global_args:
+        _apply(instruction, global_scope, {})
+    ends: dict[int, Scope] = {}
+    inherited = {stage.base_index for stage in dockerfile.stages}
+    for stage in dockerfile.stages:
+        scope = _start(stage, ends, dockerfile.escape)
+        for instruction in stage.instructions:
+            if instruction.problems:
+                continue
+            yield stage, instruction, global_scope if instruction is stage.origin else scope
+            _apply(instruction, scope, global_scope.args)
+        if stage.index in inherited:
+            ends[stage.index] = scope
+
+
+def _start(stage: Stage, ends: Mapping[int, Scope], escape: str) -> Scope:
+    base = ends.get(stage.base_index) if stage.base_index is not None else None
+    if base is not None:
+        # ARG ends with its stage, everything else is part of the image.
+        return Scope(escape, {}, dict(base.env), base.user, base.workdir, base.shell, base.shell_is_set)
+    scratch = stage.image is not None and stage.image.text == "scratch"
+    return Scope(escape, user="0" if scratch else None, workdir="/" if scratch else None)
+
+
+def _apply(instruction: Instruction, scope: Scope, global_args: Mapping[str, str | None]) -> None:
+    keyword = instruction.keyword
+    if keyword == "ARG":
+        for pair in instruction.pairs:
+            name = pair.key.text
+            scope.args[name] = global_args.get(name) if pair.value is None else _value(scope, pair.value.text)
+    elif keyword == "ENV":
+        # All values of one ENV see the variables before it.
+        new = {pair.key.text: _value(scope, pair.value.text) for pair in instruction.pairs if pair.value is not None}
+        scope.env.update(new)
+    elif keyword == "USER":
+        scope.user = _value(scope, instruction.words[0].text)
+    elif keyword == "WORKDIR":
+        scope.workdir = joined(scope.workdir, _value(scope, instruction.words[0].text))
+    elif keyword == "SHELL":
+        scope.shell = tuple(word.text for word in instruction.words)
+        scope.shell_is_set = True
+
+
+def _value(scope: Scope, text: str) -> str | None:
+    result = scope.expand(text)
+    return None if result is None or result.error is not None else result.text
+
+
+def is_absolute(path: str) -> bool:
+    """Whether a path of an image is absolute, on Linux or on Windows."""
+    return path.startswith(("/", "\\")) or _DRIVE.match(path) is not None
+
+
+def joined(folder: str | None, path: str | None) -> str | None:
+    """The working folder after ``WORKDIR path`` in ``folder``; None where it is not known."""
+    if path is None:
+        return None
+    if is_absolute(path):
+        return posixpath.normpath(path) if path.startswith("/") else path
+    if folder is None or not folder.startswith("/"):
+        return None
+    return posixpath.normpath(posixpath.join(folder, path))
+
+
+def shipped_stages(dockerfile: Dockerfile) -> frozenset[int]:
+    """Indexes of the stages whose files may end up in an image.
+
+    These are the last stage, those that no other stage uses (they can only be there as targets of their own), what is
+    copied whole, and the stages that any of these start from.
+    """
+    used: set[int] = set()
+    whole: set[int] = set()
+    for stage in dockerfile.stages:
+        if stage.base_index is not None:
+            used.add(stage.base_index)
+        for instruction in stage.instructions:
+            used |= _copied_from(dockerfile, stage, instruction, whole)
+    ships = {stage.index for stage in dockerfile.stages if stage.index not in used} | whole
+    if dockerfile.stages:
+        ships.add(dockerfile.stages[-1].index)
+    for stage in reversed(dockerfile.stages):
+        if stage.index in ships and stage.base_index is not None:
+            ships.add(stage.base_index)
+    return frozenset(ships)
+
+
+def _copied_from(dockerfile: Dockerfile, stage: Stage, instruction: Instruction, whole: set[int]) -> set[int]:
+    """The stages that one instruction reads; those that it copies from ``/`` are added to ``whole``."""
+    found: set[int] = set()
+    source = instruction.flag("from")
+    if instruction.keyword == "COPY" and source is not None and source.value:
+        origin = dockerfile.stage(source.value, stage.index)
+        if origin is not None:
+            found.add(origin.index)
+            if any(word.text in ("/", "/*", "/.") for word in instruction.words[:-1]):
+                whole.add(origin.index)
+    for mount in instruction.flags_named("mount"):
+        name = mount_options(mount.value or "").get("from")
+        origin = dockerfile.stage(name, stage.index) if name else None
+        if origin is not None:
+            found.add(origin.index)
+    return found
+
+
+def mount_options(text: str) -> dict[str, str]:
+    """The options of a ``--mount``; ``target`` also for ``dst`` and ``destination``, ``type`` is there always."""
+    options = {"type": "bind"}
+    for part in text.split(","):
+        name, _, value = part.strip().partition("=")
+        name = name.lower()
+        options[{"dst": "target", "destination": "target", "src": "source"}.get(name, name)] = value
+    return options
