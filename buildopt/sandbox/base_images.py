@@ -28,7 +28,7 @@ from buildopt.sandbox import debian, images, languages, layers, registries, tree
 from buildopt.sandbox.images import Blob, ImageConfig
 
 # To be raised whenever what is made changes.
-VERSION = 1
+VERSION = 2
 PLATFORMS = ("linux/amd64", "linux/arm64")
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -125,16 +125,22 @@ def prepare(
 def start_mirror(folder: Path, layouts: Mapping[str, Path]) -> registries.RunningRegistry:
     """Start a mirror of Docker Hub that has the images of ``layouts`` (what ``prepare`` returned), over plain HTTP.
 
-    It serves ``library/NAME`` under every tag of the official image that the stand-in is for, and runs until
-    ``stop_registry(folder)``. The images are linked into its storage, not copied. Raises ToolError like
-    ``start_registry``.
+    It runs until ``stop_registry(folder)``; ``fill_mirror`` adds images. Raises ToolError like ``start_registry``.
     """
-    storage = folder / "storage"
+    fill_mirror(folder, layouts)
+    return registries.start_registry(folder, storage=folder / "storage")
+
+
+def fill_mirror(folder: Path, layouts: Mapping[str, Path]) -> None:
+    """Add images to the mirror of this folder, which may run: ``library/NAME`` under every tag that a stand-in is for.
+
+    They are linked into its storage, not copied.
+    """
+    root = folder / "storage" / "docker" / "registry" / "v2"
     for name, layout in layouts.items():
         for alias in _recipe(name).names:
             repository, _, tag = alias.partition(":")
-            _store(storage / "docker" / "registry" / "v2", layout, f"library/{repository}", tag)
-    return registries.start_registry(folder, storage=storage)
+            _store(root, layout, f"library/{repository}", tag)
 
 
 @contextmanager

@@ -23,11 +23,9 @@ PYTHON = "3.11"
 PYTHON_PACKAGES = ("python3.11-minimal", "libpython3.11-minimal", "libpython3.11-stdlib", "python3.11",
                    "python3.11-venv", "libpython3.11-dev", "python3-distutils", "python3-lib2to3")  # fmt: skip
 WHEEL_PACKAGES = ("python3-pip-whl", "python3-setuptools-whl", "python3-wheel-whl")
-# Debian's Python looks for add-ons in dist-packages; python.org's, which the official images have, in site-packages.
-PYTHON_EDITS: Mapping[str, tuple[str, str]] = {
-    "site.py": ("            if is_virtual_environment:\n", "            if True:\n"),
-    "sysconfig.py": ("            prefix_scheme = 'posix_local'\n", "            prefix_scheme = 'posix_prefix'\n"),
-}
+# Debian's Python keeps add-ons in dist-packages; python.org's, which the official images have, in site-packages.
+SCHEME = ("            prefix_scheme = 'posix_local'\n", "            prefix_scheme = 'posix_prefix'\n")
+SITE = f'import site, sys; site.addsitedir(sys.base_prefix + "/lib/python{PYTHON}/site-packages")\n'
 SCRIPTS: Mapping[str, tuple[str, ...]] = {
     "pip._internal.cli.main": ("pip", "pip3", f"pip{PYTHON}"),
     "wheel.cli": ("wheel",),
@@ -60,8 +58,9 @@ def add_python(archive: Archive, root: Path, work: Path) -> None:
     library.parent.mkdir(parents=True)
     shutil.move(system / "usr" / "lib" / f"python{PYTHON}", library)
     shutil.move(system / "usr" / "include", local / "include")
-    for name, (before, after) in PYTHON_EDITS.items():
-        _edit(library / name, before, after)
+    _edit(library / "sysconfig.py", *SCHEME)
+    (library / "dist-packages").mkdir()  # site.py is compiled into the program: it can only be led on from here
+    (library / "dist-packages" / "site-packages.pth").write_text(SITE, encoding="utf-8")
     for unwanted in (library / "EXTERNALLY-MANAGED", library / "sitecustomize.py"):
         unwanted.unlink(missing_ok=True)
     for static in [*library.glob("config-*/*.a"), *library.glob("config-*/*.o")]:
