@@ -18,6 +18,7 @@ import json
 import os
 import secrets
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -44,18 +45,19 @@ class Output:
     """Where the artifact goes: ``kind`` is ``folder``, ``tar`` or ``stdout``.
 
     ``layout`` is the live layout folder: ``path`` itself, for a tar the folder kept beside it, for stdout None
-    (a temporary one).
+    (a temporary one). ``redirected`` is the file that stdout was redirected to.
     """
 
     kind: str
     path: Path
     layout: Path | None
+    redirected: Path | None = None
 
     @property
     def written(self) -> tuple[Path, ...]:
         """Every path that a build may write."""
         if self.layout is None:
-            return ()
+            return () if self.redirected is None else (self.redirected,)
         return (self.layout,) if self.kind == "folder" else (self.path, self.layout, partial(self.path))
 
 
@@ -70,7 +72,7 @@ def parse_output(text: str, folder: Path) -> Output:
     Raises UsageError where something else is already there.
     """
     if text == "-":
-        return Output("stdout", Path("-"), None)
+        return Output("stdout", Path("-"), None, _file_of_stdout())
     path = Path(os.path.abspath(folder / text))
     if path.name.endswith(".tar") and not path.is_dir():
         layout = path.with_name(f".{path.name}.layout")
@@ -81,6 +83,14 @@ def parse_output(text: str, folder: Path) -> Output:
     real = Path(os.path.realpath(path))
     check_folder(real, text)
     return Output("folder", path, real)
+
+
+def _file_of_stdout() -> Path | None:
+    try:
+        plain = stat.S_ISREG(os.fstat(1).st_mode)
+        return Path(os.readlink("/proc/self/fd/1")) if plain else None
+    except OSError:  # closed, or no /proc
+        return None
 
 
 def check_folder(folder: Path, shown: str = "") -> None:

@@ -91,6 +91,10 @@ def _no_engine(found: _Failure) -> ToolError | None:
         r"Cannot connect to the Docker daemon|error during connect|failed to connect to the docker", found.reason
     ):
         return EngineError(f"no container engine: {found.reason}", hint="start Docker, or use: buildopt engine up")
+    if re.search(
+        r"error reading from server|transport is closing|failed to receive status: .*code = Unavailable", found.reason
+    ):
+        return EngineError("the engine went away during the build", hint="see its log, then run the build again")
     match = re.match(r"no builder (\S+) found", found.reason)
     if match:
         return EngineError(f"there is no builder named {match[1]}", hint="see: docker buildx ls")

@@ -379,6 +379,23 @@ def test_a_tar_on_stdout_is_a_tar_and_nothing_else(project: Project) -> None:
     assert not (project.folder / ".buildopt").exists()
 
 
+def test_a_redirected_tar_below_the_context_does_not_break_the_cache(project: Project) -> None:
+    project.write("Dockerfile", "FROM scratch\nCOPY . .\n")
+    for _ in range(2):
+        with open(project.folder / "image.tar", "wb") as stdout:
+            done = subprocess.run(
+                project.argv("--platforms", "amd64", "-o", "-"),
+                cwd=project.folder,
+                env=project.environment,
+                stdout=stdout,
+                stderr=subprocess.PIPE,
+                text=True,
+                check=True,
+            )
+    assert "1 of 1 steps cached" in done.stderr
+    assert "image.tar" not in listing(project.folder / "image.tar")
+
+
 def test_raw_json_is_passed_on_without_noise(project: Project) -> None:
     done = project.run("--platforms", PLATFORMS, "--progress", "rawjson", "--no-cache")
     lines = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
