@@ -9,7 +9,7 @@ from pathlib import Path
 
 from buildopt.dockerfile.model import Dockerfile
 from buildopt.dockerfile.parse import parse
-from buildopt.dockerfile.passes import cache_mounts
+from buildopt.dockerfile.passes import cache_mounts, split_stages
 from buildopt.dockerfile.passes.images import image
 from buildopt.dockerfile.passes.result import Change, PassResult, Refusal
 from buildopt.dockerfile.passes.state import base_reference
@@ -18,7 +18,10 @@ from buildopt.source import Source, apply_edits
 Rewrite = Callable[[Dockerfile, Path | None], PassResult]
 
 # In this order: a build stage of its own first, then what both kinds of file have in common.
-PASSES: tuple[tuple[str, Rewrite], ...] = ((cache_mounts.NAME, cache_mounts.rewrite),)
+PASSES: tuple[tuple[str, Rewrite], ...] = (
+    (split_stages.NAME, split_stages.rewrite),
+    (cache_mounts.NAME, cache_mounts.rewrite),
+)
 
 _TEMPLATE = re.compile(r"\{%|%\}|<%|\{\{(?!\s*\.)|@[A-Z][A-Z0-9_]+@|^[ \t]*\{\{", re.MULTILINE)
 _QUOTED = re.compile(r"'[^'\n]*'|\"[^\"\n]*\"")

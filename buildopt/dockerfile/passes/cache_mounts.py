@@ -43,7 +43,6 @@ References
 
 from __future__ import annotations
 
-import posixpath
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -52,14 +51,14 @@ from pathlib import Path
 from buildopt.dockerfile.managers import APT, GO, NPM, PIP, Cache, Manager, Portable, Use, word_set
 from buildopt.dockerfile.model import Dockerfile, Stage
 from buildopt.dockerfile.passes.cleanups import Drops, Refused, drops, opaque_script, removals
-from buildopt.dockerfile.passes.go_build import builds, made_folders, tree
+from buildopt.dockerfile.passes.go_build import builds, made_folders, started, tree
 from buildopt.dockerfile.passes.hidden import Scope, hidden
 from buildopt.dockerfile.passes.mounts import CacheMount, insertion, mounts
 from buildopt.dockerfile.passes.paths import Relation, mention
 from buildopt.dockerfile.passes.result import Change, PassResult, Refusal
 from buildopt.dockerfile.passes.runs import Run, runs_by_family
 from buildopt.dockerfile.passes.state import State, states
-from buildopt.dockerfile.shell import Word, parse_shell
+from buildopt.dockerfile.shell import Word
 from buildopt.source import Edit, Span
 
 NAME = "cache_mounts"
@@ -290,15 +289,15 @@ class _Family:
             made = tree(stage.instructions, known, self.context, self.dockerfile.escape)
             folders = type(made)(made.folders | made_folders(self.runs), made.copies)
             outputs = {build.output for build in builds(self.runs, folders)}
-            started = [item for item in stage.instructions if item.keyword in ("CMD", "ENTRYPOINT")]
-            if not started and stage is self.dockerfile.final_stage:
+            entries = [item for item in stage.instructions if item.keyword in ("CMD", "ENTRYPOINT")]
+            if not entries and stage is self.dockerfile.final_stage:
                 raise _No(stage.origin.lines[0], "the image starts no program of its own: a person may run go in it")
-            for instruction in started:
-                program = _program(stage, instruction.exec_form, instruction.values, known[instruction.span.start])
-                entry = instruction.keyword == "ENTRYPOINT" or not any(s.keyword == "ENTRYPOINT" for s in started)
-                if entry and program not in outputs:
-                    shown = program or " ".join(instruction.values)
-                    raise _No(instruction.lines[0], f"{shown} is not known to be a built program: it may run go")
+            for instruction in entries:
+                programs = started(instruction, known[instruction.span.start])
+                entry = instruction.keyword == "ENTRYPOINT" or not any(s.keyword == "ENTRYPOINT" for s in entries)
+                if entry and outputs.isdisjoint(programs):
+                    shown = " ".join(instruction.values)[:60]
+                    raise _No(instruction.lines[0], f"`{shown}` is not known to be a built program: it may run go")
 
     def _members(self) -> set[int]:
         return {run.stage.index for run in self.runs} | {self.index}
@@ -324,20 +323,6 @@ def _switches_user(use: Use) -> bool:
     return any(word.text in ("-u", "--user") for word in use.command.words[: -len(use.command.argv) or None]) and bool(
         _SUDO.intersection(use.command.wrappers)
     )
-
-
-def _program(stage: Stage, exec_form: bool, values: tuple[str, ...], state: State) -> str | None:
-    """The absolute path of what CMD or ENTRYPOINT starts, where it is one simple program."""
-    if exec_form:
-        word: str | None = values[0] if values else None
-    else:
-        commands = parse_shell(" ".join(values)).commands
-        word = commands[0].argv[0].text if len(commands) == 1 and commands[0].argv else None
-    if not word or "$" in word:
-        return None
-    if "/" not in word:
-        return f"/go/bin/{word}"
-    return posixpath.normpath(posixpath.join(state.workdir, word)) if state.workdir else None
 
 
 def _updates_come_first(users: Sequence[Run]) -> None:

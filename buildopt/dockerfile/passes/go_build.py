@@ -12,7 +12,7 @@ from buildopt.dockerfile.managers import GO, Use, word_set
 from buildopt.dockerfile.model import Instruction
 from buildopt.dockerfile.passes.runs import Run
 from buildopt.dockerfile.passes.state import State
-from buildopt.dockerfile.shell import Word
+from buildopt.dockerfile.shell import Word, parse_shell
 
 _VALUED = word_set(
     "-o -p -C -asmflags -buildmode -compiler -covermode -coverpkg -gccgoflags -gcflags -installsuffix -ldflags -mod "
@@ -115,6 +115,25 @@ def builds(runs: Iterable[Run], known: Tree) -> list[GoBuild]:
                     here = folder if command.depth == 0 else None
                     found.append(_build(run, use, here, known))
     return found
+
+
+PATH = ("/go/bin", "/usr/local/go/bin", "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+
+
+def started(instruction: Instruction, state: State) -> tuple[str, ...]:
+    """The absolute paths that CMD, ENTRYPOINT or HEALTHCHECK may start, none where it is not one simple program."""
+    values = instruction.values[1:] if instruction.keyword == "HEALTHCHECK" else instruction.values
+    if instruction.exec_form:
+        word: str | None = values[0] if values else None
+    else:
+        script = parse_shell(" ".join(values))
+        single = script.complete and len(script.commands) == 1 and not script.commands[0].redirects
+        word = script.commands[0].argv[0].text if single and script.commands[0].argv else None
+    if not word or "$" in word or state.workdir is None:
+        return ()
+    if "/" not in word:
+        return tuple(f"{folder}/{word}" for folder in PATH)
+    return (posixpath.normpath(posixpath.join(state.workdir, word)),)
 
 
 def _build(run: Run, use: Use, folder: str | None, known: Tree) -> GoBuild:
