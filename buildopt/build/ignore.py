@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from buildopt.build.artifact import HOME, Output
+from buildopt.build.output import HOME, Output
 
 
 @dataclass(frozen=True, slots=True)

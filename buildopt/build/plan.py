@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from buildopt.build import ignore
-from buildopt.build.artifact import STAGING, Output, parse_output
+from buildopt.build.output import STAGING, Output, parse_output
 from buildopt.errors import UsageError
 from buildopt.oci.reference import Reference
 from buildopt.settings import ImageSettings, Settings, nearest

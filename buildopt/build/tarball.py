@@ -9,7 +9,8 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from buildopt.build.artifact import needed, partial, writes
+from buildopt.build.artifact import needed, writes
+from buildopt.build.output import partial
 from buildopt.oci import layout as oci
 
 _BLOCK = 1 << 20

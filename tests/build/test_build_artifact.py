@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from buildopt.build import artifact
-from buildopt.build.artifact import Output, Published, parse_output, publish, staged
+from buildopt.build.artifact import Published, publish, staged
+from buildopt.build.output import STAGING, Output, parse_output
 from buildopt.errors import ArtifactError, BuildoptError, ToolError, UsageError
 from buildopt.oci import layout as oci
 from buildopt.oci import lock
@@ -176,7 +177,7 @@ def test_a_copied_layout_is_trusted_only_after_its_blobs_were_hashed(tmp_path: P
 
 def test_leftovers_of_an_interrupted_first_build_are_no_obstacle(tmp_path: Path, make_image: MakeImage) -> None:
     live = tmp_path / "image"
-    (live / artifact.STAGING / "abc/layout/ingest").mkdir(parents=True)
+    (live / STAGING / "abc/layout/ingest").mkdir(parents=True)
     (live / "oci-layout").write_bytes(artifact.LAYOUT_FILE)
     build(live, make_image, OLD)
     assert sorted(os.listdir(live)) == ["blobs", "index.json", "oci-layout"]
@@ -237,7 +238,7 @@ def test_an_incomplete_image_is_not_published(tmp_path: Path, make_image: MakeIm
             layer.write_bytes(NEW[1][:-1])
         publish(staging, new)
     assert check(live) == digest
-    assert not (live / artifact.STAGING).exists()
+    assert not (live / STAGING).exists()
 
 
 def test_links_are_copied_where_they_are_not_to_be_had(

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from buildopt.build import failure
-from buildopt.build.artifact import Output, Staging
+from buildopt.build.artifact import Staging
 from buildopt.build.ignore import Ignore
+from buildopt.build.output import Output
 from buildopt.build.plan import BuildPlan
 from buildopt.build.progress import Progress
 from buildopt.errors import EngineError, ToolError

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from buildopt.build import ignore
-from buildopt.build.artifact import parse_output
 from buildopt.build.ignore import Ignore
+from buildopt.build.output import parse_output
 
 
 def find(context: Path, output: str = ".buildopt/image", dockerfile: str = "Dockerfile") -> Ignore:

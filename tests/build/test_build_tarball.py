@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from buildopt.build import artifact, tarball
-from buildopt.build.artifact import parse_output, publish, staged
+from buildopt.build.artifact import publish, staged
+from buildopt.build.output import parse_output, partial
 from buildopt.errors import ToolError
 from buildopt.oci import layout as oci
 
@@ -93,7 +94,7 @@ def test_a_failed_write_leaves_the_old_tar(live: Path, tmp_path: Path, monkeypat
     with pytest.raises(ToolError, match="no space left"):
         tarball.write_file(live, image(live), tmp_path / "app.tar")
     assert (tmp_path / "app.tar").read_bytes() == before
-    assert not artifact.partial(tmp_path / "app.tar").exists()
+    assert not partial(tmp_path / "app.tar").exists()
 
 
 def test_a_blob_that_shrinks_meanwhile_is_an_error(live: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from buildopt.build import artifact
+from buildopt.build.output import STAGING
 from buildopt.engine import daemon, packages
 from buildopt.engine.connection import Engine
 from buildopt.engine.folders import Folders
@@ -278,7 +279,7 @@ def test_killed_in_the_middle_the_last_good_artifact_stays(project: Project) -> 
     project.write("slow.Dockerfile", BASE + "RUN echo begun; /bin/busybox sleep 60\n")
     running = project.start("--platforms", "amd64", "-f", "slow.Dockerfile", "--progress", "plain", "--no-cache")
     waited_for(running, "| begun")
-    assert (project.live / artifact.STAGING).is_dir()
+    assert (project.live / STAGING).is_dir()
     running.kill()
     running.wait()
     assert str(check(project.live).digest) == good
