@@ -223,8 +223,15 @@ def _view(plan: BuildPlan, progress: str, output: Output) -> Iterator[View]:
         view = live.Rich(Console(stderr=True, no_color=not output.colored(sys.stderr), highlight=False), plan.shown)
     else:
         view = live.Plain(lambda line: click.echo(line, err=True), plan.shown)
-    with view:
-        yield view
+    folded = kind == "plain" and os.environ.get("GITHUB_ACTIONS") == "true" and not output.quiet
+    if folded:
+        click.echo("::group::buildopt build-once", err=True)
+    try:
+        with view:
+            yield view
+    finally:
+        if folded:
+            click.echo("::endgroup::", err=True)
 
 
 @contextmanager
@@ -261,11 +268,36 @@ class _Result:
         return rows
 
 
+def _summarize(result: _Result) -> None:
+    """Add the result to the job's summary, under GitHub Actions."""
+    from buildopt.report.live import size
+
+    path = os.environ.get("GITHUB_STEP_SUMMARY")
+    if not path:
+        return
+    built = result.built
+    lines = [
+        "### buildopt build-once",
+        "",
+        f"`{result.published.image.digest}` in {result.seconds:.1f} s, {built.cached} of {built.total} steps cached",
+        "",
+        "| platform | digest | size |",
+        "| --- | --- | ---: |",
+        *(f"| {name} | `{digest[:19]}…` | {size(count)} |" for name, digest, count in result.platforms()),
+    ]
+    try:
+        with open(path, "a", encoding="utf-8") as summary:
+            summary.write("\n".join(lines) + "\n\n")
+    except OSError as error:
+        click.echo(f"warning: no step summary: {path}: {error.strerror}", err=True)
+
+
 def _report(result: _Result, output: Output) -> None:
     from buildopt.report.live import size
 
     plan, built, published = result.plan, result.built, result.published
     digest = str(published.image.digest)
+    _summarize(result)
     if output.json:
         import json
 

@@ -397,6 +397,15 @@ def test_a_redirected_tar_below_the_context_does_not_break_the_cache(project: Pr
     assert "image.tar" not in listing(project.folder / "image.tar")
 
 
+def test_github_actions_gets_a_group_and_a_summary(project: Project, tmp_path: Path) -> None:
+    variables = {"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"), "CI": "true"}
+    done = Project(project.folder, {**project.environment, **variables}).run("--platforms", PLATFORMS)
+    lines = done.stderr.splitlines()
+    assert lines.index("::group::buildopt build-once") < lines.index("::endgroup::")
+    summary = (tmp_path / "summary.md").read_text()
+    assert done.stdout.strip() in summary and "| linux/arm64 |" in summary
+
+
 def test_raw_json_is_passed_on_without_noise(project: Project) -> None:
     done = project.run("--platforms", PLATFORMS, "--progress", "rawjson", "--no-cache")
     lines = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
