@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 from buildopt.dockerfile.model import KEYWORDS, SPACES, Instruction, Stage, SyntaxProblem
+from buildopt.dockerfile.words import expand
 from buildopt.source import Source, Span
 
 # What a flag takes: text, one of true and false, or text several times.
@@ -40,6 +41,12 @@ _FLAGS: dict[str, dict[str, str]] = {
     },
     "RUN": {"mount": _TEXTS, "network": _TEXT, "security": _TEXT, "device": _TEXTS},
 }
+_LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
+_PART = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
+_REFERENCE = re.compile(
+    rf"(?:(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?/)?{_PART}(?:/{_PART})*"
+    r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(?:@[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,})?"
+)
 # BuildKit never looks at the flags of these.
 _FLAGS_UNCHECKED = ("ARG", "STOPSIGNAL")
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9\-_.]*\Z")
@@ -54,9 +61,9 @@ def check_instruction(instruction: Instruction) -> tuple[SyntaxProblem, ...]:
 
 
 def check_structure(
-    source: Source, instructions: Sequence[Instruction], stages: Sequence[Stage]
+    source: Source, instructions: Sequence[Instruction], stages: Sequence[Stage], escape: str
 ) -> list[SyntaxProblem]:
-    """Instructions that stand before any stage, and a file without one."""
+    """Instructions that stand before any stage, a file without one, and bases that are no image references."""
     first = stages[0].origin if stages else None
     problems = []
     for instruction in instructions:
@@ -65,10 +72,39 @@ def check_structure(
         if instruction.keyword != "ARG" and not instruction.problems:
             problems.append(SyntaxProblem(instruction.keyword_span, "no build stage in current context"))
             break
+    problems += (problem for stage in stages if (problem := _base_problem(stage, escape)) is not None)
     if first is None and not problems and not any(instruction.problems for instruction in instructions):
         end = len(source.text)
         problems.append(SyntaxProblem(Span(end, end), "dockerfile contains no stages to build"))
     return problems
+
+
+def _base_problem(stage: Stage, escape: str) -> SyntaxProblem | None:
+    """A base that is no image reference. One with variables may be anything."""
+    if stage.image is None or stage.base_index is not None or "$" in stage.image.text or stage.origin.problems:
+        return None
+    name = expand(stage.image.text, {}, escape)
+    if name.error is not None:
+        return SyntaxProblem(stage.image.span, f"failed to process {go_quote(stage.image.text)}: {name.error}")
+    if not name.text:
+        return SyntaxProblem(stage.image.span, f"base name ({stage.image.text}) should not be blank")
+    if _REFERENCE.fullmatch(name.text):
+        return None
+    reason = "invalid reference format"
+    if _REFERENCE.fullmatch(name.text.lower()):
+        repository = name.text.split("@")[0].rsplit(":", 1)[0]
+        if "/" not in repository:
+            repository = f"library/{repository}"
+        reason += f": repository name ({repository}) must be lowercase"
+    return SyntaxProblem(stage.image.span, f"failed to parse stage name {go_quote(name.text)}: {reason}")
+
+
+def go_quote(text: str) -> str:
+    """Text in double quotes as Go's %q prints it (nearly: only what a Dockerfile may hold)."""
+    escaped = (
+        text.replace("\\", "\\\\").replace('"', '\\"').replace("\t", "\\t").replace("\r", "\\r").replace("\0", "\\x00")
+    )
+    return f'"{escaped}"'
 
 
 _Problem = tuple[Span, str]

@@ -39,13 +39,16 @@ _BUILTINS = frozenset(
 
 def shell_form_findings(dockerfile: Dockerfile, keyword: str) -> Iterator[tuple[str, Span, Fix | None]]:
     """Message, span and fix of each ``keyword`` in shell form that the default shell would run."""
-    for _, instruction, scope in walk(dockerfile):
+    other = "CMD" if keyword == "ENTRYPOINT" else "ENTRYPOINT"
+    for stage, instruction, scope in walk(dockerfile):
         if instruction.keyword != keyword or instruction.exec_form or not instruction.words or scope.shell_is_set:
             continue
         words = exec_words(instruction)
         fix = None
         whole = instruction.words[0].span
-        if words is not None and not any(comment.inside for comment in instruction.comments):
+        # An ENTRYPOINT in shell form takes no CMD, one in exec form does: together they would mean something else.
+        paired = any(found.keyword == other for found in stage.instructions)
+        if words is not None and not paired and not any(comment.inside for comment in instruction.comments):
             text = json.dumps(words, ensure_ascii=False)
             fix = Fix("use the exec form", (Edit(whole, text),), safe=False)
         yield f"a shell that passes no signals on runs this {keyword}: use the exec form", whole, fix

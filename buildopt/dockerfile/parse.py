@@ -9,7 +9,7 @@ import json
 import re
 from dataclasses import dataclass, field, replace
 
-from buildopt.dockerfile.check import check_instruction, check_structure
+from buildopt.dockerfile.check import check_instruction, check_structure, go_quote
 from buildopt.dockerfile.model import (
     SPACES,
     Comment,
@@ -51,14 +51,17 @@ def parse(source: Source) -> Dockerfile:
         end = len(source.text)
         problems.append(SyntaxProblem(Span(0, min(end, 1)), "file with no instructions", fatal=True))
     elif not any(problem.fatal for problem in problems):
-        problems += check_structure(source, reader.instructions, stages)
+        problems += check_structure(source, reader.instructions, stages, reader.escape)
+    problems.sort(key=lambda problem: (problem.span, problem.message))
+    if "\0" in source.text:
+        del problems[1:]  # a binary file: its first line says enough
     return Dockerfile(
         source,
         tuple(reader.directives),
         tuple(reader.comments),
         tuple(reader.instructions),
         stages,
-        tuple(sorted(problems, key=lambda problem: (problem.span, problem.message))),
+        tuple(problems),
         reader.escape,
     )
 
@@ -549,12 +552,6 @@ def _number(text: str) -> float:
 
 
 _DECODER = json.JSONDecoder(parse_constant=_refuse, parse_int=_number, parse_float=_number)
-
-
-def go_quote(text: str) -> str:
-    """Text in double quotes as Go's %q prints it (nearly: only what a Dockerfile may hold)."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\t", "\\t").replace("\r", "\\r")
-    return f'"{escaped}"'
 
 
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9\-_.]*\Z")

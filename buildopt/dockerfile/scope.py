@@ -20,7 +20,8 @@ class Scope:
     """What holds just before an instruction. It moves on with the walk: look at it, do not keep it.
 
     ``env`` and ``args`` map a name to its value, None where that depends on the outside (``ARG X`` without a default).
-    ``user`` and ``workdir`` are None where the base image decides.
+    ``user`` and ``workdir`` are None where the base image decides. ``open_names`` are the variables whose value hangs
+    on an ARG: it is the default's, but whoever builds may say otherwise. ``workdir_is_certain``: no ARG can change it.
     """
 
     escape: str
@@ -30,6 +31,8 @@ class Scope:
     workdir: str | None = None
     shell: tuple[str, ...] = DEFAULT_SHELL
     shell_is_set: bool = False
+    open_names: set[str] = field(default_factory=set)
+    workdir_is_certain: bool = True
 
     @property
     def variables(self) -> Mapping[str, str | None]:
@@ -43,6 +46,10 @@ class Scope:
         known = {name: value for name, value in self.variables.items() if value is not None}
         result = expand(text, known, self.escape)
         return None if result.missing or result.error is not None else result
+
+    def certain(self, expansion: Expansion) -> bool:
+        """Whether no ARG given from outside can change an expansion."""
+        return not expansion.used & self.open_names
 
     @property
     def posix_shell(self) -> bool:
@@ -73,7 +80,11 @@ def _start(stage: Stage, ends: Mapping[int, Scope], escape: str) -> Scope:
     base = ends.get(stage.base_index) if stage.base_index is not None else None
     if base is not None:
         # ARG ends with its stage, everything else is part of the image.
-        return Scope(escape, {}, dict(base.env), base.user, base.workdir, base.shell, base.shell_is_set)
+        open_names = base.open_names & base.env.keys()
+        certain = base.workdir_is_certain
+        return Scope(
+            escape, {}, dict(base.env), base.user, base.workdir, base.shell, base.shell_is_set, open_names, certain
+        )
     scratch = stage.image is not None and stage.image.text == "scratch"
     return Scope(escape, user="0" if scratch else None, workdir="/" if scratch else None)
 
@@ -84,21 +95,32 @@ def _apply(instruction: Instruction, scope: Scope, global_args: Mapping[str, str
         for pair in instruction.pairs:
             name = pair.key.text
             scope.args[name] = global_args.get(name) if pair.value is None else _value(scope, pair.value.text)
+            if name not in scope.env:
+                scope.open_names.add(name)
     elif keyword == "ENV":
         # All values of one ENV see the variables before it.
-        new = {pair.key.text: _value(scope, pair.value.text) for pair in instruction.pairs if pair.value is not None}
-        scope.env.update(new)
+        new = {pair.key.text: scope.expand(pair.value.text) for pair in instruction.pairs if pair.value is not None}
+        settled = {name for name, result in new.items() if result is not None and scope.certain(result)}
+        scope.env.update((name, _text(result)) for name, result in new.items())
+        scope.open_names.difference_update(settled)
+        scope.open_names.update(new.keys() - settled)
     elif keyword == "USER":
         scope.user = _value(scope, instruction.words[0].text)
     elif keyword == "WORKDIR":
-        scope.workdir = joined(scope.workdir, _value(scope, instruction.words[0].text))
+        path = scope.expand(instruction.words[0].text)
+        scope.workdir = joined(scope.workdir, _text(path))
+        if path is not None:
+            scope.workdir_is_certain = scope.certain(path) and (is_absolute(path.text) or scope.workdir_is_certain)
     elif keyword == "SHELL":
         scope.shell = tuple(word.text for word in instruction.words)
         scope.shell_is_set = True
 
 
 def _value(scope: Scope, text: str) -> str | None:
-    result = scope.expand(text)
+    return _text(scope.expand(text))
+
+
+def _text(result: Expansion | None) -> str | None:
     return None if result is None or result.error is not None else result.text
 
 

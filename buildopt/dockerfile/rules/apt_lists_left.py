@@ -59,7 +59,8 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
         if update is None or _removed(run):
             continue
         needed = run.instruction.span.start < dependent.get(run.stage.index, -1)
-        edit = None if needed else _append(dockerfile, run)
+        clean_up = f"sudo {_CLEAN_UP}" if "sudo" in update.wrappers else _CLEAN_UP
+        edit = None if needed else _append(dockerfile, run, clean_up)
         fix = None if edit is None else Fix("remove the lists in the same RUN", (edit,))
         message = "the package lists of apt stay in this layer: remove /var/lib/apt/lists in the same RUN"
         span = run.span(update.span)
@@ -93,7 +94,7 @@ def _stages_that_need_lists(dockerfile: Dockerfile) -> dict[int, int]:
     return needed
 
 
-def _append(dockerfile: Dockerfile, run: Run) -> Edit | None:
+def _append(dockerfile: Dockerfile, run: Run, clean_up: str) -> Edit | None:
     """The edit that adds the clean-up at the script's end; None where that is not plainly right."""
     script = run.script
     if not script.complete or not script.parts or script.comments:
@@ -104,11 +105,11 @@ def _append(dockerfile: Dockerfile, run: Run) -> Edit | None:
     if heredoc is not None:
         if not re.search(r"^\s*set\s+-\w*e", run.logical.text, re.MULTILINE):
             return None  # without `set -e` one more command would hide the failure of the one before
-        return Edit(run.logical.span(script.parts[-1].span.end, script.parts[-1].span.end), f"\n{_CLEAN_UP}")
+        return Edit(run.logical.span(script.parts[-1].span.end, script.parts[-1].span.end), f"\n{clean_up}")
     if run.instruction.heredocs:
         return None
     end = run.logical.span(len(run.logical.text), len(run.logical.text))
-    return Edit(end, f"{_joint(dockerfile, run)}&& {_CLEAN_UP}")
+    return Edit(end, f"{_joint(dockerfile, run)}&& {clean_up}")
 
 
 def _joint(dockerfile: Dockerfile, run: Run) -> str:

@@ -51,10 +51,10 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
         path = joined(scope.workdir, expanded.text)
         fix, severity = None, SEVERITY
         message = f"{word.text} is relative to a folder that the base image decides: use an absolute path"
-        if path is not None:
+        if path is not None and scope.workdir_is_certain and scope.certain(expanded):
             severity = Severity.STYLE
             message = f"{word.text} is relative: write {path}"
-            if _plain(word.text) and _plain(path):
+            if _plain(path):
                 fix = Fix(f"write {path}", (Edit(word.span, path),))
         yield Finding(NAME, message, dockerfile.source, word.span, severity, CATEGORY, ALIASES, fix)
 

@@ -1,0 +1,161 @@
+"""Every rule: its fixtures, and that name, headings, examples and fixtures belong together.
+
+A folder of fixtures holds ``before.Dockerfile`` (findings, and near misses that must stay silent), ``findings.txt`` (as
+printed) and ``after.Dockerfile``: what the fixes make of it, or for a rule without fixes what a person would.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+from buildopt.dockerfile.lint import fix, lint
+from buildopt.dockerfile.parse import parse
+from buildopt.dockerfile.rules import RULES, Rule
+from buildopt.finding import Severity
+from buildopt.report.text import findings_text
+from buildopt.settings import LintSettings
+from buildopt.source import Source
+
+FIXTURES = Path(__file__).parents[2] / "fixtures" / "dockerfile"
+HEADINGS = ["What it does", "Why", "Example", "Use instead", "References"]
+every_rule = pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule.NAME))
+
+
+def only(rule: Rule) -> LintSettings:
+    return LintSettings(select=(rule.NAME,))
+
+
+def read(rule: Rule, name: str) -> Source:
+    return Source.from_bytes(name, (FIXTURES / rule.NAME / name).read_bytes())
+
+
+@every_rule
+def test_findings_are_those_written_down(rule: Rule) -> None:
+    found = lint(read(rule, "before.Dockerfile"), only(rule))
+    assert findings_text(found) == (FIXTURES / rule.NAME / "findings.txt").read_text()
+    assert found, "a rule's fixture must show what it finds"
+
+
+@every_rule
+def test_fixes_lead_to_after_and_no_further(rule: Rule) -> None:
+    before, after = read(rule, "before.Dockerfile"), read(rule, "after.Dockerfile")
+    fixable = any(finding.fix is not None for finding in lint(before, only(rule)))
+    once = fix(before, only(rule), unsafe=True).source
+    assert once.text == (after.text if fixable else before.text)
+    assert fix(once, only(rule), unsafe=True).source.text == once.text
+    assert lint(after, only(rule)) == []
+    assert parse(after).errors == () or rule.NAME == "syntax-error"
+
+
+@every_rule
+def test_a_fix_keeps_line_endings_and_what_it_does_not_touch(rule: Rule) -> None:
+    before, after = read(rule, "before.Dockerfile"), read(rule, "after.Dockerfile")
+    if all(finding.fix is None for finding in lint(before, only(rule))):
+        pytest.skip("nothing to fix")
+    windows = before.replace(before.text.replace("\n", "\r\n"))
+    fixed = fix(windows, only(rule), unsafe=True).source.text
+    assert fixed.replace("\r\n", "\n") == after.text
+
+
+@every_rule
+def test_safe_fixes_alone_settle_no_unsafe_finding(rule: Rule) -> None:
+    before = read(rule, "before.Dockerfile")
+    unsafe = sum(finding.fix is not None and not finding.fix.safe for finding in lint(before, only(rule)))
+    left = lint(fix(before, only(rule)).source, only(rule))
+    assert sum(finding.fix is not None for finding in left) == unsafe
+
+
+@every_rule
+def test_documentation_is_complete(rule: Rule) -> None:
+    text = inspect.cleandoc(rule.__doc__ or "")
+    assert re.findall(r"^## (.*)$", text, re.MULTILINE) == HEADINGS
+    first, _, rest = text.partition("\n")
+    assert first.endswith(".") and rest.startswith("\n")
+    assert "https://" in text.split("## References")[1]
+    for heading in ("Example", "Use instead"):
+        assert "```dockerfile\n" in text.split(f"## {heading}")[1].split("\n## ")[0]
+
+
+@every_rule
+def test_examples_show_the_rule(rule: Rule) -> None:
+    def code(heading: str) -> str:
+        section = inspect.cleandoc(rule.__doc__ or "").split(f"## {heading}")[1].split("\n## ")[0]
+        blocks = re.findall(r"```dockerfile\n(.*?)```", section, re.DOTALL)
+        assert blocks
+        return str(blocks[0])
+
+    def findings(text: str) -> int:
+        whole = text if text.startswith(("FROM", "ARG")) else f"FROM debian:12\n{text}"
+        return len(lint(Source("Dockerfile", whole), only(rule)))
+
+    assert findings(code("Example")) > 0
+    assert findings(code("Use instead")) == 0
+
+
+@every_rule
+def test_name_file_and_fixtures_agree(rule: Rule) -> None:
+    assert re.fullmatch(r"[a-z]+(-[a-z]+)*", rule.NAME)
+    assert Path(inspect.getfile(rule)).stem == rule.NAME.replace("-", "_")  # type: ignore[arg-type]
+    assert {path.name for path in (FIXTURES / rule.NAME).iterdir()} == {
+        "before.Dockerfile",
+        "after.Dockerfile",
+        "findings.txt",
+    }
+    assert isinstance(rule.SEVERITY, Severity)
+
+
+def test_every_file_is_listed_once_and_every_fixture_has_a_rule() -> None:
+    folder = Path(inspect.getfile(RULES[0])).parent  # type: ignore[arg-type]
+    files = {path.stem.replace("_", "-") for path in folder.glob("*.py") if path.name != "__init__.py"}
+    names = [rule.NAME for rule in RULES]
+    assert sorted(names) == names and len(set(names)) == len(names)
+    assert set(names) == files == {path.name for path in FIXTURES.iterdir()}
+
+
+# What fixtures cannot show: findings that are reported and must not be fixed.
+UNFIXABLE = [
+    (
+        "apt-lists-left",
+        "FROM debian:12\nRUN apt-get update\nRUN apt-get install -y curl",
+        "a later RUN needs the lists",
+    ),
+    (
+        "apt-lists-left",
+        "FROM debian:12 AS a\nRUN apt-get update\nFROM a\nRUN apt-get install -y x",
+        "a later stage does",
+    ),
+    ("apt-lists-left", "FROM debian:12\nRUN <<E\napt-get update\napt-get install -y x\nE", "rm would hide a failure"),
+    ("apt-lists-left", "FROM debian:12\nRUN apt-get update && apt-get install -y x # why", "all behind # is comment"),
+    ("apt-lists-left", "FROM debian:12\nRUN apt-get update &", "it runs in the background"),
+    ("apt-instead-of-apt-get", "FROM debian:12\nRUN apt list --installed", "apt-get has no such subcommand"),
+    ("relative-workdir", "FROM a\nWORKDIR x", "the base decides"),
+    ("relative-workdir", "FROM a\nARG N=1\nWORKDIR /$N\nWORKDIR x", "whoever builds decides"),
+    ("shell-form-command", "FROM a\nCMD echo $HOME", "a shell must expand it"),
+    ("shell-form-command", "FROM a\nCMD a && b", "two commands"),
+    ("shell-form-command", "FROM a\nCMD a > b", "a redirect"),
+    ("shell-form-command", "FROM a\nCMD ls *.txt", "a glob"),
+    ("shell-form-command", "FROM a\nCMD cd /x", "a builtin"),
+    ("shell-form-command", "FROM a\nCMD A=b c", "an assignment"),
+    ("shell-form-command", "FROM a\nCMD ['a', 'b']", "an exec form gone wrong"),
+    ("shell-form-entrypoint", 'FROM a\nENTRYPOINT a\nCMD ["b"]', "CMD would become arguments"),
+    ("legacy-key-value-format", "FROM a\nENV A it's b c", "its quotes would have to be undone"),
+    ("deprecated-maintainer", "FROM a\nMAINTAINER a \\\n# why\n b", "the comment would be lost"),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "why"), UNFIXABLE)
+def test_what_cannot_be_fixed_is_left(name: str, text: str, why: str) -> None:
+    settings = LintSettings(select=(name,))
+    source = Source("Dockerfile", text)
+    assert [finding.fix for finding in lint(source, settings)] == [None], why
+    assert fix(source, settings, unsafe=True).source == source
+
+
+def test_a_clean_up_runs_as_who_updated() -> None:
+    source = Source("Dockerfile", "FROM a\nUSER app\nRUN sudo apt-get update\n")
+    fixed = fix(source, LintSettings(select=("apt-lists-left",))).source.text
+    assert fixed == "FROM a\nUSER app\nRUN sudo apt-get update && sudo rm -rf /var/lib/apt/lists/*\n"
