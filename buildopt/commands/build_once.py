@@ -270,7 +270,7 @@ class _Result:
 
 def _summarize(result: _Result) -> None:
     """Add the result to the job's summary, under GitHub Actions."""
-    from buildopt.report.live import size
+    from buildopt.report.units import human
 
     path = os.environ.get("GITHUB_STEP_SUMMARY")
     if not path:
@@ -283,7 +283,7 @@ def _summarize(result: _Result) -> None:
         "",
         "| platform | digest | size |",
         "| --- | --- | ---: |",
-        *(f"| {name} | `{digest[:19]}…` | {size(count)} |" for name, digest, count in result.platforms()),
+        *(f"| {name} | `{digest[:19]}…` | {human(count)} |" for name, digest, count in result.platforms()),
     ]
     try:
         with open(path, "a", encoding="utf-8") as summary:
@@ -293,7 +293,7 @@ def _summarize(result: _Result) -> None:
 
 
 def _report(result: _Result, output: Output) -> None:
-    from buildopt.report.live import size
+    from buildopt.report.units import human
 
     plan, built, published = result.plan, result.built, result.published
     digest = str(published.image.digest)
@@ -314,7 +314,7 @@ def _report(result: _Result, output: Output) -> None:
         return
     share = f"{built.cached} of {built.total} steps cached"
     for name, one, count in result.platforms():
-        output.message(f"  {name:14} {one[:19]}…  {size(count)}")
+        output.message(f"  {name:14} {one[:19]}…  {human(count)}")
     target = "stdout" if plan.output.kind == "stdout" else os.path.relpath(plan.output.path)
     output.message(
         f"built {target} in {result.seconds:.1f} s, {share}, {published.new} new blobs, {published.kept} kept"

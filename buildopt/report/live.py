@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
 from buildopt.build.progress import Event, Log, Step, Transfer, Warn, is_noise
+from buildopt.report.units import human
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -241,17 +242,7 @@ def _bar(current: int, total: int) -> ProgressBar | str:
 
     if total > 0:
         return ProgressBar(total=total, completed=current, width=24)
-    return size(current) if current > 0 else ""
-
-
-def size(count: int) -> str:
-    """Bytes for people, in units of 1000."""
-    value = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} TB"
+    return human(current) if current > 0 else ""
 
 
 def choose(name: str, *, terminal: bool, environment: Mapping[str, str]) -> str:

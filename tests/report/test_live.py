@@ -123,10 +123,3 @@ def test_raw_json_passes_lines_as_they_are_but_the_noise() -> None:
 )
 def test_auto_is_rich_on_a_terminal_only(name: str, terminal: bool, environment: dict[str, str], chosen: str) -> None:
     assert live.choose(name, terminal=terminal, environment=environment) == chosen
-
-
-@pytest.mark.parametrize(
-    ("count", "text"), [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (2_500_000, "2.5 MB"), (10**13, "10.0 TB")]
-)
-def test_sizes(count: int, text: str) -> None:
-    assert live.size(count) == text
