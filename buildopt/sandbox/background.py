@@ -7,6 +7,7 @@ import re
 import signal
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -88,16 +89,32 @@ def runs(process_id: int, mark: str) -> bool:
 
 def stop(process_id: int, mark: str, *, patience: float = 5.0) -> None:
     """End the process of this id where ``mark`` is one of its arguments; another process of the same id is spared."""
+    started = _started(process_id)
+    if started is None or not runs(process_id, mark):
+        return
     for number in (signal.SIGTERM, signal.SIGKILL):
-        if not runs(process_id, mark):
-            return
         try:
             os.kill(process_id, number)
         except ProcessLookupError:
             return
         deadline = time.monotonic() + patience
-        while runs(process_id, mark) and time.monotonic() < deadline:
+        while time.monotonic() < deadline:
+            with suppress(ChildProcessError):  # not a child of this process
+                os.waitpid(process_id, os.WNOHANG)
+            if _started(process_id) != started:
+                return
             time.sleep(0.01)
+
+
+def _started(process_id: int) -> str | None:
+    """When a process was started, in the kernel's own terms; None where it ended (its ports are free then)."""
+    try:
+        fields = (
+            Path(f"/proc/{process_id}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        )
+    except OSError:
+        return None
+    return None if fields[0] in "ZX" else fields[19]
 
 
 def _failure(message: str, log: str, hint: str) -> ToolError:
