@@ -8,6 +8,7 @@ these very layers.
 from __future__ import annotations
 
 import json
+import re
 
 from buildopt.errors import ArtifactError
 from buildopt.oci.descriptor import Descriptor, Index, Manifest
@@ -26,6 +27,9 @@ _VOLATILE = (
     ("predicate", "creationInfo", "created"),
     ("predicate", "documentNamespace"),
 )
+
+# buildx gives a layout folder that it passes to a build (--build-context NAME=oci-layout://…) another name each time.
+_STORE = re.compile(rb"oci-layout://[a-z0-9]{25}(?=[:@])")
 
 
 def same_but_times(old: tuple[ArtifactSource, Image], new: tuple[ArtifactSource, Image]) -> bool:
@@ -75,7 +79,7 @@ def _same_layer(one_source: ArtifactSource, one: Descriptor, other_source: Artif
 
 
 def _statement(source: ArtifactSource, layer: Descriptor) -> object:
-    document = json.loads(source.read(layer.digest, MAX_STATEMENT))
+    document = json.loads(_STORE.sub(b"oci-layout://", source.read(layer.digest, MAX_STATEMENT)))
     for path in _VOLATILE:
         *parents, last = path
         place = document

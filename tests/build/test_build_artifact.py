@@ -377,6 +377,14 @@ def test_a_build_that_differs_only_in_its_times_keeps_the_digest(tmp_path: Path,
     assert check(live) == str(first.image.digest)
 
 
+def test_the_name_that_buildx_makes_up_for_a_layout_does_not_count(tmp_path: Path, make_image: MakeImage) -> None:
+    digests = set()
+    for store in ("1hut10hacr910gasd6gj01p4r", "2abcdefghijklmnopqrstuvwx"):
+        base = f"oci-layout://{store}:latest@sha256:5c66"
+        digests.add(build(tmp_path / "image", make_image, OLD, statement("x", base=base)).image.digest)
+    assert len(digests) == 1
+
+
 @pytest.mark.parametrize(
     ("layers", "other"),
     [(NEW, statement("tuesday")), (OLD, statement("tuesday", target="release")), (OLD, None)],
