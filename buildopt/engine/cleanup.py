@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import shutil
 import time
@@ -10,10 +11,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from buildopt.engine import emulation, host, network, state
+from buildopt.engine import api, emulation, host, network, state
 from buildopt.engine.folders import Folders
 from buildopt.engine.programs import Programs
 from buildopt.engine.state import Process, State
+from buildopt.errors import EngineError
 
 _MNT_DETACH = 2
 _CGROUPS = Path("/sys/fs/cgroup")
@@ -27,6 +29,8 @@ def clear(folders: Folders) -> None:
     record = State.load(folders.state)
     subnet = network.Network(record.subnet) if record is not None else None
     if record is not None and record.boot == state.boot_id():
+        if record.dockerd.alive:
+            _stop_containers(folders)
         for daemon in (record.dockerd, record.containerd):
             state.end([daemon], patience=_PATIENCE)
     state.end(list(_leftovers(folders)), patience=1.0)
@@ -41,6 +45,19 @@ def clear(folders: Folders) -> None:
             emulation.unregister(folders, machine)
         shutil.rmtree(folders.run, ignore_errors=True)
         host.restore(folders.identity)
+
+
+def _stop_containers(folders: Folders) -> None:
+    """Stop all containers at once, giving each a second; dockerd by itself would give them ten and more."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    def stop(identity: str) -> None:
+        with suppress(EngineError):
+            api.request(folders.socket, f"/containers/{identity}/stop?t=1", method="POST")
+
+    with suppress(EngineError, ValueError), ThreadPoolExecutor(16) as pool:
+        listed = json.loads(api.request(folders.socket, "/containers/json"))
+        list(pool.map(stop, (container["Id"] for container in listed)))
 
 
 def _leftovers(folders: Folders) -> Iterator[Process]:

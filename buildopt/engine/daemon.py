@@ -168,7 +168,7 @@ def _write_configuration(folders: Folders, subnet: network.Network, mirrors: Seq
         f"disabled_plugins = {json.dumps(disabled)}\n"
         f"[grpc]\n  address = {json.dumps(str(folders.containerd_socket))}\n"
     )
-    bound = f"{cache_bytes // 10**6}MB"
+    bound = f"{cache_bytes}B"
     document = {
         "features": {"containerd-snapshotter": True},
         "containerd": str(folders.containerd_socket),
@@ -190,7 +190,7 @@ def _write_configuration(folders: Folders, subnet: network.Network, mirrors: Seq
             "gc": {
                 "enabled": True,
                 "defaultKeepStorage": bound,  # Docker up to 27
-                "defaultReservedSpace": f"{cache_bytes // 10**6 // 2}MB",
+                "defaultReservedSpace": f"{cache_bytes // 2}B",
                 "defaultMaxUsedSpace": bound,
             }
         },

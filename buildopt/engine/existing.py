@@ -170,7 +170,10 @@ def _has_plugin(docker: str, environment: Mapping[str, str]) -> bool:
 def _has_builders(environment: Mapping[str, str]) -> bool:
     """Whether builders were ever made: only then is it worth asking without an engine."""
     folder = Path(environment.get("BUILDX_CONFIG") or _docker_folder(environment) / "buildx") / "instances"
-    return folder.is_dir() and any(folder.iterdir())
+    try:
+        return any(folder.iterdir())
+    except OSError:
+        return False
 
 
 def _other_builder(clients: Clients, environment: Mapping[str, str]) -> Builder | None:
@@ -198,8 +201,8 @@ def _nothing(environment: Mapping[str, str]) -> EngineError:
     """The error for no engine, with the reason where something was meant to be there."""
     host = endpoint(environment)
     path = Path(host.removeprefix("unix://"))
-    if host != "unix:///var/run/docker.sock" or path.exists():
-        refused = path.exists() and not os.access(path, os.W_OK)
+    if host != "unix:///var/run/docker.sock" or os.path.exists(path):
+        refused = os.path.exists(path) and not os.access(path, os.W_OK)
         reason = f"{path} may not be used by this user" if refused else f"nothing answers at {host}"
         return EngineError(f"there is no container engine: {reason}", hint=UP_HINT)
     return EngineError("there is no container engine", hint=UP_HINT)

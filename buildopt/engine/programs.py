@@ -37,7 +37,7 @@ class Programs:
     @property
     def present(self) -> bool:
         """Whether the clients are there."""
-        return self.docker.is_file() and self.buildx.is_file()
+        return os.access(self.docker, os.X_OK) and os.access(self.buildx, os.X_OK)
 
     def environment(self, base: Mapping[str, str]) -> dict[str, str]:
         """``base`` with the programs in front of PATH, and their libraries."""
