@@ -52,7 +52,7 @@ def optimize(
 ) -> int:
     """Rewrite a Dockerfile: cache mounts, a build stage and a runtime stage.
 
-    Prints a diff and, for every change, why it is right; for everything that was left alone, why. DOCKERFILE - is stdin.
+    Prints a diff and, for every change, why it is right; for all that was left alone, why. DOCKERFILE - is stdin.
     """
     from buildopt.dockerfile.optimize import optimize as run
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from buildopt.dockerfile.model import Dockerfile
@@ -13,7 +13,7 @@ from buildopt.dockerfile.passes import cache_mounts, split_stages
 from buildopt.dockerfile.passes.images import image
 from buildopt.dockerfile.passes.result import Change, PassResult, Refusal
 from buildopt.dockerfile.passes.state import base_reference
-from buildopt.source import Source, apply_edits
+from buildopt.source import Edit, Source, apply_edits
 
 Rewrite = Callable[[Dockerfile, Path | None], PassResult]
 
@@ -50,40 +50,71 @@ def optimize(
     out parses; where it does not, nothing is changed and a refusal says so.
     """
     dockerfile = parse(source)
+    reason = _template(source)
     if dockerfile.errors:
         problem = dockerfile.errors[0]
         line = source.position(problem.span.start)[0]
-        return Optimized(source, refusals=(Refusal("parse", line, problem.message),), broken=True)
-    reason = left_alone(dockerfile)
+        return Optimized(source, refusals=(reason or Refusal("parse", line, problem.message),), broken=True)
+    reason = reason or left_alone(dockerfile)
     if reason is not None:
         return Optimized(source, refusals=(reason,))
     changes: list[Change] = []
     refusals: list[Refusal] = []
     current = dockerfile
+    made: list[Sequence[Edit]] = []
     for name, rewrite in PASSES:
         if (only and name not in only) or name in skip:
             continue
         result = rewrite(current, context)
-        refusals += result.refused
+
+        def line_before(line: int, now: Source = current.source) -> int:
+            """The line, as the file came, of a line of the file as it is now."""
+            offset = now.line_start(line)
+            for edits in reversed(made):
+                offset = _offset_before(offset, edits)
+            return source.position(offset)[0]
+
+        refusals += (replace(refusal, line=line_before(refusal.line)) for refusal in result.refused)
         if not result.applied:
             continue
-        text = apply_edits(current.source.text, [edit for change in result.applied for edit in change.edits])
+        edits = sorted((edit for change in result.applied for edit in change.edits), key=lambda edit: edit.span)
+        text = apply_edits(current.source.text, edits)
         rewritten = parse(current.source.replace(text))
         if rewritten.errors:
             line = result.applied[0].lines[0]
             refusals.append(Refusal(name, line, "the rewrite would not parse, so it was not made: please report this"))
             continue
-        changes += result.applied
+        for change in result.applied:
+            first, last = change.lines
+            changes.append(replace(change, lines=(line_before(first), line_before(last))))
+        made.append(edits)
         current = rewritten
     return Optimized(current.source, tuple(changes), tuple(refusals))
 
 
+def _offset_before(offset: int, edits: Sequence[Edit]) -> int:
+    """Where a character of the edited text stood before the (sorted) edits; for inserted text, where it was put."""
+    grown = 0
+    for edit in edits:
+        start = edit.span.start + grown
+        if offset < start:
+            break
+        if offset < start + len(edit.text):
+            return edit.span.start
+        grown += len(edit.text) - (edit.span.end - edit.span.start)
+    return offset - grown
+
+
+def _template(source: Source) -> Refusal | None:
+    """Whether the text is a template, whose result nobody knows here. Quoted braces belong to the programs that run."""
+    template = _TEMPLATE.search(_QUOTED.sub(lambda match: " " * len(match.group()), source.text))
+    if template is None:
+        return None
+    return Refusal("file", source.position(template.start())[0], "this is a template: what it becomes is not known")
+
+
 def left_alone(dockerfile: Dockerfile) -> Refusal | None:
     """Why a whole file is no business of any pass; None where it is."""
-    template = _TEMPLATE.search(_QUOTED.sub(lambda match: " " * len(match.group()), dockerfile.source.text))
-    if template is not None:
-        line = dockerfile.source.position(template.start())[0]
-        return Refusal("file", line, "this is a template: what it becomes is not known")
     syntax = dockerfile.directive("syntax")
     if syntax is not None:
         line = dockerfile.source.position(syntax.span.start)[0]

@@ -214,10 +214,11 @@ class _Family:
             raise _No(run.line, f"where Go keeps its modules in {state.base.repository} is not known")
         if manager is not APT and any(command.name == "su" for command in run.commands):
             raise _No(run.line, "su changes the user")
-        for variable in manager.defeating_variables:
-            if state.environment.get(variable, "0") not in ("0", "false", "no", "") or variable in state.arguments:
+        for variable in manager.defeating_variables:  # pip takes even PIP_NO_CACHE_DIR=0 for a yes
+            if state.environment.get(variable, "") != "" or variable in state.arguments:
                 raise _No(run.line, f"{variable} is set, so there is no cache to keep: take it out of ENV")
-        if run.instruction.flag("network") is not None and run.instruction.flag("network").value == "none":  # type: ignore[union-attr]
+        network = run.instruction.flag("network")
+        if network is not None and network.value == "none":
             raise _No(run.line, "with --network=none it can only use what is in the image")
         self._moved_in_script(run)
 

@@ -53,9 +53,16 @@ def drops(run: Run, manager: Manager, targets: Sequence[str]) -> Drops:
             if command.name == "rm" and where is Relation.INSIDE and word in command.argv:
                 found.words.append((command, word))
             elif not _harmless(command, word, where):
-                raise Refused(f"{_shown(command)} reaches into {targets[0]}, which the mount would hide")
+                raise Refused(f"{_shown(command)} reaches into {_meant(word, targets, run)}, which would be a mount")
     _whole_commands(found)
     return found
+
+
+def _meant(word: Word, targets: Sequence[str], run: Run) -> str:
+    """The target that a word speaks of."""
+    return next(
+        (item for item in targets if mention(word, [item], (), run.state.home) is not Relation.NONE), targets[0]
+    )
 
 
 def _harmless(command: Command, word: Word, where: Relation) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -17,7 +17,7 @@ _FILES = re.compile(
     r"\b(?:os\.(?:Open|OpenFile|ReadFile|ReadDir|Stat|Lstat|DirFS|Getwd|Chdir|Executable|OpenRoot)|ioutil\.Read(?:File|Dir)"
     r"|filepath\.(?:Walk|WalkDir|Glob)|ParseFiles|ParseGlob|http\.(?:Dir|ServeFile)|LoadHTML\w*|Static(?:FS|File)?"
     r"|LoadX509KeyPair|ListenAndServeTLS|godotenv\.\w+|viper\.\w+|ReadInConfig|AddConfigPath|DecodeFile|LoadFile"
-    r"|migrate\.New\w*|goose\.\w+|ini\.Load|SendFile)\b"
+    r"|migrate\.New\w*|goose\.\w+|ini\.Load|SendFile|Attachment|FromFile)\b"
 )
 _PROGRAMS = frozenset(("os/exec", "plugin", "net/http/cgi", "go/build", "go/importer"))
 _MIME = re.compile(r"\bhttp\.(?:FileServer|FileServerFS|ServeContent|ServeFile|ServeFileFS)\b|\bmime\.\w+Type")
@@ -96,6 +96,7 @@ def program_needs(context: Path, copied: Iterable[str]) -> Needs:
         return Needs(problem=f"what {unknown[0]} runs or reads at run time is not known (it is not vendored)")
     needs = Needs(certificates=bool(modules))
     reads = False
+    named: set[str] = set()
     for path in (*own, *vendored):
         found = _read(context / path)
         if found is None:
@@ -112,10 +113,11 @@ def program_needs(context: Path, copied: Iterable[str]) -> Needs:
             needs.zones or ("LoadLocation" in code and "time/tzdata" not in imports),
             needs.cgo or "C" in imports,
         )
+        named.update(_path_like(text) for text in strings)
         reads = reads or _FILES.search(code) is not None or any(name.endswith("/autoload") for name in imports)
-    data = _data(files, set(copied))
-    if data is not None and reads:
-        return Needs(problem=f"{data} may be read at run time, and would not be in the image")
+    for path in _data(files, set(copied)):
+        if reads or named.intersection((path, *_parents(path))):
+            return Needs(problem=f"{path} may be read at run time, and would not be in the image")
     return needs
 
 
@@ -190,15 +192,29 @@ def _problem(path: str, code: str, strings: list[str], imports: set[str], *, ven
     return ""
 
 
-def _data(files: list[str], copied: set[str]) -> str | None:
-    """The first file that the build stage gets and that is no source."""
+def _path_like(text: str) -> str:
+    """A string as the path of a file or folder of the source tree: `file://./views/*.html` is views."""
+    text = text.removeprefix("file://").removeprefix("./")
+    return re.split(r"/?[^/]*[*?]", text)[0].rstrip("/")
+
+
+def _parents(path: str) -> Iterator[str]:
+    """The file's own name and all folders that it lies in."""
+    folder, _, name = path.rpartition("/")
+    yield name
+    while folder:
+        yield folder
+        folder = folder.rpartition("/")[0]
+
+
+def _data(files: list[str], copied: set[str]) -> Iterator[str]:
+    """The files that the build stage gets and that are no sources."""
     for path in files:
         parts = path.split("/")
         if _IDLE_FOLDERS.intersection(parts) or any(fnmatch(parts[-1], pattern) for pattern in _IDLE_FILES):
             continue
         if any(_under(path, source) for source in copied):
-            return path
-    return None
+            yield path
 
 
 def _under(path: str, pattern: str) -> bool:

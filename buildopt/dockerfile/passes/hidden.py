@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from buildopt.dockerfile.managers import Manager, recognise, word_set
+from buildopt.dockerfile.managers import APT, Manager, recognise, word_set
 from buildopt.dockerfile.model import Dockerfile, Instruction, Stage
 from buildopt.dockerfile.passes.mounts import mounts
 from buildopt.dockerfile.passes.paths import Relation, mention, relation
@@ -51,6 +51,11 @@ class Scope:
         """Text that speaks of the folders."""
         return tuple(mark for cache in self.manager.caches for mark in cache.marks)
 
+    @property
+    def shown(self) -> str:
+        """The folder to name: what apt leaves behind are its lists."""
+        return self.targets[-1] if self.manager is APT else self.targets[0]
+
     def inside(self, stage: Stage) -> bool:
         """Whether a stage belongs to the family."""
         return family(self.dockerfile, stage) == self.family
@@ -69,7 +74,7 @@ def hidden(scope: Scope) -> Iterator[Hidden]:
             elif instruction.keyword == "ONBUILD" and scope.inside(stage) and scope.left:
                 text = instruction.trigger.arguments.text if instruction.trigger is not None else ""
                 if scope.strict or re.search(rf"\b(?:{scope.manager.programs})\b", text):
-                    yield Hidden(instruction.lines[0], f"ONBUILD may read {scope.targets[0]} in another build")
+                    yield Hidden(instruction.lines[0], f"ONBUILD may read {scope.shown} in another build")
     if scope.left:
         yield from _later_runs(scope)
         yield from _started(scope)
@@ -85,16 +90,16 @@ def _copies(scope: Scope, stage: Stage, instruction: Instruction, state: State) 
         for source in words[:-1]:
             path = state.value(source, scope.dockerfile.escape)
             if path is None:
-                yield Hidden(line, f"COPY --from={origin.value} {source} may take {scope.targets[0]} along")
+                yield Hidden(line, f"COPY --from={origin.value} {source} may take {scope.shown} along")
                 continue
             path = path if path.startswith("/") else f"/{path}"
             if any(relation(path, target) is not Relation.NONE for target in scope.targets):
-                yield Hidden(line, f"COPY --from={origin.value} {source} takes {scope.targets[0]} along")
+                yield Hidden(line, f"COPY --from={origin.value} {source} takes {scope.shown} along")
     if scope.inside(stage):
         destination = state.value(words[-1], scope.dockerfile.escape)
         if destination is None or state.workdir is None:
             if any(mark in words[-1] for mark in scope.marks):
-                yield Hidden(line, f"{instruction.keyword} writes into {scope.targets[0]}")
+                yield Hidden(line, f"{instruction.keyword} writes into {scope.shown}")
             return
         path = posixpath.normpath(posixpath.join(state.workdir, destination))
         for target in scope.targets:
@@ -125,7 +130,7 @@ def _bind_mounts(scope: Scope, instruction: Instruction) -> Iterator[Hidden]:
             continue
         source = mount.source if mount.source.startswith("/") else f"/{mount.source}"
         if any(relation(source, target) is not Relation.NONE for target in scope.targets):
-            yield Hidden(instruction.lines[0], f"a mount from {mount.origin} shows {scope.targets[0]}")
+            yield Hidden(instruction.lines[0], f"a mount from {mount.origin} shows {scope.shown}")
 
 
 def _later_runs(scope: Scope) -> Iterator[Hidden]:
@@ -135,7 +140,7 @@ def _later_runs(scope: Scope) -> Iterator[Hidden]:
             continue
         if run.script is None or not run.script.complete:
             if scope.strict or any(mark in run.text for mark in scope.marks):
-                yield Hidden(run.line, f"this RUN cannot be read to the end and may need {scope.targets[0]}")
+                yield Hidden(run.line, f"this RUN cannot be read to the end and may need {scope.shown}")
             continue
         for command in run.commands:
             reason = _reads(scope, run, command)
@@ -149,16 +154,16 @@ def _reads(scope: Scope, run: Run, command: Command) -> str:
     for word in command.argv[1:]:
         where = mention(word, scope.targets, scope.marks, run.state.home)
         if where is Relation.INSIDE and command.name not in _IGNORING:
-            return f"`{shown}` reads {scope.targets[0]}, which would not be in the image"
+            return f"`{shown}` reads {scope.shown}, which would not be in the image"
         if where is Relation.PARENT and command.name in _COPYING:
-            return f"`{shown}` takes {scope.targets[0]} along, which would not be in the image"
+            return f"`{shown}` takes {scope.shown} along, which would not be in the image"
     if not scope.strict:
         return ""
     script = script_run(command, run.text)
     if script is not None:
-        return f"{script} may need {scope.targets[0]}, which would not be in the image"
+        return f"{script} may need {scope.shown}, which would not be in the image"
     if command.words and not _known(scope, command):
-        return f"`{shown}` may need {scope.targets[0]}, which would not be in the image"
+        return f"`{shown}` may need {scope.shown}, which would not be in the image"
     return ""
 
 
@@ -182,7 +187,7 @@ def _known(scope: Scope, command: Command) -> bool:
         return False
     if name in HARMLESS:
         return True
-    if scope.manager.name != "apt":
+    if scope.manager is not APT:
         return False
     return name in _BUILDERS and not any("dep" in word for word in command.texts if name in ("make", "rake"))
 
@@ -204,7 +209,7 @@ def _started(scope: Scope) -> Iterator[Hidden]:
             if _runs_manager(scope, text, programs):
                 yield Hidden(instruction.lines[0], f"{instruction.keyword} runs {scope.manager.name} in the container")
             elif any(mark in text for mark in scope.marks):
-                yield Hidden(instruction.lines[0], f"{instruction.keyword} reads {scope.targets[0]}")
+                yield Hidden(instruction.lines[0], f"{instruction.keyword} reads {scope.shown}")
             else:
                 yield from _started_scripts(scope, instruction, text, programs)
 
@@ -232,7 +237,7 @@ def _started_scripts(scope: Scope, instruction: Instruction, text: str, programs
         body = _in_context(scope.context, raw)
         if body is None:
             if scope.strict and raw.endswith((".sh", ".bash")):
-                yield Hidden(instruction.lines[0], f"{raw} is started in the container and may need {scope.targets[0]}")
+                yield Hidden(instruction.lines[0], f"{raw} is started in the container and may need {scope.shown}")
             continue
         if programs.search(body):
             yield Hidden(instruction.lines[0], f"{raw} runs {scope.manager.name} in the container")

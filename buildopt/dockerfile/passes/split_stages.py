@@ -54,7 +54,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from buildopt.dockerfile.managers import APT, recognise, word_set
+from buildopt.dockerfile.managers import recognise, word_set
 from buildopt.dockerfile.model import Dockerfile, Instruction, Stage
 from buildopt.dockerfile.passes.go_build import GoBuild, Tree, builds, made_folders, started, tree
 from buildopt.dockerfile.passes.go_sources import Needs, program_needs
@@ -190,6 +190,9 @@ class _Split:
             for item in build.use.command.environment
         ):
             raise _No(build.run.instruction, "its variables decide what is built")
+        environment = build.run.state.environment
+        if environment.get("GOOS", "linux") != "linux" or re.search("race|buildmode", environment.get("GOFLAGS") or ""):
+            raise _No(build.run.instruction, "its variables decide what is built")
         return build
 
     def _starts(self, build: GoBuild) -> None:
@@ -248,6 +251,10 @@ class _Split:
         name = command.name
         if use is not None and use.manager.name == "go":
             fine = use.subcommand in _GO_COMMANDS or use.command is build.use.command or use.is_cleanup
+            if use.subcommand == "get" and any(
+                word.text not in (".", "./...", "-d", "-v", "-u", "-t") for word in use.rest
+            ):
+                return f"`{shown}` may install a program that someone runs"
             return "" if fine and "-w" not in command.options else f"`{shown}` may make what is needed at run time"
         if use is not None and use.manager.name in ("apt", "apk"):
             return self._packages_problem(use.subcommand, tuple(word.text for word in use.rest))
@@ -352,7 +359,7 @@ class _Split:
 
     def _extra_copies(self, build: GoBuild, needs: Needs) -> list[str]:
         found = []
-        packages = {word.text for run in self.runs for use in run.uses(APT) for word in use.rest}
+        packages = {text for run in self.runs for command in run.commands for text in command.texts}
         if needs.certificates or "ca-certificates" in packages:
             found.append(_CERTIFICATES)
         if needs.zones or "TZ" in self.known[-1].environment:
