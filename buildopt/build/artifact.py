@@ -53,6 +53,11 @@ class Staging:
         """Where BuildKit writes."""
         return self.folder / "layout"
 
+    @property
+    def definition(self) -> Path:
+        """Where a copy of the Dockerfile may lie; the same for each run, for provenance tells of it."""
+        return self.live / STAGING / "definition"
+
 
 @dataclass(frozen=True, slots=True)
 class Published:

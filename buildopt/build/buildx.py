@@ -54,7 +54,7 @@ def build(
     engine is the reason. Ctrl-C ends buildx, which ends the build in the engine.
     """
     metadata = staging.folder / "metadata.json"
-    dockerfile = define(plan, staging.folder)
+    dockerfile = define(plan, staging.definition)
     argv = [*buildx, *plan.arguments(staging.layout, metadata, dockerfile)]
     # The digest is all that is wanted from the metadata file; asking the engine for the provenance again costs time.
     variables = {**environment, "BUILDX_METADATA_PROVENANCE": "disabled"}
@@ -74,7 +74,7 @@ def define(plan: BuildPlan, folder: Path) -> Path:
     """The Dockerfile to pass: the user's own, or a copy of the same name with an ignore file beside it."""
     if not plan.ignore.hidden:
         return plan.dockerfile
-    copy = folder / "definition" / plan.dockerfile.name
+    copy = folder / plan.dockerfile.name
     with writes(folder):
         os.makedirs(copy.parent, exist_ok=True)
         copy.write_bytes(plan.dockerfile.read_bytes())

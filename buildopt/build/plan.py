@@ -114,7 +114,7 @@ class BuildPlan:
         """The whole command with the paths that a run would use, secrets masked."""
         live = self.output.layout or Path(STAGING)
         folder = live / STAGING / "RUN" if self.output.layout else live
-        dockerfile = folder / "definition" / self.dockerfile.name if self.ignore.hidden else self.dockerfile
+        dockerfile = folder.parent / "definition" / self.dockerfile.name if self.ignore.hidden else self.dockerfile
         words = [*buildx, *self.arguments(folder / "layout", folder / "metadata.json", dockerfile)]
         return [self.masked(word) for word in words]
 

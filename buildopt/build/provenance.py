@@ -87,4 +87,18 @@ def _statement(source: ArtifactSource, layer: Descriptor) -> object:
             place = place.get(name) if isinstance(place, dict) else None
         if isinstance(place, dict):
             place.pop(last, None)
-    return document
+    return _without_sessions(document)
+
+
+def _without_sessions(value: object) -> object:
+    """A part of a provenance of mode max without the session's marks. The steps themselves stand beside the mapping
+    from their digests, which hold the session too."""
+    if isinstance(value, list):
+        return [_without_sessions(entry) for entry in value]
+    if not isinstance(value, dict):
+        return value
+    kept = {key: _without_sessions(entry) for key, entry in value.items() if key not in ("oci.session", "oci.store")}
+    mapping = kept.get("digestMapping")
+    if isinstance(mapping, dict):
+        kept["digestMapping"] = sorted(map(str, mapping.values()))
+    return kept

@@ -414,8 +414,11 @@ def test_raw_json_is_passed_on_without_noise(project: Project) -> None:
 
 
 @pytest.mark.parametrize(("provenance", "count"), [("off", 0), ("min", 2), ("max", 2)])
-def test_provenance(project: Project, provenance: str, count: int) -> None:
-    project.build("--provenance", provenance)
+def test_provenance_and_a_digest_that_stays(project: Project, provenance: str, count: int) -> None:
+    for words in (("init", "-q"), ("add", "Dockerfile"), ("commit", "-q", "-m", "x")):
+        subprocess.run(["git", "-c", "user.name=x", "-c", "user.email=x@y", *words], cwd=project.folder, check=True)
+    first = project.build("--provenance", provenance)["digest"]
+    assert project.build("--provenance", provenance)["digest"] == first
     source = oci.open_artifact(project.live)
     image = check(project.live)
     assert attestations(image) == count
