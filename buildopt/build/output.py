@@ -11,9 +11,11 @@ from buildopt.errors import UsageError
 
 STAGING = ".staging"
 """Folder inside a live layout in which a build works."""
+STAMP = ".tar"
+"""File inside the layout beside a tar that says which tar was made of it."""
 HOME = ".buildopt"
 """Folder for what buildopt makes in a project."""
-_OWN_NAMES = frozenset({STAGING, "blobs", "ingest", "index.json", "oci-layout", ".gitignore"})
+_OWN_NAMES = frozenset({STAGING, STAMP, "blobs", "ingest", "index.json", "oci-layout", ".gitignore"})
 
 
 @dataclass(frozen=True, slots=True)

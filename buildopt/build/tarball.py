@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from buildopt.build.artifact import needed, writes
-from buildopt.build.output import partial
+from buildopt.build.output import STAMP, partial
 from buildopt.oci import layout as oci
 
 _BLOCK = 1 << 20
@@ -18,8 +18,13 @@ _BLOCK = 1 << 20
 _NOT_SO = frozenset({errno.EINVAL, errno.ENOSYS, errno.EXDEV, errno.EOPNOTSUPP, errno.EBADF, errno.EPERM, errno.ESPIPE})
 
 
-def write_file(layout: Path, image: oci.Image, path: Path) -> None:
-    """Write the tar beside ``path``, then put it in place by rename. Raises ToolError, such as for a full disk."""
+def write_file(layout: Path, image: oci.Image, path: Path) -> bool:
+    """Write the tar beside ``path``, then put it in place by rename. Raises ToolError, such as for a full disk.
+
+    Returns False where the tar of this very image is already there, untouched since it was written.
+    """
+    if _stamp(layout, path) == _read(layout / STAMP):
+        return False
     temporary = partial(path)
     with writes(path):
         os.makedirs(path.parent, exist_ok=True)
@@ -32,6 +37,25 @@ def write_file(layout: Path, image: oci.Image, path: Path) -> None:
         finally:
             os.close(descriptor)
         os.replace(temporary, path)
+        (layout / STAMP).write_bytes(_stamp(layout, path))
+    return True
+
+
+def _stamp(layout: Path, path: Path) -> bytes:
+    """What tells a tar from any other, and from itself once it was touched; empty where there is none."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return b""
+    fields = [status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+    return " ".join(map(str, fields)).encode() + b"\n" + _read(layout / "index.json")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b"-"
 
 
 def write(layout: Path, image: oci.Image, out: int) -> None:

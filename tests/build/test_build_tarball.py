@@ -84,12 +84,47 @@ def test_a_pipe_gets_the_same_bytes(live: Path, tmp_path: Path) -> None:
     assert b"".join(parts) == (tmp_path / "app.tar").read_bytes()
 
 
+def test_a_tar_that_is_there_already_is_not_written_again(live: Path, tmp_path: Path) -> None:
+    path = tmp_path / "app.tar"
+    assert tarball.write_file(live, image(live), path)
+    before = path.stat()
+    assert not tarball.write_file(live, image(live), path)
+    assert path.stat() == before
+
+
+@pytest.mark.parametrize("change", ["touched", "removed", "replaced", "other image", "no stamp"])
+def test_a_tar_that_is_not_that_one_any_more_is_written_again(
+    live: Path, tmp_path: Path, make_image: MakeImage, change: str
+) -> None:
+    path = tmp_path / "app.tar"
+    tarball.write_file(live, image(live), path)
+    good = path.read_bytes()
+    if change == "touched":  # one byte, with the times put back
+        times = (path.stat().st_atime_ns, path.stat().st_mtime_ns)
+        path.write_bytes(good[:2000] + bytes([good[2000] ^ 1]) + good[2001:])
+        os.utime(path, ns=times)
+    elif change == "removed":
+        path.unlink()
+    elif change == "replaced":
+        (tmp_path / "other").write_bytes(good)
+        os.replace(tmp_path / "other", path)
+    elif change == "no stamp":
+        (live / ".tar").unlink()
+    else:
+        with staged(parse_output("image", tmp_path)) as staging:
+            publish(staging, make_image(staging.layout, b"another"))
+    assert tarball.write_file(live, image(live), path)
+    assert (path.read_bytes() == good) is (change != "other image")
+    assert image(path).digest == image(live).digest
+
+
 def test_a_failed_write_leaves_the_old_tar(live: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object, **__: object) -> int:
         raise OSError(28, "No space left on device")
 
     tarball.write_file(live, image(live), tmp_path / "app.tar")
     before = (tmp_path / "app.tar").read_bytes()
+    (live / ".tar").unlink()
     monkeypatch.setattr(os, "copy_file_range", full)
     with pytest.raises(ToolError, match="no space left"):
         tarball.write_file(live, image(live), tmp_path / "app.tar")
