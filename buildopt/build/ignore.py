@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import posixpath
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from buildopt.build.output import HOME, Output
+from buildopt.build.output import HOME
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,19 +30,19 @@ class Ignore:
         return self.base + (b"" if self.base.endswith(b"\n") or not self.base else b"\n") + own
 
 
-def find(context: Path, dockerfile: Path, output: Output) -> Ignore:
-    """What must be hidden for an output; nothing where it lies elsewhere or the user's file already hides it."""
-    paths = _below(context, output)
+def find(context: Path, dockerfile: Path, written: Sequence[Path]) -> Ignore:
+    """What must be hidden of the paths that a build writes; nothing where they lie elsewhere or are hidden already."""
+    paths = _below(context, written)
     if not paths:
         return Ignore()
     base = _base(context, dockerfile)
     return Ignore() if _hides(base, paths) else Ignore(paths, base)
 
 
-def _below(context: Path, output: Output) -> tuple[str, ...]:
+def _below(context: Path, written: Sequence[Path]) -> tuple[str, ...]:
     """Paths relative to the context of what the build writes or earlier ones wrote. ``.buildopt`` is hidden whole."""
     root = Path(os.path.realpath(context))
-    candidates = [Path(os.path.realpath(path.parent)) / path.name for path in output.written]
+    candidates = [Path(os.path.realpath(path.parent)) / path.name for path in written]
     if (root / HOME).is_dir():
         candidates.append(root / HOME / "image")
     found: dict[str, None] = {}

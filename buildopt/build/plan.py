@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from buildopt.build import ignore
+from buildopt.build import cache, ignore
 from buildopt.build.output import STAGING, Output, parse_output
 from buildopt.errors import UsageError
 from buildopt.oci.reference import Reference
@@ -69,6 +69,8 @@ class Options:
     provenance: str = "min"
     sbom: bool = False
     builder: str | None = None
+    caches: tuple[str, ...] = ()
+    compression: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,19 +86,24 @@ class BuildPlan:
     platforms: tuple[str, ...]
     output: Output
     ignore: ignore.Ignore
+    caches: tuple[cache.Cache, ...] = ()
+    compression: tuple[str, ...] = ()
     options: Options = field(default_factory=Options)
 
     def arguments(self, layout: Path, metadata: Path, dockerfile: Path) -> list[str]:
         """The words after ``buildx``. BuildKit writes to ``layout``, buildx the digest to ``metadata``."""
         options = self.options
         words = ["build", "--progress", "rawjson", "--metadata-file", str(metadata)]
-        words += ["--output", fields("type=oci", "tar=false", f"dest={layout}")]
+        words += ["--output", fields("type=oci", "tar=false", f"dest={layout}", *self.compression)]
         words += ["--file", str(dockerfile), f"--provenance={PROVENANCE[options.provenance]}"]
         words += ["--sbom=true"] if options.sbom else []
         words += ["--platform", ",".join(self.platforms)] if self.platforms else []
         words += ["--target", options.target] if options.target else []
         words += ["--no-cache"] if options.no_cache else []
         words += ["--pull"] if options.pull else []
+        for entry in self.caches:
+            words += ["--cache-from", fields(*entry.source)] if entry.source else []
+            words += ["--cache-to", fields(*entry.target)]
         for flag, values in (
             ("--tag", options.names),
             ("--build-arg", options.build_args),
@@ -167,13 +174,19 @@ def make(options: Options, settings: Settings, folder: Path) -> BuildPlan:
     output = parse_output(options.output or DEFAULT_OUTPUT, folder)
     if output.kind != "stdout" and output.path == context:
         raise UsageError("-o is the build context itself", hint="choose another folder with -o")
+    typed, configured = options.caches, image.cache if not options.caches else ()
+    caches = tuple(cache.parse(text, folder, image.name) for text in typed)
+    caches += tuple(cache.parse(text, settings.folder, image.name) for text in configured)
+    local = tuple(entry.folder for entry in caches if entry.folder is not None)
     return BuildPlan(
         context=context,
         dockerfile=dockerfile,
         shown=shown,
         platforms=platforms(options.platforms or image.platforms),
         output=output,
-        ignore=ignore.find(context, dockerfile, output),
+        ignore=ignore.find(context, dockerfile, (*output.written, *local)),
+        caches=caches,
+        compression=cache.parse_compression(options.compression) if options.compression else (),
         options=options,
     )
 
@@ -288,7 +301,6 @@ def not_yet(settings: Settings, image: ImageSettings) -> list[str]:
     """Keys of the configuration that this version does not act on, one line each, so that none is silently ignored."""
     where = f"images.{image.name}" if image.name else "build"
     keys = [
-        (f"{where}.cache", image.cache),
         (f"{where}.platforms-when", image.platforms_when),
         ("gates.test", settings.gates.test),
         ("gates.scan", settings.gates.scan),

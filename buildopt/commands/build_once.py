@@ -55,6 +55,10 @@ Examples:
 @click.option("--label", "labels", multiple=True, metavar="K=V", help="A label.")
 @click.option("--annotation", "annotations", multiple=True, metavar="K=V", help="An annotation.")
 @click.option("--build-context", "build_contexts", multiple=True, metavar="NAME=PATH", help="A named context.")
+@click.option(
+    "--cache", "caches", multiple=True, metavar="KIND", help="gha, registry=REF, local=DIR or s3=… (all stages)."
+)
+@click.option("--compression", metavar="gzip|zstd[:LEVEL]", help="How layers are compressed.")
 @click.option("--no-cache", is_flag=True, help="Run every step anew.")
 @click.option("--pull", is_flag=True, help="Look for newer base images.")
 @click.option(
@@ -80,6 +84,8 @@ def build_once(
     labels: tuple[str, ...],
     annotations: tuple[str, ...],
     build_contexts: tuple[str, ...],
+    caches: tuple[str, ...],
+    compression: str | None,
     no_cache: bool,
     pull: bool,
     provenance: str,
@@ -110,6 +116,8 @@ def build_once(
         labels=labels,
         annotations=annotations,
         build_contexts=build_contexts,
+        caches=caches,
+        compression=compression,
         no_cache=no_cache,
         pull=pull,
         provenance=provenance,

@@ -12,7 +12,7 @@ from buildopt.build.output import parse_output
 
 
 def find(context: Path, output: str = ".buildopt/image", dockerfile: str = "Dockerfile") -> Ignore:
-    return ignore.find(context, context / dockerfile, parse_output(output, context))
+    return ignore.find(context, context / dockerfile, parse_output(output, context).written)
 
 
 def test_an_output_elsewhere_needs_nothing(tmp_path: Path) -> None:

@@ -96,9 +96,78 @@ def test_what_is_configured_but_not_acted_on_is_named(folder: Path) -> None:
     settings = load(folder / "buildopt.yaml")
     lines = plan.not_yet(settings, settings.images[0])
     assert [line.split(": ")[1].split(" ")[0] for line in lines] == [
-        "build.cache", "build.platforms-when", "gates.test", "gates.scan",
+        "build.platforms-when", "gates.test", "gates.scan",
     ]  # fmt: skip
     assert plan.not_yet(Settings(), Settings().images[0]) == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "source", "target"),
+    [
+        ("gha", "type=gha", "type=gha,mode=max,ignore-error=true"),
+        ("gha=scope=a", "type=gha,scope=a", "type=gha,scope=a,mode=max,ignore-error=true"),
+        (
+            "registry=ghcr.io/acme/app:cache",
+            "type=registry,ref=ghcr.io/acme/app:cache",
+            "type=registry,ref=ghcr.io/acme/app:cache,mode=max,ignore-error=true",
+        ),
+        (
+            "s3=bucket=b,region=eu-west-1",
+            "type=s3,bucket=b,region=eu-west-1",
+            "type=s3,bucket=b,region=eu-west-1,mode=max,ignore-error=true",
+        ),
+    ],
+)
+def test_caches(folder: Path, typed: str, source: str, target: str) -> None:
+    words = make(folder, Options(caches=(typed,))).arguments(Path("/l"), Path("/m"), Path("/d"))
+    assert words[words.index("--cache-from") + 1] == source
+    assert words[words.index("--cache-to") + 1] == target
+
+
+def test_a_local_cache_is_read_once_it_is_there_and_kept_out_of_the_context(folder: Path) -> None:
+    options = Options(caches=("local=cache",))
+    words = make(folder, options).arguments(Path("/l"), Path("/m"), Path("/d"))
+    assert "--cache-from" not in words
+    assert words[words.index("--cache-to") + 1] == f"type=local,dest={folder}/cache,mode=max,ignore-error=true"
+    (folder / "cache").mkdir()
+    (folder / "cache/index.json").write_text("{}")
+    found = make(folder, options)
+    words = found.arguments(Path("/l"), Path("/m"), Path("/d"))
+    assert words[words.index("--cache-from") + 1] == f"type=local,src={folder}/cache"
+    assert found.ignore.hidden == (".buildopt", "cache")
+
+
+def test_configured_caches_count_unless_others_are_typed(folder: Path) -> None:
+    (folder / "api").mkdir()
+    (folder / "api/Dockerfile").write_text("FROM scratch\n")
+    config = "images: {api: {context: api, cache: [gha]}}\n"
+    assert make(folder, Options(context="api"), config).caches[0].fields == ("scope=api",)
+    typed = make(folder, Options(context="api", caches=("registry=a/b",)), config).caches
+    assert [entry.kind for entry in typed] == ["registry"]
+
+
+@pytest.mark.parametrize("typed", ["", "ghb", "registry", "registry=Not A Name", "local=", "s3"])
+def test_a_cache_that_is_none_is_refused(folder: Path, typed: str) -> None:
+    with pytest.raises(UsageError):
+        make(folder, Options(caches=(typed,)))
+
+
+@pytest.mark.parametrize(
+    ("typed", "fields"),
+    [
+        ("gzip", "compression=gzip,force-compression=true,oci-mediatypes=true"),
+        ("zstd:19", "compression=zstd,compression-level=19,force-compression=true,oci-mediatypes=true"),
+    ],
+)
+def test_compressions(folder: Path, typed: str, fields: str) -> None:
+    words = make(folder, Options(compression=typed)).arguments(Path("/l"), Path("/m"), Path("/d"))
+    assert words[words.index("--output") + 1] == f"type=oci,tar=false,dest=/l,{fields}"
+
+
+@pytest.mark.parametrize("typed", ["xz", "gzip:10", "zstd:", "zstd:-1", "zstd:23", ":3"])
+def test_a_compression_that_is_none_is_refused(folder: Path, typed: str) -> None:
+    with pytest.raises(UsageError, match="not a compression"):
+        make(folder, Options(compression=typed))
 
 
 # --- what is refused ------------------------------------------------------------------------------------------------

@@ -433,6 +433,25 @@ def test_one_platform_without_provenance_is_a_plain_manifest(project: Project) -
     assert str(entry.platform) == "linux/amd64"
 
 
+def test_layers_are_compressed_as_asked(project: Project) -> None:
+    project.build("--compression", "zstd:3")
+    source = oci.open_artifact(project.live)
+    layers = {layer for entry in check(project.live).platforms for layer in entry.manifest.layers}
+    assert {layer.media_type for layer in layers} == {"application/vnd.oci.image.layer.v1.tar+zstd"}
+    assert {source.read(layer.digest)[:4] for layer in layers} == {bytes.fromhex("28b52ffd")}
+
+
+def test_a_local_cache_serves_an_engine_that_has_forgotten(project: Project, engine: Engine) -> None:
+    project.write("Dockerfile", BASE + "RUN /bin/busybox date > /when\nCOPY . /all\n")
+    project.build("--cache", "local=cache")
+    layers = [entry.manifest.layers for entry in check(project.live).platforms]
+    assert (project.folder / "cache/index.json").is_file()
+    subprocess.run([*engine.buildx, "prune", "--all", "--force"], env=project.environment, check=True)
+    second = project.build("--cache", "local=cache")
+    assert second["steps"] == {"total": 8, "cached": 8}
+    assert [entry.manifest.layers for entry in check(project.live).platforms] == layers
+
+
 def test_dry_run_shows_the_command_and_writes_nothing(project: Project) -> None:
     done = project.run("--platforms", "amd64,arm64", "--dry-run", "-t", "app:1")
     assert "build --progress rawjson" in done.stdout
@@ -442,9 +461,12 @@ def test_dry_run_shows_the_command_and_writes_nothing(project: Project) -> None:
 
 
 def test_what_is_configured_but_not_acted_on_is_said(project: Project) -> None:
-    project.write("buildopt.yaml", "build: {platforms: [amd64], cache: [gha]}\ngates: {test: ['/app --version']}\n")
+    project.write(
+        "buildopt.yaml",
+        "build: {platforms: [amd64], platforms-when: {push: [arm64]}}\ngates: {test: ['/app --version']}\n",
+    )
     done = project.run()
-    assert "build.cache is not acted on" in done.stderr and "gates.test is not acted on" in done.stderr
+    assert "build.platforms-when is not acted on" in done.stderr and "gates.test is not acted on" in done.stderr
     assert [str(entry.platform) for entry in check(project.live).platforms] == ["linux/amd64"]
 
 
