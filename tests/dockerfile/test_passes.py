@@ -97,7 +97,8 @@ HIDDEN = {
         "reaches into /var/cache/apt",
     ),
     "packages for later": (
-        "FROM debian:12\nRUN apt-get update && apt-get install -y --download-only x\nRUN dpkg -i /var/cache/apt/archives/*\n",
+        "FROM debian:12\nRUN apt-get update && apt-get install -y --download-only x\n"
+        "RUN dpkg -i /var/cache/apt/archives/*\n",
         "meant to stay in the image",
     ),
     "the container installs": (
