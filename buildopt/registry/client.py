@@ -75,7 +75,7 @@ class Registry:
         location = answer.headers.get("location", "")
         if answer.status != 202 or not location:
             raise self._refused(answer, repository, what)
-        place = urljoin(answer_url(answer), location)
+        place = joined(answer_url(answer), location)
         place += f"{'&' if '?' in place else '?'}digest={quote(str(digest))}"
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
         answer = self._ask("PUT", repository, place, what, headers, body)
@@ -122,7 +122,7 @@ class Registry:
         location = answer.headers.get("location", "")
         if location:
             try:
-                self._ask("DELETE", repository, urljoin(answer_url(answer), location), "the end of an upload")
+                self._ask("DELETE", repository, joined(answer_url(answer), location), "the end of an upload")
             except RegistryError:
                 return  # the registry clears it away by itself, later
 
@@ -145,7 +145,9 @@ class Registry:
             try:
                 return self._greet(plain, PROBE_SECONDS)
             except RegistryError as second:
-                raise (second if error.kind == "certificate" else error) from second
+                # A server that does answer plain HTTP has the better story, unless it says that it wants TLS.
+                answered = second.kind not in ("unreachable", "timeout") and second.status != 400
+                raise (second if answered else error) from second
 
     def _greet(self, base: str, seconds: float = READ_SECONDS) -> Authenticator:
         answer = self._transport.send("GET", f"{base}/v2/", {}, cap=1 << 20, seconds=seconds)
@@ -187,7 +189,7 @@ class Registry:
                     return answer
                 asked_again = True
             elif answer.status in REDIRECTS and answer.headers.get("location"):
-                url = urljoin(url, answer.headers["location"])
+                url = joined(url, answer.headers["location"])
                 if answer.status == 303:
                     method, body = "GET", None
             else:
@@ -210,6 +212,14 @@ _URL = ":url"
 def answer_url(answer: Answer) -> str:
     """The address that an answer came from, after redirects."""
     return answer.headers.get(_URL, "")
+
+
+def joined(base: str, location: str) -> str:
+    """Where a Location header leads. Raises RegistryError where it cannot be read."""
+    try:
+        return urljoin(base, location)
+    except ValueError as error:
+        raise RegistryError("protocol", "the registry pointed to something that is no web address") from error
 
 
 def _rewind(body: Body | bytes | None) -> None:

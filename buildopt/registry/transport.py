@@ -11,6 +11,7 @@ import threading
 import weakref
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -245,7 +246,7 @@ class Transport:
                 raise RegistryError("protocol", f"the answer of {origin.host} is larger than {cap} bytes")
             response.drain_conn()
             response.release_conn()
-        except (urllib3.exceptions.HTTPError, OSError) as error:
+        except (urllib3.exceptions.HTTPError, HTTPException, UnicodeError, OSError) as error:
             raise unreachable(error, _shown(origin)) from error
         return Answer(response.status, _flat(response.headers), data)
 

@@ -1,0 +1,143 @@
+"""TLS, certificates and proxies."""
+
+from __future__ import annotations
+
+import select
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from scripted import scripted_registry
+
+from buildopt.errors import UsageError
+from buildopt.oci.descriptor import Digest
+from buildopt.registry.client import Registry
+from buildopt.registry.credentials import Keychain
+from buildopt.registry.failure import RegistryError
+from buildopt.registry.transport import Transport, Trust
+from buildopt.sandbox.certificates import Certificates, make_certificates
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return make_certificates(tmp_path_factory.mktemp("certificates") / "made", ("registry.example",))
+
+
+def ping(host: str, trust: Trust) -> None:
+    Registry(host, Keychain(), Transport(trust)).ping()
+
+
+def test_a_certificate_is_trusted_by_file_or_by_registry(certificates: Certificates, tmp_path: Path) -> None:
+    with scripted_registry((certificates.certificate, certificates.key)) as scripted:
+        ping(scripted.host, Trust({"SSL_CERT_FILE": str(certificates.bundle)}, ()))
+        folder = tmp_path / scripted.host
+        folder.mkdir()
+        (folder / "ca.crt").write_bytes(certificates.ca_file.read_bytes())
+        ping(scripted.host, Trust({}, (tmp_path,)))
+
+
+def test_an_unknown_certificate_is_refused_even_on_this_machine(certificates: Certificates) -> None:
+    with scripted_registry((certificates.certificate, certificates.key)) as scripted:
+        with pytest.raises(RegistryError, match="is not trusted") as caught:
+            ping(scripted.host, Trust(folders=()))
+        assert (caught.value.kind, caught.value.transient) == ("certificate", False)
+        assert not scripted.seen
+
+
+def test_a_certificate_for_another_name_is_refused(tmp_path: Path, certificates: Certificates) -> None:
+    with scripted_registry((certificates.certificate, certificates.key)) as scripted:
+        host = scripted.host.replace("127.0.0.1", "127.0.0.9")
+        with pytest.raises(RegistryError):
+            ping(host, Trust({"SSL_CERT_FILE": str(certificates.bundle)}, ()))
+
+
+def test_a_bundle_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"nothing\.pem"):
+        Trust({"SSL_CERT_FILE": str(tmp_path / "nothing.pem")}, ()).context("ghcr.io")
+
+
+def test_from_https_nothing_leads_to_http(certificates: Certificates) -> None:
+    trust = Trust({"SSL_CERT_FILE": str(certificates.bundle)}, ())
+    with scripted_registry((certificates.certificate, certificates.key)) as secure, scripted_registry() as plain:
+        secure.fault = lambda handler: (
+            "blobs" in handler.path and handler.answer(307, Location=f"{plain.url}{handler.path}")
+        )
+        registry = Registry(secure.host, Keychain(), Transport(trust))
+        with pytest.raises(RegistryError, match="without encryption"):
+            registry.has_blob("acme/app", Digest.of(b""))
+        assert not plain.seen
+
+
+@contextmanager
+def connect_proxy(target: tuple[str, int]) -> Iterator[tuple[str, list[str]]]:
+    """A proxy that leads every CONNECT to one place; its address, and the first lines and headers that it was sent."""
+    heard: list[str] = []
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=tunnel, args=(client,), daemon=True).start()
+
+    def tunnel(client: socket.socket) -> None:
+        data = b""
+        while b"\r\n\r\n" not in data:
+            data += client.recv(4096)
+        heard.append(data.decode())
+        with client, socket.create_connection(target) as server:
+            client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            ends = {client: server, server: client}
+            while True:
+                for ready in select.select(list(ends), [], [])[0]:
+                    part = ready.recv(65536)
+                    if not part:
+                        return
+                    ends[ready].sendall(part)
+
+    threading.Thread(target=serve, daemon=True).start()
+    try:
+        yield f"http://me:secret@127.0.0.1:{listener.getsockname()[1]}", heard
+    finally:
+        listener.close()
+
+
+def test_a_proxy_is_used_and_tls_ends_at_the_registry(certificates: Certificates) -> None:
+    with scripted_registry((certificates.certificate, certificates.key)) as scripted:
+        host, port = scripted.host.split(":")
+        with connect_proxy((host, int(port))) as (proxy, heard):
+            environ = {"SSL_CERT_FILE": str(certificates.bundle), "HTTPS_PROXY": proxy}
+            ping("registry.example", Trust(environ, ()))
+            assert heard[0].startswith("CONNECT registry.example:443 ")
+            assert "proxy-authorization: basic bWU6c2VjcmV0".lower() in heard[0].lower()
+            assert scripted.count("GET", "^/v2/$") == 1
+
+
+@pytest.mark.parametrize(
+    ("host", "excluded", "proxied"),
+    [
+        ("ghcr.io", "", True),
+        ("ghcr.io", "ghcr.io", False),
+        ("ghcr.io", ".io", False),
+        ("api.ghcr.io", "ghcr.io", False),
+        ("notghcr.io", "ghcr.io", True),
+        ("ghcr.io", "*", False),
+        ("ghcr.io", "example.com, *.ghcr.io ,ghcr.io:443", False),
+        ("10.1.2.3", "10.0.0.0/8", False),
+        ("11.1.2.3", "10.0.0.0/8", True),
+        ("127.0.0.1", "", False),
+        ("localhost", "", False),
+    ],
+)
+def test_no_proxy_is_honoured(host: str, excluded: str, proxied: bool) -> None:
+    trust = Trust({"HTTPS_PROXY": "http://proxy.example:3128", "NO_PROXY": excluded})
+    assert bool(trust.proxy("https", host)) is proxied
+
+
+def test_a_proxy_without_scheme_is_http() -> None:
+    assert Trust({"https_proxy": "proxy.example:3128"}).proxy("https", "ghcr.io") == "http://proxy.example:3128"
