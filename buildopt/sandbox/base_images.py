@@ -28,7 +28,7 @@ from buildopt.sandbox import debian, images, languages, layers, registries, tree
 from buildopt.sandbox.images import Blob, ImageConfig
 
 # To be raised whenever what is made changes.
-VERSION = 2
+VERSION = 3
 PLATFORMS = ("linux/amd64", "linux/arm64")
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 

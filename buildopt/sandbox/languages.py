@@ -59,6 +59,9 @@ def add_python(archive: Archive, root: Path, work: Path) -> None:
     shutil.move(system / "usr" / "lib" / f"python{PYTHON}", library)
     shutil.move(system / "usr" / "include", local / "include")
     _edit(library / "sysconfig.py", *SCHEME)
+    for data in library.glob("_sysconfigdata_*.py"):
+        if not data.is_symlink():
+            _edit(data, "'INCLUDEPY': '/usr/", "'INCLUDEPY': '/usr/local/")  # what extensions are compiled with
     (library / "dist-packages").mkdir()  # site.py is compiled into the program: it can only be led on from here
     (library / "dist-packages" / "site-packages.pth").write_text(SITE, encoding="utf-8")
     for unwanted in (library / "EXTERNALLY-MANAGED", library / "sitecustomize.py"):
