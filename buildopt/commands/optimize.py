@@ -96,10 +96,10 @@ def _check_options(
 
 
 def _known(names: tuple[str, ...]) -> tuple[str, ...]:
-    from buildopt.dockerfile.optimize import PASSES
+    from buildopt.dockerfile.passes import PASSES
     from buildopt.settings import nearest
 
-    known = [name for name, _ in PASSES]
+    known = [item.NAME for item in PASSES]
     found = []
     for name in names:
         if name.replace("-", "_") not in known:

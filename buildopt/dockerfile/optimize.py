@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from buildopt.dockerfile.model import Dockerfile
 from buildopt.dockerfile.parse import parse
-from buildopt.dockerfile.passes import cache_mounts, split_stages
+from buildopt.dockerfile.passes import PASSES
 from buildopt.dockerfile.passes.images import image
-from buildopt.dockerfile.passes.result import Change, PassResult, Refusal
+from buildopt.dockerfile.passes.result import Change, Refusal
 from buildopt.dockerfile.passes.state import base_reference
 from buildopt.source import Edit, Source, apply_edits
-
-Rewrite = Callable[[Dockerfile, Path | None], PassResult]
-
-# In this order: a build stage of its own first, then what both kinds of file have in common.
-PASSES: tuple[tuple[str, Rewrite], ...] = (
-    (split_stages.NAME, split_stages.rewrite),
-    (cache_mounts.NAME, cache_mounts.rewrite),
-)
 
 _TEMPLATE = re.compile(r"\{%|%\}|<%|\{\{(?!\s*\.)|@[A-Z][A-Z0-9_]+@|^[ \t]*\{\{", re.MULTILINE)
 _QUOTED = re.compile(r"'[^'\n]*'|\"[^\"\n]*\"")
@@ -62,10 +54,11 @@ def optimize(
     refusals: list[Refusal] = []
     current = dockerfile
     made: list[Sequence[Edit]] = []
-    for name, rewrite in PASSES:
+    for rewriter in PASSES:
+        name = rewriter.NAME
         if (only and name not in only) or name in skip:
             continue
-        result = rewrite(current, context)
+        result = rewriter.rewrite(current, context)
 
         def line_before(line: int, now: Source = current.source) -> int:
             """The line, as the file came, of a line of the file as it is now."""

@@ -98,17 +98,23 @@ def rewrite(dockerfile: Dockerfile, context: Path | None = None) -> PassResult:
     families = runs_by_family(dockerfile)
     steps: list[_Step] = []
     refused: list[Refusal] = []
-    for index, runs in families.items():
-        for manager in _MANAGERS:
+    for manager in _MANAGERS:
+        # All stages of a family have one base, so its first RUN speaks for it.
+        users = (runs[0] for runs in families.values() if any(run.needs(manager) for run in runs))
+        mixed = len({_content_of(manager, run.state) for run in users}) > 1
+        for index, runs in families.items():
             try:
-                steps += _Family(dockerfile, context, index, runs, manager, families).steps()
+                steps += _Family(dockerfile, context, index, runs, manager, mixed).steps()
             except _No as no:
                 refused.append(Refusal(NAME, no.line, f"{manager.name}: {no.reason}"))
     changes: list[Change] = []
     kept: set[int] = set()
+    of_run: dict[int, list[_Step]] = {}
+    for step in steps:
+        of_run.setdefault(step.run.instruction.span.start, []).append(step)
     for runs in families.values():
         for run in runs:
-            mine = [step for step in steps if step.run is run]
+            mine = of_run.get(run.instruction.span.start, [])
             try:
                 changes += _change(dockerfile, runs, run, mine, kept)
             except Refused as no:
@@ -126,7 +132,7 @@ class _Family:
     index: int
     runs: Sequence[Run]
     manager: Manager
-    families: dict[int, list[Run]]
+    mixed: bool  # stages of this file that use the manager differ in what they are made on
 
     def steps(self) -> list[_Step]:
         """What each RUN gets; raises _No."""
@@ -272,14 +278,10 @@ class _Family:
         if cache.portable is Portable.EVERYWHERE:
             return ""
 
-        def key(state: State) -> str:
-            return state.base.distribution if self.manager is APT else state.base.release
-
-        users = [run for runs in self.families.values() for run in runs if run.needs(self.manager)]
-        if len({key(run.state) for run in users}) < 2:
+        if not self.mixed:
             return ""
         kind = {"/var/cache/apt": "apt-cache", "/var/lib/apt/lists": "apt-lists"}.get(cache.path)
-        return f"{kind or cache.path.rsplit('/', 1)[-1]}-{key(state)}"
+        return f"{kind or cache.path.rsplit('/', 1)[-1]}-{_content_of(self.manager, state)}"
 
     def _go_program_is_known(self) -> None:
         """What a container of these stages starts must be a program that was built, nothing that may run go."""
@@ -320,6 +322,11 @@ class _Family:
             raise _No(found.line, found.reason)
 
 
+def _content_of(manager: Manager, state: State) -> str:
+    """What the content of a cache depends on: the distribution for packages, its release for what is compiled."""
+    return state.base.distribution if manager is APT else state.base.release
+
+
 def _switches_user(use: Use) -> bool:
     return any(word.text in ("-u", "--user") for word in use.command.words[: -len(use.command.argv) or None]) and bool(
         _SUDO.intersection(use.command.wrappers)
@@ -329,10 +336,11 @@ def _switches_user(use: Use) -> bool:
 def _updates_come_first(users: Sequence[Run]) -> None:
     """What needs apt's lists must fetch them in its own RUN: lists in a mount may be gone when the RUN is run again."""
     for run in users:
+        uses = {id(use.command): use for use in run.uses(APT)}
         updated: list[tuple[str, ...]] = []
         previous = None
         for command in run.commands:
-            use = next((use for use in run.uses(APT) if use.command is command), None)
+            use = uses.get(id(command))
             certain = previous is None or previous.operator != "||"
             if use is not None and use.subcommand == "update" and certain:
                 updated.append(command.context)
@@ -362,8 +370,9 @@ def _leaves(run: Run, manager: Manager, targets: Sequence[str]) -> bool:
 
 def _leaves_lists(run: Run) -> bool:
     left = False
+    uses = {id(use.command): use for use in run.uses(APT)}
     for command in run.commands:
-        use = next((use for use in run.uses(APT) if use.command is command), None)
+        use = uses.get(id(command))
         if use is not None and use.uses_cache:
             left = True
         elif command.name == "rm" and command.depth == 0 and _rm_of(command.argv[1:], "/var/lib/apt/lists", run):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
+from buildopt.dockerfile.model import Dockerfile
 from buildopt.source import Edit
 
 
@@ -33,3 +36,13 @@ class PassResult:
 
     applied: tuple[Change, ...] = ()
     refused: tuple[Refusal, ...] = ()
+
+
+class Pass(Protocol):
+    """What a pass is: a module with these two. Its docstring is its documentation."""
+
+    NAME: str
+
+    def rewrite(self, dockerfile: Dockerfile, context: Path | None = None) -> PassResult:
+        """Pure: the changes to a file, given its build context (None where there is none)."""
+        ...

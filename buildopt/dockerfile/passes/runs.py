@@ -51,7 +51,7 @@ _BUILD_SCRIPTS = frozenset(("configure", "config", "Configure", "autogen.sh", "b
 class Run:
     """One RUN. ``script`` is None where the shell is not one that is understood; ``text`` is all that it says.
 
-    ``logical`` ties offsets in the script to the source.
+    ``logical`` ties offsets in the script to the source; ``found`` are the commands of package managers.
     """
 
     instruction: Instruction
@@ -60,6 +60,7 @@ class Run:
     logical: Logical | None
     script: Script | None
     text: str
+    found: tuple[Use, ...] = ()
 
     @property
     def line(self) -> int:
@@ -73,8 +74,7 @@ class Run:
 
     def uses(self, manager: Manager) -> tuple[Use, ...]:
         """The commands of a manager in it, clean-ups and idle ones included."""
-        found = (recognise(command) for command in self.commands)
-        return tuple(use for use in found if use is not None and use.manager is manager)
+        return tuple(use for use in self.found if use.manager is manager)
 
     def needs(self, manager: Manager) -> tuple[Use, ...]:
         """The commands that fill or read the manager's cache."""
@@ -101,16 +101,22 @@ def runs_by_family(dockerfile: Dockerfile) -> dict[int, list[Run]]:
 def _run(dockerfile: Dockerfile, stage: Stage, instruction: Instruction, state: State) -> Run:
     bodies = " ".join(heredoc.body.text for heredoc in instruction.heredocs)
     text = f"{instruction.arguments.text} {bodies}"
+    logical, script = _script(dockerfile, instruction, state)
+    commands = script.commands if script is not None else ()
+    found = tuple(use for use in map(recognise, commands) if use is not None)
+    return Run(instruction, stage, state, logical, script, text, found)
+
+
+def _script(dockerfile: Dockerfile, instruction: Instruction, state: State) -> tuple[Logical | None, Script | None]:
     if instruction.exec_form:
-        return Run(instruction, stage, state, None, parse_shell(shlex.join(instruction.values)), text)
+        return None, parse_shell(shlex.join(instruction.values))
     logical = instruction.script(dockerfile.source)
     if logical is None or not is_shell(state.shell):
-        return Run(instruction, stage, state, None, None, text)
-    lone = instruction.lone_heredoc
+        return None, None
     first = logical.text.split("\n", 1)[0]
-    if lone is not None and first.startswith("#!") and not any(first.endswith(name) for name in SHELLS):
-        return Run(instruction, stage, state, None, None, text)
-    return Run(instruction, stage, state, logical, parse_shell(logical.text), text)
+    if instruction.lone_heredoc is not None and first.startswith("#!") and not first.endswith(tuple(SHELLS)):
+        return None, None
+    return logical, parse_shell(logical.text)
 
 
 def script_run(command: Command, text: str) -> str | None:
