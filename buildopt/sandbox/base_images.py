@@ -29,6 +29,7 @@ from buildopt.sandbox.images import Blob, ImageConfig
 
 # To be raised whenever what is made changes.
 VERSION = 3
+KEY_PATTERN = "[0-9a-f]" * 16
 PLATFORMS = ("linux/amd64", "linux/arm64")
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -113,6 +114,9 @@ def prepare(
     native = trees.native_architecture()
     architectures = tuple(dict.fromkeys([native, *(platform.partition("/")[2] for platform in platforms)]))
     with packages.locked(folder / "lock"), _work_folder(folder) as work, _plain_umask():
+        for outdated in folder.glob(KEY_PATTERN):
+            if outdated.name != key:  # made by another recipe or from another archive
+                shutil.rmtree(outdated, ignore_errors=True)
         finished = folder / key / "layers"
         finished.mkdir(parents=True, exist_ok=True)
         workshop = layers.Workshop(finished, work, native, architectures, authorities)

@@ -52,6 +52,7 @@ class Workshop:
     architectures: tuple[str, ...]
     authorities: str
     archives: dict[str, Archive] = field(default_factory=dict)
+    resolved: dict[str, list[Path]] = field(default_factory=dict)
 
     def archive(self, architecture: str) -> Archive:
         """The apt of an architecture, its lists fetched once."""
@@ -60,6 +61,12 @@ class Workshop:
             archive.update()
             self.archives[architecture] = archive
         return self.archives[architecture]
+
+    def minimal(self, architecture: str) -> list[Path]:
+        """The packages of the minimal system, downloaded once."""
+        if architecture not in self.resolved:
+            self.resolved[architecture] = self.archive(architecture).closure(MINIMAL)
+        return self.resolved[architecture]
 
     def finished(self, name: str, architecture: str) -> Blob | None:
         """A layer that was made before."""
@@ -119,7 +126,7 @@ def _debian(workshop: Workshop) -> None:
     """The minimal system: dpkg installs the native one; the other is unpacked and given the rest."""
     native_root = workshop.folder("debian", workshop.native)
     trees.skeleton(native_root, workshop.native)
-    archives = workshop.archive(workshop.native).closure(MINIMAL)
+    archives = workshop.minimal(workshop.native)
     trees.unpack(archives, native_root)
     _configure(workshop, native_root)
     trees.install(archives, native_root)
@@ -130,10 +137,8 @@ def _debian(workshop: Workshop) -> None:
             continue
         root = workshop.folder("debian", architecture)
         trees.skeleton(root, architecture)
-        archives = workshop.archive(architecture).closure(MINIMAL)
-        trees.unpack(archives, root)
+        trees.unpack_installed(workshop.minimal(architecture), root, architecture)
         _configure(workshop, root)
-        trees.write_database(archives, root, architecture)
         trees.transplant(native_root, names, root, workshop.native, architecture)
         workshop.keep("debian", architecture, _all_of(root))
 
@@ -156,7 +161,7 @@ def _with_packages(layer: str, wanted: Sequence[str]) -> Callable[[Workshop], No
         native_root = workshop.folder(layer, workshop.native)
         workshop.base(workshop.native, native_root)
         before = trees.marks(native_root)
-        trees.install(_added(workshop.archive(workshop.native), wanted), native_root)
+        trees.install(_added(workshop, workshop.native, wanted), native_root)
         names = trees.changed(native_root, before)
         for architecture in workshop.architectures:
             if architecture == workshop.native:
@@ -165,10 +170,8 @@ def _with_packages(layer: str, wanted: Sequence[str]) -> Callable[[Workshop], No
             root = workshop.folder(layer, architecture)
             trees.skeleton(root, architecture)
             links = {name for name, _ in trees.walk(root)}
-            archives = _added(workshop.archive(architecture), wanted)
-            trees.unpack(archives, root)
             status = workshop.base_text(architecture, f"{trees.DATABASE}/status")
-            trees.write_database(archives, root, architecture, status)
+            trees.unpack_installed(_added(workshop, architecture, wanted), root, architecture, status)
             trees.transplant(native_root, names, root, workshop.native, architecture)
             tree = _all_of(root)
             workshop.keep(layer, architecture, Tree(root, [name for name in tree.names if name not in links]))
@@ -176,9 +179,10 @@ def _with_packages(layer: str, wanted: Sequence[str]) -> Callable[[Workshop], No
     return make
 
 
-def _added(archive: Archive, wanted: Sequence[str]) -> list[Path]:
-    base = set(archive.closure(MINIMAL))
-    return [file for file in archive.closure([*MINIMAL, *wanted]) if file not in base]
+def _added(workshop: Workshop, architecture: str, wanted: Sequence[str]) -> list[Path]:
+    """The packages that are wanted on top of the minimal system, with what they need."""
+    base = set(workshop.minimal(architecture))
+    return [file for file in workshop.archive(architecture).closure([*MINIMAL, *wanted]) if file not in base]
 
 
 def _python(workshop: Workshop) -> None:

@@ -183,32 +183,33 @@ def _parents(native: Path, root: Path, name: str) -> None:
             folder.chmod(stat.S_IMODE(state.st_mode))
 
 
-def write_database(archives: Sequence[Path], root: Path, architecture: str, base_status: str = "") -> None:
-    """Write dpkg's own records of unpacked packages, as if it had installed them, after those of ``base_status``."""
+def unpack_installed(archives: Sequence[Path], root: Path, architecture: str, base_status: str = "") -> None:
+    """Unpack packages and write dpkg's own records of them as if it had installed them.
+
+    They come after those of ``base_status``, the text of another tree's status file.
+    """
     info = root / DATABASE / "info"
     info.mkdir(parents=True, exist_ok=True)
     (info / "format").write_text("1\n", encoding="utf-8")
+    stanzas = []
     with ThreadPoolExecutor(2) as pool:
-        stanzas = list(pool.map(lambda archive: _record(archive, info, architecture), archives))
+        for archive, content in zip(archives, pool.map(_content, archives), strict=True):
+            extract_tar(content, root)
+            stanzas.append(_record(archive, content, info, architecture))
     status = root / DATABASE / "status"
     status.write_text(base_status + "".join(f"{stanza}\n\n" for stanza in stanzas), encoding="utf-8")
 
 
-def _record(archive: Path, info: Path, architecture: str) -> str:
+def _record(archive: Path, content: bytes, info: Path, architecture: str) -> str:
     """Write a package's files of dpkg's ``info`` folder and return its stanza of ``status``."""
-    control: dict[str, bytes] = {}
-    with tarfile.open(fileobj=io.BytesIO(process.run(["dpkg-deb", "--ctrl-tarfile", archive]).stdout)) as tar:
-        for member in tar:
-            reader = tar.extractfile(member) if member.isfile() else None
-            if reader is not None:
-                control[member.name.removeprefix("./")] = reader.read()
+    control = _control(archive)
     lines = control.pop("control").decode().rstrip("\n").split("\n")
     fields = dict(line.split(": ", 1) for line in lines if ": " in line and not line.startswith(" "))
     several = fields.get("Multi-Arch") == "same"
     name = f"{fields['Package']}:{architecture}" if several else fields["Package"]
     conffiles = control.get("conffiles", b"").decode().split("\n")
     sums: list[str] = []
-    with tarfile.open(fileobj=io.BytesIO(_content(archive))) as tar:
+    with tarfile.open(fileobj=io.BytesIO(content)) as tar:
         paths = []
         for member in tar:
             path = "/." if member.name in (".", "./") else "/" + member.name.removeprefix("./").rstrip("/")
@@ -223,6 +224,17 @@ def _record(archive: Path, info: Path, architecture: str) -> str:
         file.chmod(0o755 if part in ("preinst", "postinst", "prerm", "postrm", "config") else 0o644)
     entry = [lines[0], "Status: install ok installed", *lines[1:]]
     return "\n".join([*entry, *(["Conffiles:", *sums] if sums else [])])
+
+
+def _control(archive: Path) -> dict[str, bytes]:
+    """The files of a package's control part."""
+    found: dict[str, bytes] = {}
+    with tarfile.open(fileobj=io.BytesIO(process.run(["dpkg-deb", "--ctrl-tarfile", archive]).stdout)) as tar:
+        for member in tar:
+            reader = tar.extractfile(member) if member.isfile() else None
+            if reader is not None:
+                found[member.name.removeprefix("./")] = reader.read()
+    return found
 
 
 def _content(archive: Path) -> bytes:
