@@ -183,6 +183,10 @@ HIDDEN = {
     "PIP_NO_CACHE_DIR=0": ("FROM python:3.12\nENV PIP_NO_CACHE_DIR=0\nRUN pip install x\n", "PIP_NO_CACHE_DIR is set"),
     "an unknown user": ("FROM python:3.12\nUSER app\nRUN pip install x\n", "uid and home folder of user app"),
     "an unknown base": ("FROM acme/python\nRUN pip install x\n", "uid and home folder of the user of acme/python"),
+    "a base that sets HOME": (
+        "FROM jupyter/base-notebook\nUSER root\nRUN pip install x\n",
+        "the home folder of user root is not known",
+    ),
     "another user by gosu": ("FROM python:3.12\nRUN gosu app pip install x\n", "another user"),
     "an unknown shell": ('FROM python:3.12\nSHELL ["pwsh", "-c"]\nRUN pip install x\n', "its shell is not known"),
     "npm's cache copied by RUN": (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -89,7 +90,7 @@ def program_needs(context: Path, copied: Iterable[str]) -> Needs:
     own = [path for path in files if path.endswith(".go") and _is_own(path)]
     if not own:
         return Needs(problem="the context holds no Go sources")
-    modules = _modules(context)
+    modules = _modules(context, files)
     vendored = [path for path in files if path.startswith("vendor/") and path.endswith(".go")]
     unknown = [] if vendored else [module for module in modules if not module.startswith(_KNOWN_MODULES)]
     if unknown:
@@ -123,13 +124,12 @@ def program_needs(context: Path, copied: Iterable[str]) -> Needs:
 
 def _files(context: Path) -> list[str] | None:
     found: list[str] = []
-    for path in sorted(context.rglob("*")):
+    for folder, names, files in os.walk(context):
+        names[:] = sorted(name for name in names if name not in (".git", ".buildopt", "node_modules"))
+        below = Path(folder).relative_to(context)
+        found += ((below / name).as_posix() for name in sorted(files))
         if len(found) > _MAX_FILES:
             return None
-        relative = path.relative_to(context).as_posix()
-        if relative.startswith((".git/", ".buildopt/", "node_modules/")) or path.is_dir():
-            continue
-        found.append(relative)
     return found
 
 
@@ -137,13 +137,17 @@ def _is_own(path: str) -> bool:
     return not path.endswith("_test.go") and "testdata" not in path.split("/") and not path.startswith("vendor/")
 
 
-def _modules(context: Path) -> list[str]:
+def _modules(context: Path, files: Iterable[str]) -> list[str]:
     """The modules that the go.mod files of the context require."""
     found: list[str] = []
-    for path in context.rglob("go.mod"):
-        if "vendor" in path.parts or "testdata" in path.parts:
+    for path in files:
+        parts = path.split("/")
+        if parts[-1] != "go.mod" or "vendor" in parts or "testdata" in parts:
             continue
-        text = re.sub(r"//[^\n]*", "", path.read_text("utf-8", "replace"))
+        try:
+            text = re.sub(r"//[^\n]*", "", (context / path).read_text("utf-8", "replace"))
+        except OSError:
+            continue
         for block in re.findall(r"^\s*require\s*\(([^)]*)\)", text, re.MULTILINE):
             found += re.findall(r"^\s*([^\s]+)\s+v", block, re.MULTILINE)
         found += re.findall(r"^\s*require\s+([^\s(]+)\s+v", text, re.MULTILINE)

@@ -67,6 +67,11 @@ class Image:
         return self.repository in _ROOT or self.repository.startswith(_ROOT_PREFIXES)
 
     @property
+    def sets_home(self) -> bool:
+        """Whether the image is known to set HOME, which then holds for root too."""
+        return re.search(r"jupyter|gitpod|codercom|cimg/|circleci/|rabbitmq|gradle", self.repository) is not None
+
+    @property
     def windows(self) -> bool:
         """Whether it is a Windows image."""
         text = f"{self.repository}:{self.tag}".lower()

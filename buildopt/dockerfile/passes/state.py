@@ -48,7 +48,7 @@ class State:
         """The user's home folder, where it is known."""
         if "HOME" in self.environment:
             return self.environment["HOME"]
-        if "HOME" in self.arguments:
+        if "HOME" in self.arguments or self.base.sets_home:
             return None
         return {0: "/root", 1000: "/home/node"}.get(self.uid) if self.uid is not None else None
 
