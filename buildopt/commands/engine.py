@@ -147,8 +147,10 @@ def _document(found: Engine) -> dict[str, object]:
 
 
 def _line(found: Engine) -> str:
-    platforms = ", ".join(found.platforms) or "platforms known after its first build"
-    return f"{found.description}: {platforms}"
+    plain = [
+        platform for platform in found.platforms if not platform.startswith("linux/amd64/")
+    ]  # amd64 implies v2, v3
+    return f"{found.description}: {', '.join(plain) or 'its platforms are known after its first build'}"
 
 
 def size(count: float) -> str:

@@ -19,6 +19,7 @@ from buildopt.errors import EngineError
 
 _MNT_DETACH = 2
 _CGROUPS = Path("/sys/fs/cgroup")
+_PROGRAMS = ("dockerd", "containerd", "containerd-shim-runc-v2", "runc")
 _PATIENCE = 15.0  # seconds for dockerd to stop its containers
 
 
@@ -61,14 +62,22 @@ def _stop_containers(folders: Folders) -> None:
 
 
 def _leftovers(folders: Folders) -> Iterator[Process]:
-    """Shims, runc and daemons (they name the engine's run folder), and everything in the engine's control groups."""
+    """Daemons, shims and runc that name the engine's run folder, and everything in the engine's control groups."""
     run = f"{folders.run}/"
-    members = {pid for pid, command in state.processes() if run in command}
+    members = {pid for pid, command in state.processes() if run in command and _program(pid) in _PROGRAMS}
     for group in _control_groups(folders):
         with suppress(OSError):
             members.update(int(line) for line in (group / "cgroup.procs").read_text().split())
     members.discard(os.getpid())
     yield from (Process.of(pid) for pid in members)
+
+
+def _program(pid: int) -> str:
+    """The name of the program that a process runs."""
+    try:
+        return os.path.basename(os.readlink(f"/proc/{pid}/exe")).removesuffix(" (deleted)")
+    except OSError:
+        return ""
 
 
 def _control_groups(folders: Folders) -> list[Path]:

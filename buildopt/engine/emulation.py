@@ -31,15 +31,19 @@ def entry_name(folders: Folders, machine: str) -> str:
 
 def provided_by_system(machine: str) -> bool:
     """Whether somebody else has already set up emulation that works inside containers (flag F)."""
-    for path in entries():
-        if path.name.startswith("buildopt-"):
-            continue
-        text = path.read_text()
-        fields = dict(line.split(" ", 1) for line in text.splitlines() if " " in line)
-        fixed = "F" in fields.get("flags:", "")
-        if text.startswith("enabled") and fixed and fields.get("magic") == (_ELF + _MACHINES[machine]).hex():
-            return True
-    return False
+    return any(works_in_containers(path.read_text(), machine) for path in entries() if not _ours(path))
+
+
+def works_in_containers(entry: str, machine: str) -> bool:
+    """Whether an entry of the kernel's list, as the kernel shows it, runs ``machine``'s programs inside containers."""
+    fields = dict(line.split(" ", 1) for line in entry.splitlines() if " " in line)
+    magic = (_ELF + _MACHINES[machine][:1]).hex()  # some leave out the last byte, which is zero
+    fixed = "F" in fields.get("flags:", "")
+    return entry.startswith("enabled") and fixed and fields.get("magic", "").startswith(magic)
+
+
+def _ours(path: Path) -> bool:
+    return path.name.startswith("buildopt-")
 
 
 def entries() -> list[Path]:

@@ -174,6 +174,30 @@ def test_a_record_of_a_number_that_another_process_has_now_is_cleared(folders: F
     assert not folders.run.exists()
 
 
+def test_down_ends_nobody_else_s_programs(folders: Folders) -> None:
+    """Not even one that names the engine's files, such as a look at its log."""
+    daemon.up(folders)
+    watching = subprocess.Popen(["tail", "-f", folders.run / "daemon.json"], stdout=subprocess.DEVNULL)
+    daemon.down(folders)
+    assert watching.poll() is None
+    watching.kill()
+    watching.wait()
+
+
+def test_a_half_finished_download_is_finished(tmp_path: Path, engine_downloads: Path) -> None:
+    """Interrupted while unpacking and while downloading: stamps and records come last."""
+    cache, tree, suite = engine_downloads / "packages", tmp_path / "tree", packages.running_suite()
+    packages.fetch(["tini-static"], suite=suite, prefix=tree, cache=cache)
+    program = tree / "usr/bin/tini-static"
+    whole = program.read_bytes()
+    program.write_bytes(whole[:100])
+    (stamp,) = (tree / ".packages").iterdir()
+    stamp.unlink()
+    (cache / "sets" / stamp.name).unlink()
+    packages.fetch(["tini-static"], suite=suite, prefix=tree, cache=cache)
+    assert program.read_bytes() == whole
+
+
 def test_two_engines_at_once(engine: Engine, folders: Folders, busybox_context: Path) -> None:
     second = daemon.up(folders)
     others = state.others(folders.identity)
