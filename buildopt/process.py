@@ -95,15 +95,23 @@ def run(
 
 
 def call(
-    argv: Sequence[StrPath], *, env: Mapping[str, str] | None = None, cwd: StrPath | None = None
+    argv: Sequence[StrPath],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: StrPath | None = None,
+    stdout: IO[str] | None = None,
 ) -> tuple[int, str]:
-    """Run a program whose standard error goes straight to ours; return its exit status and standard output."""
-    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=env, cwd=cwd) as running:
+    """Run a program whose standard error goes straight to ours; return its exit status and standard output.
+
+    With ``stdout`` its output goes there instead, as it comes.
+    """
+    target = subprocess.PIPE if stdout is None else stdout
+    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=target, env=env, cwd=cwd) as running:
         try:
             out, _ = running.communicate()
         finally:
             stop(running)
-    return running.returncode, out.decode("utf-8", "surrogateescape")
+    return running.returncode, (out or b"").decode("utf-8", "surrogateescape")
 
 
 def failed(completed: Completed, *, hint: str = "") -> ToolError:
