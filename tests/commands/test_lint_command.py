@@ -1,0 +1,142 @@
+"""``buildopt lint`` and ``buildopt explain`` as scripts see them: streams, exit codes, files."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BAD = "FROM a:1\nADD a.py /b\n"
+GOOD = "FROM a:1\nCOPY a.py /b\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "Dockerfile").write_text(BAD)
+    return tmp_path
+
+
+def run(folder: Path, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "buildopt", *words], cwd=folder, input=stdin, capture_output=True, text=True, check=False
+    )
+
+
+def test_text_is_one_line_a_finding_and_a_summary_beside_it(folder: Path) -> None:
+    done = run(folder, "lint", "Dockerfile")
+    expected = "Dockerfile:2:1: warning add-instead-of-copy (DL3020) nothing to download or unpack here: use COPY\n"
+    assert (done.returncode, done.stdout) == (1, expected)
+    assert done.stderr == "1 finding (1 warning) in 1 file, 1 fixable with --fix\n"
+
+
+def test_json_has_its_own_shape_and_counts_broken_files(folder: Path) -> None:
+    done = run(folder, "lint", "--format", "json", "Dockerfile", "missing")
+    document = json.loads(done.stdout)
+    assert (done.returncode, document["version"], document["files"]) == (2, 1, 2)
+    assert "missing does not exist" in done.stderr
+    assert document["findings"] == [
+        {
+            "path": "Dockerfile",
+            "rule": "add-instead-of-copy",
+            "aliases": ["DL3020"],
+            "category": "correctness",
+            "severity": "warning",
+            "message": "nothing to download or unpack here: use COPY",
+            "line": 2,
+            "column": 1,
+            "end_line": 2,
+            "end_column": 4,
+            "fix": {"title": "use COPY", "safe": True},
+        }
+    ]
+
+
+def test_fix_writes_and_diff_does_not(folder: Path) -> None:
+    diff = run(folder, "lint", "--diff")
+    assert diff.returncode == 1 and "-ADD a.py /b\n+COPY a.py /b\n" in diff.stdout
+    assert (folder / "Dockerfile").read_text() == BAD
+    fixed = run(folder, "lint", "--fix")
+    assert (fixed.returncode, fixed.stdout) == (0, "") and "fixed 1 finding in 1 file" in fixed.stderr
+    assert (folder / "Dockerfile").read_text() == GOOD
+    assert run(folder, "lint", "--diff").returncode == 0
+
+
+def test_standard_input(folder: Path) -> None:
+    assert run(folder, "lint", "-", stdin=BAD).stdout.startswith("-:2:1: warning")
+    assert run(folder, "lint", "-", "--fix", stdin=BAD).stdout == GOOD
+    assert run(folder, "lint", "-", "--fix", stdin=GOOD).stdout == GOOD
+
+
+@pytest.mark.parametrize(("level", "code"), [("error", 0), ("warning", 1), ("style", 1), ("never", 0)])
+def test_fail_on(folder: Path, level: str, code: int) -> None:
+    assert run(folder, "lint", "--fail-on", level).returncode == code
+
+
+def test_configuration_of_the_nearest_folder(folder: Path) -> None:
+    (folder / "buildopt.yaml").write_text("lint: {ignore: [DL3020], exclude: ['old/**']}\n")
+    (folder / "old").mkdir()
+    (folder / "old" / "Dockerfile").write_text("BROKEN\n")
+    assert run(folder, "lint").returncode == 0
+    assert run(folder, "lint", "old/Dockerfile").returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"), [(b"", "file with no instructions"), (b"\x7fELF\0", "unknown instruction")]
+)
+def test_a_file_that_is_none_is_a_finding(folder: Path, data: bytes, reason: str) -> None:
+    (folder / "Dockerfile").write_bytes(data)
+    done = run(folder, "lint")
+    assert done.returncode == 1 and "error syntax-error" in done.stdout and reason in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (("--select", "aptlists"), "no such rule: aptlists"),
+        (("ci.yml",), "ci.yml is YAML"),
+        (("--fix", "--diff"), "--fix and --diff exclude each other"),
+        (("--unsafe-fixes",), "--unsafe-fixes does nothing alone"),
+        (("-", "Dockerfile"), "- cannot stand beside other paths"),
+    ],
+)
+def test_wrong_usage(folder: Path, words: tuple[str, ...], problem: str) -> None:
+    done = run(folder, "lint", *words)
+    assert done.returncode == 2 and problem in done.stderr and done.stdout == ""
+
+
+def test_a_folder_is_searched_for_what_git_does_not_ignore(folder: Path) -> None:
+    if shutil.which("git") is None:
+        pytest.skip("no git")
+    for name in ("api.Dockerfile", "Containerfile", "ignored/Dockerfile", "Dockerfile.dockerignore", "Dockerfile.dev"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(BAD)
+    (folder / ".gitignore").write_text("ignored/\n")
+    subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+    found = [line.split(":")[0] for line in run(folder, "lint").stdout.splitlines()]
+    assert found == ["Containerfile", "Dockerfile", "Dockerfile.dev", "api.Dockerfile"]
+    left = [line.split(":")[0] for line in run(folder, "lint", "--exclude", "*.Dockerfile").stdout.splitlines()]
+    assert left == ["Containerfile", "Dockerfile", "Dockerfile.dev"]
+
+
+def test_many_files_in_processes_say_the_same(folder: Path) -> None:
+    for number in range(60):
+        (folder / f"Dockerfile.{number:02}").write_text(BAD)
+    parallel, alone = run(folder, "lint", "--jobs", "2"), run(folder, "lint", "--jobs", "1")
+    assert parallel.stdout == alone.stdout and len(alone.stdout.splitlines()) == 61
+
+
+def test_output_goes_to_a_file(folder: Path) -> None:
+    done = run(folder, "lint", "--format", "json", "--output", "report.json")
+    assert done.stdout == "" and json.loads((folder / "report.json").read_text())["files"] == 1
+
+
+def test_explain_knows_names_aliases_and_neighbours(tmp_path: Path) -> None:
+    by_name, by_alias = run(tmp_path, "explain", "add-instead-of-copy"), run(tmp_path, "explain", "DL3020")
+    assert by_name.returncode == 0 and "## Use instead" in by_name.stdout
+    assert by_alias.stdout == by_name.stdout
+    unknown = run(tmp_path, "explain", "add-instead-of-copi")
+    assert unknown.returncode == 2 and "did you mean add-instead-of-copy?" in unknown.stderr

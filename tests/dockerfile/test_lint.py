@@ -1,0 +1,124 @@
+"""Choosing rules, ignore comments, and fixing to a fixed point."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from buildopt.dockerfile.lint import chosen, fix, lint, unknown_names
+from buildopt.dockerfile.parse import parse
+from buildopt.dockerfile.rules import RULES
+from buildopt.settings import LintSettings
+from buildopt.source import Source
+
+ADD = "ADD a.py /b\n"
+
+
+def rules_of(text: str, **options: tuple[str, ...]) -> list[str]:
+    return [finding.rule for finding in lint(Source("Dockerfile", text), LintSettings(**options))]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["add-instead-of-copy", "DL3020", "dl3020", "correctness"])
+def test_names_aliases_and_categories_select_and_ignore(name: str) -> None:
+    text = f"FROM a:1\n{ADD}"
+    assert rules_of(text, select=(name,)) == ["add-instead-of-copy"]
+    assert rules_of(text, ignore=(name,)) == []
+
+
+def test_ignore_wins_over_select() -> None:
+    assert chosen(LintSettings(select=("style",), ignore=("style",))) == ()
+    assert len(chosen(LintSettings())) == len(RULES)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"FROM a:1\n# hadolint ignore=DL3020\n{ADD}",
+        f"FROM a:1\n# hadolint ignore=DL3008,DL3020\n{ADD}",
+        f"FROM a:1\n# buildopt ignore=add-instead-of-copy\n\n# why\n{ADD}",
+        "FROM a:1\nADD \\\n # buildopt ignore=DL3020\n a.py /b\n",
+        f"# hadolint global ignore=DL3020\nFROM a:1\n{ADD}",
+        f"FROM a:1\n# buildopt global ignore=add-instead-of-copy\nUSER x\n{ADD}",
+    ],
+)
+def test_comments_silence_a_finding(text: str) -> None:
+    assert rules_of(text) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"FROM a:1\n# hadolint ignore=DL3008\n{ADD}",
+        f"FROM a:1\n# hadolint ignore=DL3020\nUSER x\n{ADD}",
+        f"FROM a:1\n{ADD}# hadolint ignore=DL3020\n",
+        f"# check=skip=all\nFROM a:1\n{ADD}",
+    ],
+)
+def test_comments_for_something_else_do_not(text: str) -> None:
+    assert rules_of(text) == ["add-instead-of-copy"]
+
+
+def test_buildkits_directive_skips_its_checks() -> None:
+    body = "FROM a:1 as b\nMAINTAINER c\n"
+    assert rules_of(f"# check=skip=FromAsCasing;error=true\n{body}") == ["deprecated-maintainer"]
+    assert rules_of(f"# check=skip=all\n{body}") == []
+
+
+def test_unknown_names_are_found_but_codes_of_hadolint_pass() -> None:
+    assert unknown_names(["DL3008", "SC2086", "style", "aptlists"]) == ["aptlists"]
+
+
+def test_fixes_that_overlap_take_turns_and_the_end_is_stable() -> None:
+    source = Source("Dockerfile", "from a:1 as b\nRUN apt update && apt install x\nADD c.py d.py /e/\nCMD f g\n")
+    fixed = fix(source, unsafe=True)
+    assert fixed.source.text.splitlines() == [
+        "from a:1 as b",
+        "RUN apt-get update && apt-get install -y --no-install-recommends x && rm -rf /var/lib/apt/lists/*",
+        "COPY c.py d.py /e/",
+        'CMD ["f", "g"]',
+    ]
+    assert fix(fixed.source, unsafe=True).count == 0
+
+
+PARTS = [
+    *("FROM a:1\n", "from a as b\n", "RUN apt-get update && apt install x", " \\\n  # c\n", "\n", "\n", "ENV a b c\n"),
+    *(
+        "ADD x /y\n",
+        'ADD ["x", "/y"]\n',
+        "CMD a 'b c'\n",
+        "ENTRYPOINT x\n",
+        "WORKDIR a\n",
+        "WORKDIR /a\n",
+        'SHELL ["x"]\n',
+    ),
+    *(
+        "RUN <<E\npip install x\nE\n",
+        'MAINTAINER a "b"\n',
+        "# escape=`\n",
+        "ONBUILD ADD a /b\n",
+        "run pip install x",
+        " `\n",
+    ),
+    *(
+        "LABEL a 'b\n",
+        "é\u2003",
+        "\r\n",
+        "USER x\n",
+        "\\",
+        '"',
+        'RUN sh -c "apt-get install x"\n',
+        "${A:-",
+        "<<E",
+        "\x00",
+    ),
+]
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_fixing_anything_ends_and_brings_no_syntax_error(seed: int) -> None:
+    dice = random.Random(seed)
+    source = Source("Dockerfile", "FROM a:1\n" + "".join(dice.choice(PARTS) for _ in range(dice.randint(1, 25))))
+    fixed = fix(source, unsafe=True)
+    assert len(parse(fixed.source).errors) <= len(parse(source).errors)
+    assert fix(fixed.source, unsafe=True).source == fixed.source
