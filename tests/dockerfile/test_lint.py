@@ -73,7 +73,7 @@ def test_fixes_that_overlap_take_turns_and_the_end_is_stable() -> None:
     source = Source("Dockerfile", "from a:1 as b\nRUN apt update && apt install x\nADD c.py d.py /e/\nCMD f g\n")
     fixed = fix(source, unsafe=True)
     assert fixed.source.text.splitlines() == [
-        "from a:1 as b",
+        "FROM a:1 AS b",
         "RUN apt-get update && apt-get install -y --no-install-recommends x && rm -rf /var/lib/apt/lists/*",
         "COPY c.py d.py /e/",
         'CMD ["f", "g"]',
