@@ -12,6 +12,7 @@ from buildopt.errors import OK, ArtifactError
 from buildopt.oci.check import Problem, check
 from buildopt.oci.descriptor import Descriptor
 from buildopt.oci.layout import ArtifactSource, Image, ImageManifest, open_artifact, resolve
+from buildopt.oci.lock import reading
 from buildopt.report.units import human
 
 EXAMPLES = """\b
@@ -28,20 +29,21 @@ Examples:
 @output_options()
 def inspect(path: Path, checking: bool, output: Output) -> int:
     """Show platforms, layers, sizes, digests and attestations of an artifact (a layout folder or an OCI tar)."""
-    source = open_artifact(path)
-    problems = check(source) if checking else ()
-    fatal = [problem for problem in problems if problem.fatal]
-    try:
-        image = resolve(source)
-    except ArtifactError:
-        if not fatal:
-            raise
-        image = None
-    if output.json:
-        output.result(json.dumps(_document(source, image, problems, checking), indent=2) + "\n")
-    else:
-        output.result(_text(source, image, problems, checking))
-    return ArtifactError.exit_code if fatal else OK
+    with reading(path):  # a build that finishes meanwhile leaves these blobs where they are
+        source = open_artifact(path)
+        problems = check(source) if checking else ()
+        fatal = [problem for problem in problems if problem.fatal]
+        try:
+            image = resolve(source)
+        except ArtifactError:
+            if not fatal:
+                raise
+            image = None
+        if output.json:
+            output.result(json.dumps(_document(source, image, problems, checking), indent=2) + "\n")
+        else:
+            output.result(_text(source, image, problems, checking))
+        return ArtifactError.exit_code if fatal else OK
 
 
 def _document(

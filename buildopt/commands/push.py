@@ -13,6 +13,7 @@ import click
 from buildopt.commands.common import Output, output_options
 from buildopt.errors import UsageError
 from buildopt.oci.layout import open_artifact, resolve
+from buildopt.oci.lock import reading
 from buildopt.oci.reference import Reference, is_reference
 from buildopt.registry import tags
 from buildopt.settings import Destination, Settings
@@ -77,17 +78,18 @@ def push(
 
     check_path(artifact, refs, optional)
     targets = destinations(refs, optional, templates, output.settings(Path()), output)
-    source = open_artifact(Path(artifact))
-    image = resolve(source)
-    if platform is not None:
-        image = pushing.one_platform(image, platform)
-    plan = pushing.PushPlan(source, image, targets, jobs or pushing.DEFAULT_JOBS)
-    if dry_run:
-        pushing.check_sizes(source, image)
-        output.result(show.plan_json(plan) if output.json else show.plan_text(plan))
-        return 0
-    with _progress(output) as on_event:
-        report = pushing.push(plan, Keychain.load(os.environ), Trust(os.environ), on_event)
+    with reading(Path(artifact)):  # a build that finishes meanwhile leaves these blobs where they are
+        source = open_artifact(Path(artifact))
+        image = resolve(source)
+        if platform is not None:
+            image = pushing.one_platform(image, platform)
+        plan = pushing.PushPlan(source, image, targets, jobs or pushing.DEFAULT_JOBS)
+        if dry_run:
+            pushing.check_sizes(source, image)
+            output.result(show.plan_json(plan) if output.json else show.plan_text(plan))
+            return 0
+        with _progress(output) as on_event:
+            report = pushing.push(plan, Keychain.load(os.environ), Trust(os.environ), on_event)
     if report_file is not None:
         write_atomic(report_file, show.report_json(report).encode())
     output.result(show.report_json(report) if output.json else show.report_text(report))
@@ -118,6 +120,9 @@ def destinations(
         wanted = [*(Destination(ref) for ref in refs), *(Destination(ref, optional=True) for ref in optional)]
     else:
         wanted = _configured(settings)
+        for entry in wanted:
+            if entry.create:
+                output.message(f"warning: {entry.ref}: create is not acted on yet; the repository must exist")
     parsed = [(Reference.parse(entry.ref), entry.optional) for entry in wanted]
     names: tuple[str, ...] = ()
     if any(not (reference.tag or reference.digest) for reference, _ in parsed):

@@ -55,6 +55,7 @@ class _Walk:
         self.problems: list[Problem] = []
         self.expected: dict[Digest, int] = {}
         self.read: set[Digest] = set()
+        self.inner: set[Digest] = set()
 
     def outer(self) -> None:
         try:
@@ -65,12 +66,12 @@ class _Walk:
         if not isinstance(index, Index):
             self.problems.append(Problem("invalid", "index.json is not an index"))
             return
-        digests = {entry.digest for entry in index.manifests}
+        for entry in index.manifests:
+            self.document(entry, 0)
+        digests = {entry.digest for entry in index.manifests} - self.inner
         if len(digests) != 1:
             names = ", ".join(str(digest) for digest in sorted(digests)[:5])
             self.problems.append(Problem("ambiguous", f"it holds {len(digests)} images, not one: {names}".rstrip(": ")))
-        for entry in index.manifests:
-            self.document(entry, 0)
 
     def document(self, descriptor: Descriptor, depth: int) -> None:
         digest = descriptor.digest
@@ -93,6 +94,7 @@ class _Walk:
             return
         if isinstance(document, Index):
             for child in document.manifests:
+                self.inner.add(child.digest)
                 self.document(child, depth + 1)
         else:
             for blob in document.blobs:

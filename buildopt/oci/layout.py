@@ -280,8 +280,9 @@ def open_artifact(path: Path) -> ArtifactSource:
 def resolve(source: ArtifactSource) -> Image:
     """The image inside an artifact.
 
-    index.json may name it several times; different digests are an ArtifactError that names them, as is any document
-    that is missing, tampered with or not what its descriptor says. Layers are not looked at.
+    index.json may name it several times, and list what it is made of beside it (as oras does); several images are an
+    ArtifactError that names them, as is any document that is missing, tampered with or not what its descriptor says.
+    Layers are not looked at.
     """
     outer = parse_document(source.index_bytes, what="index.json")
     if not isinstance(outer, Index):
@@ -289,6 +290,12 @@ def resolve(source: ArtifactSource) -> Image:
     if not outer.manifests:
         raise ArtifactError(f"the artifact at {source.path} holds no image", hint=_BUILD)
     found = {entry.digest: entry for entry in outer.manifests}
+    if len(found) > 1:
+        whole = _Walk(source)
+        for entry in found.values():
+            whole.visit(entry, 0)
+        inner = {child.digest for _, index in whole.indexes for child in index.manifests}
+        found = {digest: entry for digest, entry in found.items() if digest not in inner}
     if len(found) > 1:
         lines = [
             f"{digest} {_names((entry,))[0] if _names((entry,)) else ''}".rstrip() for digest, entry in found.items()

@@ -95,6 +95,7 @@ class Authenticator:
         self._credentials: Credentials | None = None
         self._looked = False
         self._tokens: dict[str, _Token] = {}
+        self._accepted = False
 
     @property
     def signed_in(self) -> bool:
@@ -104,7 +105,7 @@ class Authenticator:
     @property
     def has_token(self) -> bool:
         """Whether these credentials got a token at the token server."""
-        return self._credentials is not None and bool(self._tokens)
+        return self._credentials is not None and self._accepted
 
     def header(self, scope: str, repository: str) -> str:
         """The Authorization header for a request within ``scope``, empty before the registry asked for one.
@@ -123,6 +124,7 @@ class Authenticator:
             if token is None or token.ends <= self._clock():
                 token = self._fetch(self._challenge, scope, repository, credentials)
                 self._tokens[scope] = token
+                self._accepted = True
             return f"Bearer {token.value}"
 
     def challenged(self, answer: Answer, scope: str, used: str) -> bool:

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import artifacts
 import pytest
@@ -39,7 +40,7 @@ def sign_in(environment: dict[str, str], **users: tuple[str, str]) -> None:
     (folder / "config.json").write_text(json.dumps({"auths": auths}))
 
 
-def push(environment: dict[str, str], *words: str) -> tuple[int, dict[str, object]]:
+def push(environment: dict[str, str], *words: str) -> tuple[int, dict[str, Any]]:
     """Run ``buildopt push`` as a program."""
     argv = [sys.executable, "-m", "buildopt", "push", *words, "--from-oci", "layout", "--format", "json", "--quiet"]
     done = process.run(argv, env=environment, cwd=environment["HOME"], check=False)
@@ -59,15 +60,11 @@ def test_two_registries_get_the_same_digest_and_oras_pulls_it(
     for number, place in enumerate(places):
         copy = tmp_path / f"copy{number}"
         process.run([oras, "cp", place, "--to-oci-layout", f"{copy}:x"], env=environment)
-        index = json.loads((copy / "index.json").read_text())  # oras lists children too: keep what has the name
-        artifacts.finish(
-            copy,
-            [entry for entry in index["manifests"] if "annotations" in entry and entry["digest"] == str(image.digest)],
-        )
         source = open_artifact(copy)
         assert [problem for problem in check(source) if problem.fatal] == []
         pulled = resolve(source)
-        assert (pulled.digest, pulled.manifests, pulled.indexes) == (image.digest, image.manifests, image.indexes)
+        assert pulled.digest == image.digest
+        assert {blob.digest for blob in pulled.blobs} == {blob.digest for blob in image.blobs}
 
 
 @pytest.mark.parametrize(
@@ -84,7 +81,7 @@ def test_who_may_not_push_is_told(
     if user:
         sign_in(environment, **{ghcr.authority: (user, password)})
     returned, document = push(environment, f"{ghcr.authority}/acme/denied:1")
-    destination = document["destinations"][0]  # type: ignore[index]
+    destination = document["destinations"][0]
     assert (destination["error"]["kind"], returned) == (kind, code)
     assert destination["error"]["hint"]
 
@@ -95,4 +92,4 @@ def test_a_failure_at_one_real_registry_spares_the_other(
     sign_in(environment, **{ghcr.authority: ("octocat", "secret"), ecr.authority: ("AWS", "wrong-secret")})
     code, document = push(environment, f"{ecr.authority}/two:1", f"{ghcr.authority}/acme/two:1")
     assert code == 4
-    assert [entry["ok"] for entry in document["destinations"]] == [False, True]  # type: ignore[attr-defined]
+    assert [entry["ok"] for entry in document["destinations"]] == [False, True]

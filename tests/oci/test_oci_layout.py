@@ -12,6 +12,7 @@ import artifacts
 import pytest
 
 from buildopt.errors import ArtifactError
+from buildopt.oci.check import check
 from buildopt.oci.descriptor import Digest
 from buildopt.oci.layout import open_artifact, resolve
 
@@ -82,6 +83,15 @@ def test_two_images_in_one_artifact_are_named(layout: Path) -> None:
     with pytest.raises(ArtifactError, match="holds 2 different images") as caught:
         resolve(open_artifact(layout))
     assert any(str(other["digest"]) in line for line in caught.value.detail)
+
+
+def test_the_parts_of_an_image_may_be_listed_beside_it(layout: Path) -> None:
+    image = resolve(open_artifact(layout))
+    index = json.loads((layout / "index.json").read_text())
+    whole = json.loads(artifacts.blob_path(layout, str(image.digest)).read_text())
+    artifacts.finish(layout, [*whole["manifests"], *index["manifests"]])
+    assert resolve(open_artifact(layout)).digest == image.digest
+    assert check(open_artifact(layout)) == ()
 
 
 def test_an_artifact_without_image_is_refused(layout: Path) -> None:
