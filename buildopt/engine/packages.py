@@ -136,11 +136,12 @@ def require_root() -> None:
         raise EngineError("a private engine needs root", hint=INSTALL_HINT)
 
 
-def require_apt() -> None:
+def require_apt(who: str = "setting up a private engine") -> None:
     """Raise EngineError where packages cannot be fetched: not root, or no Debian family system."""
-    require_root()
+    if os.geteuid() != 0:
+        raise EngineError(f"{who} needs root", hint=INSTALL_HINT)
     if process.which("apt-get") is None or process.which("dpkg") is None:
-        raise EngineError("a private engine needs apt and dpkg, which this system does not have", hint=INSTALL_HINT)
+        raise EngineError(f"{who} needs apt and dpkg", hint=INSTALL_HINT)
 
 
 def machine_architecture() -> str:

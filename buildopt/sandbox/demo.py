@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from buildopt import settings
-from buildopt.engine import connection, daemon
+from buildopt.engine import connection, daemon, packages
 from buildopt.engine.folders import Folders
 from buildopt.errors import EngineError, UsageError
 from buildopt.sandbox import base_images, registries
@@ -39,7 +39,11 @@ class Lab:
 
 
 def new_folder(folder: Path | None) -> Path:
-    """Make the demo's folder: ``folder``, which must be new or empty, else the first free ``buildopt-demo``."""
+    """Make the demo's folder: ``folder``, which must be new or empty, else the first free ``buildopt-demo``.
+
+    Raises UsageError, and EngineError where the demo cannot run: it needs root on a Debian family system.
+    """
+    packages.require_apt("the demo's base images and registries come from Debian packages: it")
     if folder is None:
         candidates = (Path(f"buildopt-demo{suffix}") for suffix in ("", *(f"-{n}" for n in range(2, 1000))))
         folder = next(candidate for candidate in candidates if not candidate.exists())
@@ -74,19 +78,19 @@ def laboratory(folder: Path, *, keep: bool, say: Callable[[str], None]) -> Itera
     with ExitStack() as stack:
         end = (lambda _function, *_arguments: None) if keep else stack.callback
         project = write_project(folder)
+        layouts = base_images.prepare(IMAGES, platforms=PLATFORMS, say=say)
+        build_contexts: tuple[str, ...] = ()
         try:
             engine = connection.find()
-            build_contexts = _named_contexts(say)
+            build_contexts = tuple(f"{name}=oci-layout://{layout}:{_tag(name)}" for name, layout in layouts.items())
         except EngineError:
-            say("making base images from Debian packages (once; a few minutes)")
-            layouts = base_images.prepare(IMAGES, platforms=PLATFORMS, say=say)
             mirror = base_images.start_mirror(folder / "mirror", layouts)
             end(registries.stop_registry, mirror.folder)
             say("starting a private engine")
             folders = Folders.at(None)
             end(daemon.down, folders)
             daemon.up(folders, mirrors=(mirror.url,), say=say)
-            engine, build_contexts = connection.private(folders), ()
+            engine = connection.private(folders)
         say("starting two registries: one with tokens like GHCR, one with basic auth like ECR")
         ghcr_password, ecr_password = secrets.token_urlsafe(16), secrets.token_urlsafe(16)
         certificates = make_certificates(folder / "registries" / "certificates", ["127.0.0.1"])
@@ -112,15 +116,8 @@ def end(folder: Path) -> list[Path]:
     return ended
 
 
-def _named_contexts(say: Callable[[str], None]) -> tuple[str, ...]:
-    """Base images as named contexts; none where they cannot be made here: then they come from Docker Hub."""
-    try:
-        say("making base images from Debian packages (once; a few minutes)")
-        layouts = base_images.prepare(IMAGES, platforms=PLATFORMS, say=say)
-    except EngineError:
-        say("base images come from Docker Hub")
-        return ()
-    return tuple(f"{name}=oci-layout://{layout}:{name.partition(':')[2]}" for name, layout in layouts.items())
+def _tag(name: str) -> str:
+    return name.partition(":")[2]
 
 
 def write_credentials(folder: Path, passwords: Mapping[str, tuple[str, str]]) -> None:
