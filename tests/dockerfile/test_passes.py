@@ -142,6 +142,39 @@ HIDDEN = {
         "FROM debian:12\nRUN apt-get update; apt-get install -y x; rm -rf /var/lib/apt/lists/*\n",
         "decides whether this RUN succeeds",
     ),
+    "a clean-up that hides a test that fails": (
+        "FROM debian:12\nRUN set -e; apt-get update; apt-get install -y x; [ -f /a ] && b; rm -rf /var/lib/apt/lists/*\n",
+        "set -e overlooks",
+    ),
+    "a clean-up that hides a loop's last test": (
+        "FROM debian:12\nRUN set -e; apt-get update; apt-get install -y x; for f in a; do [ -f $f ] && b; done; "
+        "rm -rf /var/lib/apt/lists/*\n",
+        "set -e overlooks",
+    ),
+    "a clean-up behind a negation": (
+        "FROM debian:12\nRUN set -e; apt-get update; apt-get install -y x; ! which gcc; rm -rf /var/lib/apt/lists/*\n",
+        "set -e overlooks",
+    ),
+    "a clean-up behind set +e": (
+        "FROM debian:12\nRUN set -e; apt-get update; apt-get install -y x; set +e; a; rm -rf /var/lib/apt/lists/*\n",
+        "there is no set -e",
+    ),
+    "a clean-up on a condition": (
+        'FROM debian:12\nRUN set -e; apt-get update; apt-get install -y x; [ -n "$X" ] && apt-get clean; b\n',
+        "set -e would stop",
+    ),
+    "clean-ups of which the last one always runs": (
+        "FROM debian:12\nRUN apt-get update && apt-get install -y x && apt-get clean; rm -rf /var/lib/apt/lists/* && b\n",
+        "cannot lose it",
+    ),
+    "lists of a folder in a variable": (
+        "FROM debian:12\nRUN apt-get update && apt-get install -y x && rm -rf $ROOT/var/lib/apt/lists/*\n",
+        "cannot be told",
+    ),
+    "a home folder made in the same RUN": (
+        "FROM python:3.12\nENV HOME=/home/app\nRUN useradd -m app && pip install x\n",
+        "makes a user",
+    ),
     "a heredoc without set -e": (
         "FROM debian:12\nRUN <<EOF\napt-get update\napt-get install -y x\nrm -rf /var/lib/apt/lists/*\nEOF\n",
         "decides whether this RUN succeeds",
@@ -226,6 +259,33 @@ def test_hidden_content_is_refused(name: str) -> None:
     result = run(text, only="cache_mounts")
     assert result.source.text == text
     assert any(reason in refusal.reason for refusal in result.refusals), result.refusals
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("a; apt-get clean && rm -rf /var/lib/apt/lists/*", "a"),
+        ("a; apt-get clean; rm -rf /var/lib/apt/lists/*;", "a;"),
+        ("a | b; rm -rf /var/lib/apt/lists/*", "a | b"),
+        ('[ -z "$a" ] || b; rm -rf /var/lib/apt/lists/*', '[ -z "$a" ] || b'),
+        ("if a && b; then c; fi; rm -rf /var/lib/apt/lists/*", "if a && b; then c; fi"),
+        ("a; apt-get clean && rm -rf /var/lib/apt/lists/* && b", "a; b"),
+        ("a && apt-get clean && rm -rf /var/lib/apt/lists/* || true", "a || true"),
+        # What only looks like apt's folders is the image's own content.
+        ("rm -rf /rootfs/var/lib/apt/lists/* /var/lib/apt/lists/* /b", "rm -rf /rootfs/var/lib/apt/lists/* /b"),
+        ("rm -rf /var/lib/apt/periodic /var/lib/apt/lists/*", "rm -rf /var/lib/apt/periodic"),
+    ],
+)
+def test_clean_ups_go_and_nothing_else(before: str, after: str) -> None:
+    start = "FROM debian:12\nRUN set -e; apt-get update; apt-get install -y x; "
+    text = run(f"{start}{before}\n", only="cache_mounts").source.text
+    assert text.endswith(f"set -e; apt-get update; apt-get install -y x; {after}\n")
+    assert_buildkit_reads(text)
+
+
+def test_the_cache_of_another_user_is_still_removed() -> None:
+    text = run("FROM node:20\nRUN npm ci && rm -rf /home/node/.npm/ /root/.npm/*\n", only="cache_mounts").source.text
+    assert text.endswith("npm ci && rm -rf /home/node/.npm/\n")
 
 
 def test_an_entrypoint_in_the_context_is_read(tmp_path: Path) -> None:

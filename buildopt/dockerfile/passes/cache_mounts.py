@@ -200,6 +200,8 @@ class _Family:
         if home is None:
             who = f"user {state.user}" if state.user else f"the user of {state.base.repository or 'the base'}"
             raise _No(run.line, f"the home folder of {who} is not known")
+        if home != "/root" and any(command.name in ("useradd", "adduser") for command in run.commands):
+            raise _No(run.line, f"it makes a user, whose home folder the mount would make before it: {home}")
         return home.rstrip("/") + cache.path[1:]
 
     def _user_is_known(self, run: Run) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from buildopt.dockerfile.managers import Manager
-from buildopt.dockerfile.passes.paths import Relation, mention
+from buildopt.dockerfile.managers import Manager, recognise
+from buildopt.dockerfile.passes.paths import Relation, mention, word_path
 from buildopt.dockerfile.passes.runs import Run, script_run
 from buildopt.dockerfile.shell import Command, Part, Word
 from buildopt.source import Edit, Span
@@ -51,11 +51,22 @@ def drops(run: Run, manager: Manager, targets: Sequence[str]) -> Drops:
             if where is Relation.NONE or (where is Relation.PARENT and command.name not in _REACHING):
                 continue
             if command.name == "rm" and where is Relation.INSIDE and word in command.argv:
+                if _is_elsewhere(word, targets, run):
+                    continue
                 found.words.append((command, word))
             elif not _harmless(command, word, where):
                 raise Refused(f"{_shown(command)} reaches into {_meant(word, targets, run)}, which would be a mount")
     _whole_commands(found)
     return found
+
+
+def _is_elsewhere(word: Word, targets: Sequence[str], run: Run) -> bool:
+    """Whether an operand only looks like a target: another root's or another user's. Refused where nobody can tell."""
+    if mention(word, targets, (), run.state.home) is Relation.INSIDE:
+        return False
+    if word.text is not None and word_path(word, run.state.home).startswith("/"):
+        return True
+    raise Refused(f"which folder {word.raw} is cannot be told")
 
 
 def _meant(word: Word, targets: Sequence[str], run: Run) -> str:
@@ -111,31 +122,81 @@ def removals(run: Run, dropped: Iterable[Drops]) -> list[Edit]:
         missing = next(command for command in union.commands if not any(part.command is command for part in parts))
         where = f"inside {missing.context[-1]}" if missing.context else "in another command"
         raise Refused(f"{_shown(missing)} stands {where}, so it cannot be taken out safely")
-    for index in sorted(gone):
-        edits.append(_part_edit(run, parts, index, gone))
+    edits += (_chain_edit(run, parts, first, last) for first, last in _stretches(gone))
     return edits
 
 
-def _part_edit(run: Run, parts: Sequence[Part], index: int, gone: set[int]) -> Edit:
-    assert run.logical is not None
+def _stretches(numbers: Iterable[int]) -> list[tuple[int, int]]:
+    """Neighbouring numbers as pairs of first and last."""
+    found: list[tuple[int, int]] = []
+    for number in sorted(numbers):
+        if found and found[-1][1] == number - 1:
+            found[-1] = (found[-1][0], number)
+        else:
+            found.append((number, number))
+    return found
+
+
+def _chain_edit(run: Run, parts: Sequence[Part], first: int, last: int) -> Edit:
+    """Take neighbouring commands out of the chain so that all others run, and the RUN succeeds, just as before."""
+    shown = _shown(_command(parts[last]))
+    before = parts[first - 1].operator if first else ""
+    inside = {parts[index].operator for index in range(first, last)}
+    after = parts[last].operator
+    following = parts[last + 1] if last + 1 < len(parts) else None
+    joined = Refused(f"{shown} is joined in a way that cannot lose it")
+    if any(_command(parts[index]).negated for index in range(first, last + 1)):
+        raise joined
+    if before in ("|", "|&", "||", "&") or not inside <= {"&&", ";", "\n"} or after in ("|", "|&", "&"):
+        raise joined
+    if after == "||" and not (before == "&&" and inside <= {"&&"}):
+        raise joined
+    if not first:
+        if following is None:
+            raise Refused("nothing else is done in this RUN")
+        return Edit(_between(run, parts[first].span.start, following.span.start, forward=True), "")
+    if following is None and not (before == "&&" and inside <= {"&&"}):
+        if not _errexit(run):
+            raise Refused(f"{shown} decides whether this RUN succeeds (there is no set -e)")
+        if before == "&&" or not _stops(run, parts, first - 1):
+            raise Refused(f"{shown} decides whether this RUN succeeds: set -e overlooks what fails before it")
+    elif before == "&&" and after == "&&" and not inside <= {"&&"}:
+        raise joined
+    elif before == "&&" and after in (";", "\n") and following is not None and _errexit(run):
+        previous = parts[first - 1].command
+        if previous is None or recognise(previous) is None:
+            raise Refused(f"without {shown}, set -e would stop where the command before it fails")
+    if after == "&&" and before != "&&" and following is not None:
+        return Edit(_between(run, parts[first].span.start, following.span.start, forward=True), "")
+    return Edit(_between(run, parts[first - 1].span.end, parts[last].span.end), "")
+
+
+def _command(part: Part) -> Command:
+    assert part.command is not None
+    return part.command
+
+
+def _stops(run: Run, parts: Sequence[Part], index: int) -> bool:
+    """Whether ``set -e`` stops at every failure of the list that ends with this part.
+
+    It overlooks all but the last command of ``a && b``, and what has a ``!`` before it.
+    """
     part = parts[index]
-    command = part.command
-    assert command is not None
-    before = parts[index - 1].operator if index else ""
-    if command.negated or before in ("|", "|&", "||", "&") or part.operator in ("|", "|&", "&"):
-        raise Refused(f"{_shown(command)} is joined in a way that cannot lose it")
-    following = parts[index + 1] if index + 1 < len(parts) else None
-    if part.operator == "||" and before != "&&":
-        raise Refused(f"{_shown(command)} is joined in a way that cannot lose it")
-    leading = all(number in gone for number in range(index))
-    if following is not None and (leading or (part.operator == "&&" and before != "&&")):
-        return Edit(_between(run, part.span.start, following.span.start, forward=True), "")
-    if leading:
-        raise Refused("nothing else is done in this RUN")
-    if following is None and before in (";", "\n") and not _errexit(run):
-        raise Refused(f"{_shown(command)} decides whether this RUN succeeds (there is no set -e)")
-    previous = parts[index - 1].span.end
-    return Edit(_between(run, previous, part.span.end), "")
+    if part.command is not None and part.command.negated:
+        return False
+    if part.command is None:
+        assert run.script is not None
+        checked = [command for command in part.commands if "condition" not in command.context]
+        if any(command.negated or command.operator == "&&" for command in checked):
+            return False
+        if run.script.text[part.span.start : part.span.end].lstrip().startswith("!"):
+            return False
+    while index and parts[index - 1].operator in ("|", "|&"):
+        index -= 1
+        command = parts[index].command
+        if command is not None and command.negated:
+            return False
+    return not index or parts[index - 1].operator != "&&"
 
 
 def _between(run: Run, start: int, end: int, *, forward: bool = False) -> Span:
@@ -161,6 +222,8 @@ def _errexit(run: Run) -> bool:
     """Whether the shell stops at the first failure."""
     if any("e" in word for word in run.state.shell[1:] if word.startswith("-") and not word.startswith("--")):
         return True
+    if any(command.name == "set" and any(text[:1] == "+" for text in command.texts) for command in run.commands):
+        return False
     first = run.commands[0] if run.commands else None
     return first is not None and first.name == "set" and any("e" in option for option in first.options)
 
