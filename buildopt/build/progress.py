@@ -34,7 +34,9 @@ _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\
 class Step:
     """One vertex of the build as it stands. Times are seconds since 1970, None where not (yet) known.
 
-    ``number`` is 0 for BuildKit's own steps; ``text`` is the instruction, or the whole name of such a step.
+    ``number`` is 0 for BuildKit's own steps; ``text`` is the instruction, or the whole name of such a step. A step may
+    run in several stretches (a FROM is resolved, and fetched later): ``resumed`` is when the current one began,
+    ``earlier`` how many seconds those before it took.
     """
 
     id: str
@@ -48,6 +50,8 @@ class Step:
     completed: float | None = None
     cached: bool = False
     error: str = ""
+    resumed: float | None = None
+    earlier: float = 0.0
 
     @property
     def counts(self) -> bool:
@@ -66,8 +70,9 @@ class Step:
 
     @property
     def seconds(self) -> float:
-        """How long it took; 0 while it runs."""
-        return max(0.0, self.completed - self.started) if self.completed and self.started else 0.0
+        """How long it took, waiting between two stretches left out; 0 while it runs."""
+        began = self.resumed or self.started
+        return self.earlier + max(0.0, self.completed - began) if self.completed and began else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,9 +164,11 @@ class Progress:
         before = self.steps.get(identity)
         step = before or self._named(identity, name)
         started, completed = _time(vertex.get("started")), _time(vertex.get("completed"))
+        if started and step.completed and started >= step.completed:
+            step = replace(step, resumed=started, earlier=step.seconds)
         step = replace(
             step,
-            # A step may run in several stretches: it began with the first and ended with the last.
+            # Of several stretches: it began with the first and ended with the last.
             started=step.started or started,
             completed=completed if completed or started else step.completed,
             cached=step.cached or vertex.get("cached") is True,

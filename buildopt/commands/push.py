@@ -178,4 +178,4 @@ def _progress(output: Output) -> AbstractContextManager[Callable[[Event], None]]
         return nullcontext(lambda event: None)
     if sys.stderr.isatty() and output.colored(sys.stderr):
         return show.live_progress()
-    return show.plain_progress(output.message)
+    return show.plain_progress(output.message, everything=output.verbose)

@@ -63,45 +63,96 @@ class RawJson(Quiet):
 class Plain(Quiet):
     """One line for whatever happens: readable in a log, and in the order in which it happened.
 
-    ``write`` takes a line without its end; ``shown`` is the Dockerfile as the user knows it.
+    Every step is announced once and finished once, though BuildKit starts and ends some of them several times: that one
+    has ended is told when a later step of its stage goes on, after ``SLOW`` seconds, or at the end of the build. Steps
+    that BuildKit calls alike (the same one for two platforms) are told apart by a number.
+    ``write`` takes a line without its end; ``shown`` is the Dockerfile as the user knows it; ``internal`` tells of
+    BuildKit's own quick steps too.
     """
 
-    def __init__(self, write: Callable[[str], object], shown: str = "Dockerfile", *, logs: bool = True) -> None:
+    def __init__(
+        self, write: Callable[[str], object], shown: str = "Dockerfile", *, logs: bool = True, internal: bool = False
+    ) -> None:
         self.write = write
         self.shown = shown
         self.logs = logs
+        self.internal = internal
         self._told: dict[str, str] = {}
+        self._ended: dict[str, tuple[Step, float]] = {}
         self._warned: set[Warn] = set()
+        self._alike: dict[str, list[str]] = {}
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._finish(lambda step, since: True)
 
     def event(self, event: Event) -> None:
         """Say it."""
+        now = time.monotonic()
+        self._finish(lambda step, since: now - since > SLOW and not _base(step))
         if isinstance(event, Step):
             self._step(event)
         elif isinstance(event, Log):
             if self.logs:
-                self.write(f"       {where(event.step)} | {event.text}")
+                self.write(f"       {where(event.step)}{self._which(event.step)} | {event.text}")
         elif isinstance(event, Warn) and event not in self._warned:
             self._warned.add(event)
             self.write(f"note   {remark(event, self.shown)}")
 
     def _step(self, step: Step) -> None:
-        state = state_of(step)
-        if state == self._told.get(step.id) or (step.number == 0 and not _worth_telling(step, state)):
+        state, told = state_of(step), self._told.get(step.id)
+        if told in ("done", "cached", "failed") or (told == state and state != "run"):
             return
-        if state == "done" and self._told.get(step.id) != "run" and step.number:
-            self.write(f"run    {title(step)}")
-        self._told[step.id] = state
-        if state == "run":
-            self.write(f"run    {title(step)}")
-        elif state == "done":
-            self.write(f"done   {title(step) if not step.number else where(step)} ({step.seconds:.1f} s)")
+        if step.number == 0 and not _worth_telling(step, state, self.internal):
+            return
+        self._ended.pop(step.id, None)
+        if state in ("run", "done") and told is None:
+            self._finish(lambda other, since: _before(other, step))
+            if step.number or state == "run":
+                self.write(f"run    {self._title(step)}")
+            self._told[step.id] = "run"
+        if state == "done":
+            self._ended[step.id] = (step, time.monotonic())
         elif state in ("cached", "failed"):
-            self.write(f"{state:6} {title(step)}")
+            self._finish(lambda other, since: state == "failed" or _before(other, step))
+            self._told[step.id] = state
+            self.write(f"{state:6} {self._title(step)}")
+
+    def _finish(self, due: Callable[[Step, float], bool]) -> None:
+        """Say of the steps that have ended, and are ``due``, that they have."""
+        for step, since in list(self._ended.values()):
+            if due(step, since):
+                del self._ended[step.id]
+                self._told[step.id] = "done"
+                name = f"{where(step)}{self._which(step)}" if step.number else title(step)
+                self.write(f"done   {name} ({step.seconds:.1f} s)")
+
+    def _title(self, step: Step) -> str:
+        return f"{title(step)}{self._which(step)}"
+
+    def _which(self, step: Step) -> str:
+        """`` #2`` for the second step of that name."""
+        alike = self._alike.setdefault(step.name, [])
+        if step.id not in alike:
+            alike.append(step.id)
+        number = alike.index(step.id) + 1
+        return f" #{number}" if number > 1 and step.number else ""
 
 
-def _worth_telling(step: Step, state: str) -> bool:
+def _base(step: Step) -> bool:
+    return step.text[:5].upper() == "FROM "
+
+
+def _before(one: Step, other: Step) -> bool:
+    """Whether one step has to be over where another one of its stage has started."""
+    alike = one.stage == other.stage and (one.platform == other.platform or not other.platform)
+    return alike and 0 < one.number < other.number
+
+
+def _worth_telling(step: Step, state: str, everything: bool = False) -> bool:
     """Of BuildKit's own steps: failures, and what took long."""
-    return state == "failed" or (state == "done" and step.seconds >= SLOW)
+    return state == "failed" or (state == "done" and (everything or step.seconds >= SLOW))
 
 
 def remark(warning: Warn, shown: str) -> str:

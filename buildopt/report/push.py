@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -92,24 +93,41 @@ def _moved(outcome: Outcome) -> str:
     return f"{', '.join(parts) or 'nothing sent'}, {outcome.seconds:.1f} s"
 
 
+LARGE = 1_000_000
+"""Blobs of more bytes than this are worth a line each; so are those that took ``SLOW`` seconds."""
+SLOW = 1.0
+
+
 @contextmanager
-def plain_progress(tell: Callable[[str], None]) -> Iterator[Callable[[Event], None]]:
-    """Progress as lines, for logs."""
+def plain_progress(tell: Callable[[str], None], *, everything: bool = False) -> Iterator[Callable[[Event], None]]:
+    """Progress as lines, for logs: large and slow blobs (or ``everything``), and what came of each destination."""
     lock = threading.Lock()
+    last: dict[str, float] = {}
 
     def show(event: Event) -> None:
         with lock:
+            now = time.monotonic()
             if isinstance(event, Started):
+                last[event.repository] = now
                 tell(f"{event.repository}: {human(event.total)} in blobs")
             elif isinstance(event, Again):
                 tell(f"{event.repository}: {event.message}; again in {event.seconds:.1f} s")
-            elif isinstance(event, BlobDone) and event.how != "present":
-                tell(f"{event.repository}: {event.digest.short} {human(event.size)} {event.how}")
+            elif isinstance(event, BlobDone):
+                # Blobs go side by side, so "slow" is a log that had nothing to say for so long.
+                slow = now - last.get(event.repository, now) > SLOW
+                if everything or (event.how != "present" and (event.size > LARGE or slow)):
+                    last[event.repository] = now
+                    tell(f"{event.repository}: {event.digest.short} {human(event.size)} {event.how}")
             elif isinstance(event, Done):
-                problem = event.outcome.problem
-                tell(f"{event.outcome.reference}: {'pushed' if problem is None else problem.message}")
+                tell(_done(event.outcome))
 
     yield show
+
+
+def _done(outcome: Outcome) -> str:
+    if outcome.problem is not None:
+        return f"{outcome.reference}: {outcome.problem.message}"
+    return f"{outcome.reference}: pushed ({_moved(outcome)})"
 
 
 @contextmanager

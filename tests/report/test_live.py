@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from buildopt.build.progress import Progress, Step, Transfer
+from buildopt.build.progress import Log, Progress, Step, Transfer
 from buildopt.report import live
 
 RECORDED = Path(__file__).parents[2] / "fixtures" / "progress"
@@ -60,6 +62,62 @@ def test_plain_lines_of_a_failed_build() -> None:
     lines = plain("failed_step")
     assert "       3/3 | line 4" in lines
     assert lines[-1].startswith("failed 3/3 RUN --network=none echo one")
+
+
+def test_a_step_in_several_stretches_is_announced_and_finished_once() -> None:
+    lines: list[str] = []
+    progress = Progress()
+
+    def vertex(name: str, started: int, completed: int | None = None, error: str = "") -> None:
+        times = {"started": f"2026-01-01T00:00:{started:02}Z"}
+        if completed is not None:
+            times["completed"] = f"2026-01-01T00:00:{completed:02}Z"
+        entry = {"digest": name, "name": name, "error": error, **times}
+        for event in progress.feed(json.dumps({"vertexes": [entry]})):
+            view.event(event)
+
+    base, run = "[linux/arm64 1/2] FROM debian:12", "[linux/arm64 2/2] RUN make"
+    with live.Plain(lines.append) as view:
+        vertex(base, 1)
+        vertex(base, 1, 2)
+        vertex(base, 10)
+        vertex(base, 10, 14)
+        vertex(run, 14)
+        vertex(run, 14, 15)
+        vertex(run, 16)
+        vertex(run, 16, 20)
+    assert lines == [
+        "run    linux/arm64 1/2 FROM debian:12",
+        "done   linux/arm64 1/2 (5.0 s)",
+        "run    linux/arm64 2/2 RUN make",
+        "done   linux/arm64 2/2 (5.0 s)",
+    ]
+    del lines[:]
+    progress = Progress()
+    with live.Plain(lines.append) as view:
+        vertex(base, 1, 2)
+        vertex(run, 14, 15)
+        vertex(run, 16)
+        vertex(run, 16, 20, "exit code: 1")
+    assert [line.split()[0] for line in lines] == ["run", "done", "run", "failed"]
+
+
+def test_steps_of_the_same_name_are_told_apart() -> None:
+    lines: list[str] = []
+    with live.Plain(lines.append) as view:
+        for name in ("a", "b"):
+            step = Step(name, "[2/2] RUN make", "RUN make", number=2, total=2, started=1.0)
+            view.event(step)
+            view.event(Log(step, "hello"))
+            view.event(replace(step, completed=3.0))
+    assert lines == [
+        "run    2/2 RUN make",
+        "       2/2 | hello",
+        "run    2/2 RUN make #2",
+        "       2/2 #2 | hello",
+        "done   2/2 (2.0 s)",
+        "done   2/2 #2 (2.0 s)",
+    ]
 
 
 def test_each_remark_is_made_once() -> None:
