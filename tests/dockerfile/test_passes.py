@@ -143,7 +143,8 @@ HIDDEN = {
         "decides whether this RUN succeeds",
     ),
     "a clean-up that hides a test that fails": (
-        "FROM debian:12\nRUN set -e; apt-get update; apt-get install -y x; [ -f /a ] && b; rm -rf /var/lib/apt/lists/*\n",
+        "FROM debian:12\nRUN set -e; apt-get update; apt-get install -y x; [ -f /a ] && b; "
+        "rm -rf /var/lib/apt/lists/*\n",
         "set -e overlooks",
     ),
     "a clean-up that hides a loop's last test": (
@@ -164,7 +165,8 @@ HIDDEN = {
         "set -e would stop",
     ),
     "clean-ups of which the last one always runs": (
-        "FROM debian:12\nRUN apt-get update && apt-get install -y x && apt-get clean; rm -rf /var/lib/apt/lists/* && b\n",
+        "FROM debian:12\nRUN apt-get update && apt-get install -y x && apt-get clean; "
+        "rm -rf /var/lib/apt/lists/* && b\n",
         "cannot lose it",
     ),
     "lists of a folder in a variable": (

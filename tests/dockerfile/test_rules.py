@@ -131,6 +131,14 @@ UNFIXABLE = [
     ("apt-lists-left", "FROM debian:12\nRUN <<E\napt-get update\napt-get install -y x\nE", "rm would hide a failure"),
     ("apt-lists-left", "FROM debian:12\nRUN apt-get update && apt-get install -y x # why", "all behind # is comment"),
     ("apt-lists-left", "FROM debian:12\nRUN apt-get update &", "it runs in the background"),
+    ("apt-lists-left", "FROM debian:12\nRUN apt-get update; exit 0", "nothing runs behind exit"),
+    ("apt-lists-left", "FROM debian:12\nRUN apt-get update\nRUN ./setup.sh", "a script may install"),
+    ("apt-lists-left", "FROM ros:humble\nRUN apt-get update\nRUN rosdep install --from-paths src", "rosdep installs"),
+    ("apt-lists-left", 'FROM debian:12\nRUN apt-get update\nRUN ["apt-get", "install", "-y", "x"]', "an exec form"),
+    ("apt-lists-left", 'FROM debian:12\nRUN apt-get update\nRUN bash -c "apt install -y x"', "a quoted script"),
+    ("apt-lists-left", "FROM debian:12\nRUN apt-get update\nONBUILD RUN apt-get install -y x", "another build does"),
+    ("apt-lists-left", "FROM debian:12\nRUN apt-get update\nCMD apt-get install -y x && x", "the container does"),
+    ("apt-lists-left", "FROM debian:12\nRUN apt-get update\nRUN make deps", "that target may install"),
     ("apt-instead-of-apt-get", "FROM debian:12\nRUN apt list --installed", "apt-get has no such subcommand"),
     ("relative-workdir", "FROM a\nWORKDIR x", "the base decides"),
     ("relative-workdir", "FROM a\nARG N=1\nWORKDIR /$N\nWORKDIR x", "whoever builds decides"),
@@ -153,6 +161,24 @@ def test_what_cannot_be_fixed_is_left(name: str, text: str, why: str) -> None:
     source = Source("Dockerfile", text)
     assert [finding.fix for finding in lint(source, settings)] == [None], why
     assert fix(source, settings, unsafe=True).source == source
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("apt-lists-left", "FROM debian:12\nRUN apt-get update\nRUN acme-setup\n"),
+        ("add-instead-of-copy", "FROM debian:12\nADD app-1.2.3 /app/\n"),
+        ("add-instead-of-copy", "FROM debian:12\nADD layer.1 /\n"),
+    ],
+)
+def test_a_fix_that_might_change_the_image_is_unsafe(name: str, text: str) -> None:
+    found = lint(Source("D", text), LintSettings(select=(name,)))
+    assert [finding.fix is not None and not finding.fix.safe for finding in found] == [True]
+
+
+@pytest.mark.parametrize("name", ["base.apk", "x.gem", "centos.box", "alpine.rootfs", "x.crate"])
+def test_archives_under_other_names_stay_with_add(name: str) -> None:
+    assert lint(Source("D", f"FROM debian:12\nADD {name} /\n"), LintSettings(select=("add-instead-of-copy",))) == []
 
 
 def test_a_clean_up_runs_as_who_updated() -> None:

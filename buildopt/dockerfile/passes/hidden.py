@@ -168,7 +168,7 @@ def _reads(scope: Scope, run: Run, command: Command) -> str:
 
 
 # Programs that build a project of another kind: they do not call apt.
-_BUILDERS = word_set(
+BUILDERS = word_set(
     """ant bower bun bundle cargo cmake composer conda corepack cpan cpanm dotnet gcc g++ cc c++ clang gem git-lfs go
     go-bindata gradle gradlew java javac julia luarocks lua make mamba meson mix msbuild mvn mvnw mysql n nginx ninja
     node npm npx nvm openssl perl php phpize pecl docker-php-ext-install docker-php-ext-configure docker-php-ext-enable
@@ -189,7 +189,7 @@ def _known(scope: Scope, command: Command) -> bool:
         return True
     if scope.manager is not APT:
         return False
-    return name in _BUILDERS and not any("dep" in word for word in command.texts if name in ("make", "rake"))
+    return name in BUILDERS and not any("dep" in word for word in command.texts if name in ("make", "rake"))
 
 
 def _started(scope: Scope) -> Iterator[Hidden]:

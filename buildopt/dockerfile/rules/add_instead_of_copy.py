@@ -16,7 +16,7 @@ ADD app.py /srv/
 ```dockerfile
 COPY app.py /srv/
 ```
-The fix is unsafe where a source has no extension or has wildcards: such a file could be an archive.
+The fix is unsafe where a source has no extension of its own or has wildcards: such a file could be an archive.
 
 ## References
 - https://docs.docker.com/build/building/best-practices/#add-or-copy
@@ -41,7 +41,9 @@ CATEGORY = Category.CORRECTNESS
 _REMOTE = re.compile(r"[a-z][a-z0-9+.-]*://|git@|github\.com/|[\w.-]+@[\w.-]+:", re.IGNORECASE)
 _GIT = re.compile(r"\.git(?:[#?].*)?$")
 _ARCHIVE = re.compile(
-    r"\.(?:tar|gz|bz2|xz|lz|lzma|zst|z|tgz|tbz|tbz2|tb2|tz2|txz|tlz|tzst|taz|tpz)$",
+    r"\.(?:tar|gz|bz2|xz|lz|lzma|zst|z|tgz|tbz|tbz2|tb2|tz2|txz|tlz|tzst|taz|tpz"
+    # ADD looks at the content: these are archives of tar under names of their own.
+    r"|apk|box|crate|gem|ova|rootfs|unitypackage)$",
     re.IGNORECASE,
 )
 _ONLY_ADD = ("checksum", "keep-git-dir", "unpack")
@@ -77,4 +79,6 @@ def _surely_plain(source: str) -> bool:
     """Whether a name cannot be that of an archive: a folder, or a file with an extension and no wildcards in it."""
     if source.endswith("/") or source.rsplit("/", 1)[-1] in (".", ".."):
         return True
-    return not any(char in source for char in "*?[") and "." in source.rsplit("/", 1)[-1][1:]
+    extension = source.rsplit("/", 1)[-1][1:].rpartition(".")
+    # The 3 of `app-1.2.3` and the 1 of `layer.1` are no extensions.
+    return not any(char in source for char in "*?[") and bool(extension[1]) and not extension[2][:1].isdigit()

@@ -21,7 +21,8 @@ or keep them between builds and out of the image:
 ```dockerfile
 RUN --mount=type=cache,target=/var/lib/apt/lists,sharing=locked apt-get update && apt-get install -y curl
 ```
-There is no fix where a later instruction installs packages without an update of its own.
+There is no fix where a later instruction installs packages without an update of its own, or starts a program that may
+do so: a script, `rosdep`. The fix is unsafe where a later program is not known at all.
 
 ## References
 - https://docs.docker.com/build/building/best-practices/#apt-get
@@ -30,11 +31,15 @@ There is no fix where a later instruction installs packages without an update of
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Sequence
 
 from buildopt.dockerfile.model import Dockerfile
+from buildopt.dockerfile.passes.hidden import BUILDERS
+from buildopt.dockerfile.passes.runs import HARMLESS, script_run
 from buildopt.dockerfile.runs import Run, apt_subcommand, runs
 from buildopt.dockerfile.scope import shipped_stages
+from buildopt.dockerfile.shell import Command, parse_shell
 from buildopt.finding import Category, Finding, Fix, Severity
 from buildopt.settings import LintSettings
 from buildopt.source import Edit
@@ -45,12 +50,20 @@ SEVERITY = Severity.WARNING
 CATEGORY = Category.SIZE
 _LISTS = "/var/lib/apt/lists"
 _CLEAN_UP = "rm -rf /var/lib/apt/lists/*"
+# Programs that call apt and rely on its lists.
+_CALLERS = frozenset(
+    (
+        *("ansible", "ansible-playbook", "apt-build", "apt-fast", "apt-satisfy", "aptitude", "chef-client", "gdebi"),
+        *("mk-build-deps", "nala", "puppet", "rosdep", "salt-call", "tasksel", "unattended-upgrade"),
+    )
+)
+_APT = re.compile(r"\b(?:apt|apt-get|aptitude)\b[^&|;]*\b(?:install|build-dep|source|download)\b")
 
 
 def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
     """Look at the updates of the stages that become images."""
     shipped = shipped_stages(dockerfile)
-    dependent = _stages_that_need_lists(dockerfile)
+    dependent, doubtful = _stages_that_need_lists(dockerfile)
     for run in runs(dockerfile):
         if run.stage.index not in shipped or run.mounted(_LISTS):
             continue
@@ -61,7 +74,8 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
         needed = run.instruction.span.start < dependent.get(run.stage.index, -1)
         clean_up = f"sudo {_CLEAN_UP}" if "sudo" in update.wrappers else _CLEAN_UP
         edit = None if needed else _append(dockerfile, run, clean_up)
-        fix = None if edit is None else Fix("remove the lists in the same RUN", (edit,))
+        safe = run.instruction.span.start >= doubtful.get(run.stage.index, -1)
+        fix = None if edit is None else Fix("remove the lists in the same RUN", (edit,), safe)
         message = "the package lists of apt stay in this layer: remove /var/lib/apt/lists in the same RUN"
         span = run.span(update.span)
         yield Finding(NAME, message, dockerfile.source, span, SEVERITY, CATEGORY, ALIASES, fix)
@@ -80,18 +94,58 @@ def _removed(run: Run) -> bool:
     return False
 
 
-def _stages_that_need_lists(dockerfile: Dockerfile) -> dict[int, int]:
-    """By stage, the start of the last RUN that installs without an update; stages pass it on to their base."""
+def _stages_that_need_lists(dockerfile: Dockerfile) -> tuple[dict[int, int], dict[int, int]]:
+    """By stage, the start of the last instruction that uses the lists without an update, and of the last that might."""
     needed: dict[int, int] = {}
+    doubtful: dict[int, int] = {}
+    read: set[int] = set()
     for run in runs(dockerfile):
-        texts = [word.text for command in run.script.commands if (word := apt_subcommand(command)) is not None]
-        first_install = next((index for index, text in enumerate(texts) if text in ("install", "build-dep")), None)
-        if first_install is not None and "update" not in texts[:first_install]:
-            needed[run.stage.index] = run.instruction.span.start
+        read.add(run.instruction.span.start)
+        _sort(
+            run.stage.index, run.instruction.span.start, _need(run.script.commands, run.logical.text), needed, doubtful
+        )
+    for stage in dockerfile.stages:
+        for outer in stage.instructions:
+            instruction = outer.trigger or outer
+            start = instruction.span.start
+            text = " ".join(instruction.values)
+            if instruction.keyword == "RUN" and start not in read:
+                commands = parse_shell(shlex.join(instruction.values)).commands if instruction.exec_form else ()
+                _sort(stage.index, start, _need(commands, text) if commands else False, needed, doubtful)
+            elif instruction.keyword in ("CMD", "ENTRYPOINT", "HEALTHCHECK") and _APT.search(text):
+                _sort(stage.index, start, True, needed, doubtful)
     for stage in reversed(dockerfile.stages):
-        if stage.base_index is not None and stage.index in needed:
-            needed[stage.base_index] = max(needed.get(stage.base_index, -1), needed[stage.index])
-    return needed
+        for found in (needed, doubtful):
+            if stage.base_index is not None and stage.index in found:
+                found[stage.base_index] = max(found.get(stage.base_index, -1), found[stage.index])
+    return needed, doubtful
+
+
+def _sort(stage: int, start: int, need: bool | None, needed: dict[int, int], doubtful: dict[int, int]) -> None:
+    if need is not None:
+        found = needed if need else doubtful
+        found[stage] = max(found.get(stage, -1), start)
+
+
+def _need(commands: Sequence[Command], text: str) -> bool | None:
+    """Whether a script uses lists that it did not fetch: True, None where it does not, False where nobody knows."""
+    answer: bool | None = None
+    for command in commands:
+        word = apt_subcommand(command)
+        if word is not None:
+            if word.text == "update":
+                return answer
+            if word.text in ("install", "build-dep", "source", "download", "satisfy"):
+                return True
+        elif command.name in _CALLERS or script_run(command, text) is not None or _makes_dependencies(command):
+            return True
+        elif command.words and command.name not in HARMLESS and command.name not in BUILDERS:
+            answer = False
+    return answer
+
+
+def _makes_dependencies(command: Command) -> bool:
+    return command.name in ("make", "rake") and any("dep" in word or "apt" in word for word in command.texts)
 
 
 def _append(dockerfile: Dockerfile, run: Run, clean_up: str) -> Edit | None:
@@ -101,6 +155,9 @@ def _append(dockerfile: Dockerfile, run: Run, clean_up: str) -> Edit | None:
         return None
     if script.parts[-1].operator or any(part.operator == "&" for part in script.parts):
         return None
+    last = script.parts[-1].command
+    if last is not None and last.words and last.words[0].text in ("exit", "exec"):
+        return None  # nothing behind it would run
     heredoc = run.instruction.lone_heredoc
     if heredoc is not None:
         if not re.search(r"^\s*set\s+-\w*e", run.logical.text, re.MULTILINE):
