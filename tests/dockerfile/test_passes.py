@@ -177,6 +177,22 @@ HIDDEN = {
         "FROM python:3.12\nENV HOME=/home/app\nRUN useradd -m app && pip install x\n",
         "makes a user",
     ),
+    "a cache moved by another RUN": (
+        "FROM node:20\nRUN npm config set cache /c --global\nRUN npm ci && npm cache clean --force\n",
+        "npm config moves the cache",
+    ),
+    "pip's cache moved by another RUN": (
+        "FROM python:3.12\nRUN python -m pip config set global.cache-dir /c\nRUN pip install x && pip cache purge\n",
+        "pip config moves the cache",
+    ),
+    "apt's folders moved by an option": (
+        "FROM debian:12\nRUN apt-get update && apt-get -o Dir::Cache=/c install -y x\n",
+        "puts its folders elsewhere",
+    ),
+    "a cache that an earlier RUN filled": (
+        "FROM python:3.12\nRUN tar -xf /wheels.tar -C /root/.cache/pip\nRUN pip install x\n",
+        "may write into /root/.cache/pip",
+    ),
     "a heredoc without set -e": (
         "FROM debian:12\nRUN <<EOF\napt-get update\napt-get install -y x\nrm -rf /var/lib/apt/lists/*\nEOF\n",
         "decides whether this RUN succeeds",

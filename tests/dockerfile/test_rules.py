@@ -140,6 +140,7 @@ UNFIXABLE = [
     ("apt-lists-left", "FROM debian:12\nRUN apt-get update\nCMD apt-get install -y x && x", "the container does"),
     ("apt-lists-left", "FROM debian:12\nRUN apt-get update\nRUN make deps", "that target may install"),
     ("apt-instead-of-apt-get", "FROM debian:12\nRUN apt list --installed", "apt-get has no such subcommand"),
+    ("pip-cache-left-in-image", "FROM a\nRUN pip install --cache-dir=/c x", "the cache is wanted somewhere"),
     ("relative-workdir", "FROM a\nWORKDIR x", "the base decides"),
     ("relative-workdir", "FROM a\nARG N=1\nWORKDIR /$N\nWORKDIR x", "whoever builds decides"),
     ("shell-form-command", "FROM a\nCMD echo $HOME", "a shell must expand it"),

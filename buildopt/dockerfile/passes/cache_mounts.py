@@ -137,6 +137,7 @@ class _Family:
     def steps(self) -> list[_Step]:
         """What each RUN gets; raises _No."""
         self._readable()
+        self._not_configured()
         users = [run for run in self.runs if self._needs(run)]
         if not users:
             return []
@@ -165,6 +166,15 @@ class _Family:
                 if run.script is not None and not run.needs(self.manager) and self.manager is GO:
                     continue
                 raise _No(run.line, "this RUN cannot be read to the end" if run.script else "its shell is not known")
+
+    def _not_configured(self) -> None:
+        """What one RUN configures holds for all that follow: ``npm config set cache /x``."""
+        uses = ((run, use) for run in self.runs for use in run.uses(self.manager) if self.manager in (NPM, PIP))
+        for run, use in uses:
+            texts = [word.text or word.raw for word in use.rest]
+            writes = use.subcommand == "config" and texts[:1] in (["set"], ["edit"])
+            if writes and any("cache" in text for text in texts):
+                raise _No(run.line, f"{self.manager.name} config moves the cache")
 
     def _needs(self, run: Run) -> bool:
         if run.needs(self.manager):
@@ -242,15 +252,13 @@ class _Family:
         for use in run.uses(manager):
             if use.moved:
                 raise _No(run.line, f"an option of {manager.name} puts the cache elsewhere")
-            if (use.subcommand, manager) in (("config", NPM), ("config", PIP)) and any(
-                "cache" in t for t in use.command.texts
-            ):
-                raise _No(run.line, f"{manager.name} config moves the cache")
             if manager is GO and use.subcommand == "env" and "-w" in use.command.texts:
                 raise _No(run.line, "go env -w may move the cache")
         for word in manager.offline:
             if word in run.text or word in " ".join(f"{k}={v}" for k, v in run.state.environment.items()):
                 raise _No(run.line, f"with {word} it can only use what is in the image")
+        if manager is APT and any("dir::" in word.raw.lower() for use in run.uses(APT) for word in use.arguments):
+            raise _No(run.line, "an option of apt puts its folders elsewhere")
         if manager is APT and any({"-d", "--download-only"} & set(use.command.options) for use in run.uses(APT)):
             raise _No(run.line, "what it downloads is meant to stay in the image")
 

@@ -75,6 +75,7 @@ def hidden(scope: Scope) -> Iterator[Hidden]:
                 text = instruction.trigger.arguments.text if instruction.trigger is not None else ""
                 if scope.strict or re.search(rf"\b(?:{scope.manager.programs})\b", text):
                     yield Hidden(instruction.lines[0], f"ONBUILD may read {scope.shown} in another build")
+    yield from _earlier_runs(scope)
     if scope.left:
         yield from _later_runs(scope)
         yield from _started(scope)
@@ -131,6 +132,22 @@ def _bind_mounts(scope: Scope, instruction: Instruction) -> Iterator[Hidden]:
         source = mount.source if mount.source.startswith("/") else f"/{mount.source}"
         if any(relation(source, target) is not Relation.NONE for target in scope.targets):
             yield Hidden(instruction.lines[0], f"a mount from {mount.origin} shows {scope.shown}")
+
+
+def _earlier_runs(scope: Scope) -> Iterator[Hidden]:
+    """What a RUN without the mounts puts into the folders, a RUN with them could not see."""
+    last = max(scope.mounted, default=0)
+    for run in scope.runs:
+        if run.instruction.span.start in scope.mounted or run.instruction.span.start > last:
+            continue
+        for command in run.commands:
+            words = [*command.arguments, *(item.target for item in command.redirects if item.target is not None)]
+            if command.name not in _IGNORING and any(
+                mention(word, scope.targets, (), run.state.home) is Relation.INSIDE for word in words
+            ):
+                shown = " ".join(word.raw for word in command.words)[:60]
+                yield Hidden(run.line, f"`{shown}` may write into {scope.shown}, which the mount would hide")
+                break
 
 
 def _later_runs(scope: Scope) -> Iterator[Hidden]:

@@ -58,7 +58,7 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
             if word is None or "--no-cache-dir" in command.texts or _disabled_here(command):
                 continue
             fix = None
-            if run.exact(word):
+            if run.exact(word) and not any(text.startswith("--cache-dir") for text in command.texts):
                 fix = Fix("add --no-cache-dir", (run.insert_behind(word, " --no-cache-dir"),))
             message = "pip's cache stays in this layer: use --no-cache-dir or a cache mount"
             span = run.span(command.span)
