@@ -198,6 +198,27 @@ def test_no_engine_is_an_error_that_says_what_to_run(tmp_path: Path) -> None:
     assert caught.value.hint == "run: buildopt engine up"
 
 
+def test_no_engine_at_an_address_is_said_before_anything_about_clients(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        host = f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        assert existing.answering({"HOME": str(tmp_path), "DOCKER_HOST": host})
+    environment = {"HOME": str(tmp_path), "DOCKER_HOST": host, "PATH": str(tmp_path)}
+    with pytest.raises(EngineError, match=f"there is no container engine: nothing answers at {host}"):
+        existing.look(environment, programs.Programs(tmp_path))
+
+
+def test_an_engine_that_buildx_cannot_reach_is_named(tmp_path: Path) -> None:
+    """As buildx answers for an address that leads nowhere: with status 0, and without a driver."""
+    said = "Name:          default\nDriver:        \nError:         error during connect: no such host\n"
+    (tmp_path / "docker-buildx").write_text(f"#!/bin/sh\ncat <<'end'\n{said}end\n")
+    (tmp_path / "docker-buildx").chmod(0o755)
+    environment = {"HOME": str(tmp_path), "DOCKER_HOST": "ssh://nowhere", "PATH": f"{tmp_path}:/usr/bin:/bin"}
+    with pytest.raises(EngineError, match="nothing answers at ssh://nowhere") as caught:
+        existing.look(environment, programs.Programs(tmp_path / "none"))
+    assert caught.value.detail == ("error during connect: no such host",)
+    assert caught.value.hint == "run: buildopt engine up"
+
+
 def test_docker_without_buildx_is_named(tmp_path: Path) -> None:
     """A docker command that knows no plugins, as the real one says it."""
     docker = tmp_path / "docker"

@@ -77,6 +77,8 @@ def push(
     from buildopt.report import push as show
 
     check_path(artifact, refs, optional)
+    if report_file is not None:
+        check_writable(report_file)
     targets = destinations(refs, optional, templates, output.settings(Path()), output)
     with reading(Path(artifact)):  # a build that finishes meanwhile leaves these blobs where they are
         source = open_artifact(Path(artifact))
@@ -90,10 +92,23 @@ def push(
             return 0
         with _progress(output) as on_event:
             report = pushing.push(plan, Keychain.load(os.environ), Trust(os.environ), on_event)
+    output.result(show.report_json(report) if output.json else show.report_text(report))
+    if not report.ok:
+        message, hint = show.failure_text(report)
+        click.echo(f"error: {message}\n  hint: {hint}", err=True)
     if report_file is not None:
         write_atomic(report_file, show.report_json(report).encode())
-    output.result(show.report_json(report) if output.json else show.report_text(report))
     return report.exit_code
+
+
+def check_writable(path: Path) -> None:
+    """Raises UsageError, before anything is sent, for a --report that could not be written afterwards."""
+    if path.is_dir():
+        raise UsageError(f"--report {path} is a folder", hint="name a file")
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"--report {path}: there is no folder {path.parent}", hint="make it first")
+    if not os.access(path.absolute().parent, os.W_OK):
+        raise UsageError(f"--report {path}: {path.parent} cannot be written to", hint="check its permissions")
 
 
 def check_path(artifact: str, refs: tuple[str, ...], optional: tuple[str, ...]) -> None:

@@ -6,10 +6,12 @@ import hashlib
 import json
 import os
 import re
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from buildopt import process
 from buildopt.engine import api
@@ -35,11 +37,12 @@ class Clients:
 
 @dataclass(frozen=True, slots=True)
 class Builder:
-    """What buildx says about a builder. ``platforms`` is empty where it has not run yet."""
+    """What buildx says about a builder. ``platforms`` is empty where it has not run yet, ``problem`` why it cannot."""
 
     name: str
     driver: str
     platforms: tuple[str, ...]
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +89,12 @@ def look(environment: Mapping[str, str], tools: Programs, name: str | None = Non
         if found.containerd_store:
             return Existing(clients, name, builder.platforms, f"Docker {found.version} at {host}")
         problem = f"Docker {found.version} at {host} cannot export OCI images: it has no containerd image store"
+    elif not builder.driver:
+        # An engine that does not answer: buildx cannot even tell which driver it would use.
+        problem = f"there is no container engine: nothing answers at {host}"
+        raise EngineError(problem, hint=UP_HINT, detail=[builder.problem] if builder.problem else ())
     else:
-        problem = f"builder {builder.name} has an unknown driver, {builder.driver or 'none'}"
+        problem = f"builder {builder.name} has an unknown driver, {builder.driver}"
     other = None if name is not None else _other_builder(clients, environment)
     if other is None:
         raise EngineError(
@@ -105,7 +112,13 @@ def inspect_builder(buildx: Sequence[str], environment: Mapping[str, str], name:
     fields = dict(re.findall(r"^(Name|Driver):[ \t]+(\S+)", text, re.MULTILINE))
     platforms = re.findall(r"^Platforms:[ \t]+(.+)$", text, re.MULTILINE)
     words = [word.strip().rstrip("*") for line in platforms for word in line.split(",")]
-    return Builder(fields.get("Name", name or ""), fields.get("Driver", ""), tuple(dict.fromkeys(filter(None, words))))
+    problem = re.search(r"^Error:[ \t]+(.+)$", text, re.MULTILINE)
+    return Builder(
+        fields.get("Name", name or ""),
+        fields.get("Driver", ""),
+        tuple(dict.fromkeys(filter(None, words))),
+        problem[1].strip() if problem else "",
+    )
 
 
 def endpoint(environment: Mapping[str, str], context: str | None = None) -> str:
@@ -127,7 +140,23 @@ def endpoint(environment: Mapping[str, str], context: str | None = None) -> str:
 def answering(environment: Mapping[str, str]) -> bool:
     """Whether docker's current engine can be asked; for one that is not on this machine docker itself finds out."""
     host = endpoint(environment)
+    if host.startswith("tcp://"):
+        return _listens(host)
     return api.answers(host.removeprefix("unix://")) if host.startswith("unix://") else True
+
+
+def _listens(host: str) -> bool:
+    """Whether anything takes connections at ``tcp://HOST:PORT``; what is no such address docker itself refuses."""
+    try:
+        address = urlsplit(host)
+        where = (address.hostname or "127.0.0.1", address.port or 2375)
+    except ValueError:
+        return True
+    try:
+        socket.create_connection(where, timeout=_SECONDS / 3).close()
+    except OSError:
+        return False
+    return True
 
 
 def engine_info(environment: Mapping[str, str], clients: Clients, host: str) -> Info:

@@ -77,6 +77,15 @@ def report_text(report: PushReport) -> str:
     return "\n".join(lines) + "\n"
 
 
+def failure_text(report: PushReport) -> tuple[str, str]:
+    """Message and hint for the required destinations that were not pushed."""
+    required = [outcome for outcome in report.outcomes if not outcome.optional]
+    failed = [(outcome.reference, outcome.problem) for outcome in required if outcome.problem is not None]
+    reasons = "; ".join(f"{reference}: {problem.message}" for reference, problem in failed)
+    hints = dict.fromkeys(problem.hint for _, problem in failed if problem.hint)
+    return f"{len(failed)} of {len(required)} not pushed: {reasons}", "; ".join(hints)
+
+
 def _mark(outcome: Outcome) -> str:
     if outcome.ok:
         return "pushed"
@@ -126,7 +135,7 @@ def plain_progress(tell: Callable[[str], None], *, everything: bool = False) -> 
 
 def _done(outcome: Outcome) -> str:
     if outcome.problem is not None:
-        return f"{outcome.reference}: {outcome.problem.message}"
+        return f"{outcome.reference}: {'not pushed' if outcome.optional else 'NOT PUSHED'}"
     return f"{outcome.reference}: pushed ({_moved(outcome)})"
 
 

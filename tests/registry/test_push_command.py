@@ -126,3 +126,19 @@ def test_inspect_check_of_a_tampered_artifact_is_exit_5(folder: Path, capsys: py
     assert main(["inspect"]) == 0
     assert main(["inspect", "--check"]) == 5
     assert f"problem: sha256:{path.name} is not what it says" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["nowhere/report.json", "."])
+def test_a_report_that_cannot_be_written_is_refused_before_the_push(
+    registry: Scripted, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    assert main(["push", f"{registry.host}/acme/app:1", "--report", name]) == 2
+    assert "error: --report " in capsys.readouterr().err
+    assert not registry.seen
+
+
+def test_what_was_not_pushed_is_an_error_on_stderr_even_when_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["push", "127.0.0.1:1/a/b:1", "--optional", "127.0.0.1:1/c:1", "--quiet"]) == 4
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("error: 1 of 1 not pushed: 127.0.0.1:1/a/b:1: 127.0.0.1:1 cannot be reached")
+    assert second.startswith("  hint: ")

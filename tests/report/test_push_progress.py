@@ -29,7 +29,7 @@ def lines(*, everything: bool) -> list[str]:
 def test_only_large_blobs_have_a_line_and_each_destination_one() -> None:
     first, blob, *done = lines(everything=False)
     assert first == f"{NAME}: 5.0 MB in blobs" and blob.endswith("5.0 MB sent") and "aaaa" in blob
-    assert done == [f"{NAME}:1: pushed (5.0 MB sent, 9.0 MB already there, 2.0 s)", f"{NAME}:2: it failed"]
+    assert done == [f"{NAME}:1: pushed (5.0 MB sent, 9.0 MB already there, 2.0 s)", f"{NAME}:2: NOT PUSHED"]
 
 
 def test_verbose_tells_of_every_blob() -> None:
