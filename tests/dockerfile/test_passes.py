@@ -193,6 +193,14 @@ HIDDEN = {
         "FROM python:3.12\nRUN tar -xf /wheels.tar -C /root/.cache/pip\nRUN pip install x\n",
         "may write into /root/.cache/pip",
     ),
+    "a quoted script later": (
+        "FROM debian:12\nRUN apt-get update && apt-get install -y x\nRUN sh -c 'echo a; ./more.sh'\n",
+        "./more.sh may need /var/lib/apt/lists",
+    ),
+    "an unread script later": (
+        'FROM debian:12\nRUN apt-get update && apt-get install -y x\nRUN sh -c "$MORE"\n',
+        "/var/lib/apt/lists",
+    ),
     "a heredoc without set -e": (
         "FROM debian:12\nRUN <<EOF\napt-get update\napt-get install -y x\nrm -rf /var/lib/apt/lists/*\nEOF\n",
         "decides whether this RUN succeeds",
@@ -304,6 +312,11 @@ def test_clean_ups_go_and_nothing_else(before: str, after: str) -> None:
 def test_the_cache_of_another_user_is_still_removed() -> None:
     text = run("FROM node:20\nRUN npm ci && rm -rf /home/node/.npm/ /root/.npm/*\n", only="cache_mounts").source.text
     assert text.endswith("npm ci && rm -rf /home/node/.npm/\n")
+
+
+def test_a_quoted_script_is_read() -> None:
+    text = "FROM debian:12\nRUN apt-get update && apt-get install -y x\nRUN sh -c 'echo deb > /etc/apt/sources.list'\n"
+    assert run(text, only="cache_mounts").changes
 
 
 def test_an_entrypoint_in_the_context_is_read(tmp_path: Path) -> None:

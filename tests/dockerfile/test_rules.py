@@ -182,6 +182,12 @@ def test_archives_under_other_names_stay_with_add(name: str) -> None:
     assert lint(Source("D", f"FROM debian:12\nADD {name} /\n"), LintSettings(select=("add-instead-of-copy",))) == []
 
 
+@pytest.mark.parametrize("operand", ["var/lib/apt/lists/*", '"/var/lib/apt/lists/"*', "/var/lib/apt"])
+def test_lists_are_removed_however_they_are_named(operand: str) -> None:
+    text = f"FROM debian:12\nRUN cd / && apt-get update && rm -rf {operand}\n"
+    assert lint(Source("D", text), LintSettings(select=("apt-lists-left",))) == []
+
+
 def test_a_clean_up_runs_as_who_updated() -> None:
     source = Source("Dockerfile", "FROM a\nUSER app\nRUN sudo apt-get update\n")
     fixed = fix(source, LintSettings(select=("apt-lists-left",))).source.text

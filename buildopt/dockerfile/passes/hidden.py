@@ -12,7 +12,7 @@ from buildopt.dockerfile.managers import APT, Manager, recognise, word_set
 from buildopt.dockerfile.model import Dockerfile, Instruction, Stage
 from buildopt.dockerfile.passes.mounts import mounts
 from buildopt.dockerfile.passes.paths import Relation, mention, relation
-from buildopt.dockerfile.passes.runs import HARMLESS, SHELLS, Run, script_run
+from buildopt.dockerfile.passes.runs import HARMLESS, SHELLS, Run, runs_what_is_read, script_run
 from buildopt.dockerfile.passes.state import State, family, states
 from buildopt.dockerfile.shell import Command, parse_shell
 
@@ -202,7 +202,7 @@ def _known(scope: Scope, command: Command) -> bool:
     name = command.name
     if name is None:
         return False
-    if name in HARMLESS:
+    if name in HARMLESS or runs_what_is_read(command):
         return True
     if scope.manager is not APT:
         return False

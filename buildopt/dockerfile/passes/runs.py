@@ -119,6 +119,13 @@ def _script(dockerfile: Dockerfile, instruction: Instruction, state: State) -> t
     return logical, parse_shell(logical.text)
 
 
+def runs_what_is_read(command: Command) -> bool:
+    """Whether it is ``sh -c '…'`` with a literal script, whose commands were parsed with the rest."""
+    if command.name not in SHELLS or not command.arguments or len(command.texts) != len(command.arguments):
+        return False
+    return any(text.startswith("-") and not text.startswith("--") and "c" in text for text in command.texts)
+
+
 def script_run(command: Command, text: str) -> str | None:
     """The script that a command runs, by a name to show; None where it runs none (or one that is known).
 

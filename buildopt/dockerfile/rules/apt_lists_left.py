@@ -36,7 +36,7 @@ from collections.abc import Iterator, Sequence
 
 from buildopt.dockerfile.model import Dockerfile
 from buildopt.dockerfile.passes.hidden import BUILDERS
-from buildopt.dockerfile.passes.runs import HARMLESS, script_run
+from buildopt.dockerfile.passes.runs import HARMLESS, runs_what_is_read, script_run
 from buildopt.dockerfile.runs import Run, apt_subcommand, runs
 from buildopt.dockerfile.scope import shipped_stages
 from buildopt.dockerfile.shell import Command, parse_shell
@@ -87,7 +87,7 @@ def _removed(run: Run) -> bool:
         if command.name not in ("rm", "find"):
             continue
         for word in command.arguments:
-            if re.search(r"/var/lib/(?:apt(?:/lists)?(?:/|$|\*)|\*)|/var/lib/apt\b", word.raw):
+            if re.search(r"(?:^|[/\"'])var/lib/(?:apt(?:/lists)?(?:/|$|\*)|\*)|/var/lib/apt\b", word.raw):
                 return True
             if re.search(r"/var/lib/\{[^}]*\bapt\b", word.raw) or re.search(r"\{[^}]*/var/lib/apt\b", word.raw):
                 return True
@@ -139,7 +139,7 @@ def _need(commands: Sequence[Command], text: str) -> bool | None:
                 return True
         elif command.name in _CALLERS or script_run(command, text) is not None or _makes_dependencies(command):
             return True
-        elif command.words and command.name not in HARMLESS and command.name not in BUILDERS:
+        elif command.words and not runs_what_is_read(command) and command.name not in HARMLESS | BUILDERS:
             answer = False
     return answer
 
