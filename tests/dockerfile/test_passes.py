@@ -201,6 +201,10 @@ HIDDEN = {
         'FROM debian:12\nRUN apt-get update && apt-get install -y x\nRUN sh -c "$MORE"\n',
         "/var/lib/apt/lists",
     ),
+    "a negation behind a clean-up": (
+        "FROM debian:12\nRUN apt-get update && apt-get install -y x; apt-get clean && ! which gcc\n",
+        "cannot lose it",
+    ),
     "a heredoc without set -e": (
         "FROM debian:12\nRUN <<EOF\napt-get update\napt-get install -y x\nrm -rf /var/lib/apt/lists/*\nEOF\n",
         "decides whether this RUN succeeds",

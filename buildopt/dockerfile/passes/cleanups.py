@@ -151,6 +151,9 @@ def _chain_edit(run: Run, parts: Sequence[Part], first: int, last: int) -> Edit:
         raise joined
     if after == "||" and not (before == "&&" and inside <= {"&&"}):
         raise joined
+    assert run.script is not None
+    if following is not None and "!" in run.script.text[parts[last].span.end : following.span.start]:
+        raise joined  # the span of what follows does not hold its ``!``
     if not first:
         if following is None:
             raise Refused("nothing else is done in this RUN")
