@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -65,6 +66,8 @@ def buildopt() -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line and return its exit code; nothing is raised, no traceback reaches a user."""
+    if sys.stdout is None:  # started with its stdout closed (>&-): what is printed goes nowhere
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - it is ours to the end
     try:
         code = buildopt.main(argv, prog_name="buildopt", standalone_mode=False)
         sys.stdout.flush()
@@ -86,6 +89,12 @@ def main(argv: list[str] | None = None) -> int:
         # The reader went away (such as `| head`): say nothing, and keep the interpreter's last flush quiet too.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return errors.OK
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            return _print_bug(error)
+        _print_error(f"stdout cannot be written: {error.strerror}", "free some space where it is redirected to")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the interpreter's last flush must not fail again
+        return errors.ToolError.exit_code
     except Exception as error:  # noqa: BLE001 - the last line of defence: a bug is reported as one, without a traceback
         return _print_bug(error)
     return code if isinstance(code, int) else errors.OK

@@ -130,7 +130,8 @@ def _parse_yaml(path: Path, data: bytes) -> object:
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f":{mark.line + 1}:{mark.column + 1}" if mark is not None else ""
-        problem = getattr(error, "problem", None) or "not valid YAML"
+        unreadable = isinstance(error, UnicodeDecodeError | yaml.reader.ReaderError)
+        problem = getattr(error, "problem", None) or ("not UTF-8 text" if unreadable else "not valid YAML")
         raise UsageError(f"{path}{where}: {problem}", hint="mend the YAML") from error
 
 

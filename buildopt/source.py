@@ -68,7 +68,7 @@ class Source:
             with open(path, "rb") as stream:
                 data = stream.read(MAX_BYTES + 1)
         except FileNotFoundError as error:
-            raise UsageError(f"{path} does not exist", hint="check the path, or name the file with -f") from error
+            raise UsageError(f"{path} does not exist", hint="check the path") from error
         except IsADirectoryError as error:
             raise UsageError(f"{path} is a folder, not a file", hint="name the file in it") from error
         except OSError as error:

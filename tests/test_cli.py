@@ -66,3 +66,16 @@ def test_errors_are_printed_once_without_a_traceback(
     err = capsys.readouterr().err
     assert text in err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(("redirection", "status", "said"), [(">&-", 0, ""), (">/dev/full", 3, "No space left")])
+def test_a_stdout_that_takes_nothing_is_no_bug(redirection: str, status: int, said: str) -> None:
+    command = f"{sys.executable} -m buildopt explain {redirection}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == status, done.stderr
+    assert said in done.stderr and "bug" not in done.stderr and "Traceback" not in done.stderr
+
+
+def test_an_unknown_topic_has_a_short_hint(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["explain", "zzz"]) == 2
+    assert "  hint: list them all with: buildopt explain\n" in capsys.readouterr().err

@@ -85,3 +85,10 @@ def test_the_nearest_file_up_to_the_repository_is_found(tmp_path: Path) -> None:
     found = find(inner)
     assert found == tmp_path / "repo" / "pyproject.toml"
     assert load(found).lint.ignore == ("DL3008",)
+
+
+@pytest.mark.parametrize("data", [b"\xff\xfe\0", b"\x80abc"])
+def test_a_file_that_is_no_text_is_said_to_be_none(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "buildopt.yaml").write_bytes(data)
+    with pytest.raises(UsageError, match="not UTF-8 text"):
+        load(tmp_path / "buildopt.yaml")

@@ -186,6 +186,8 @@ def _run(plan: BuildPlan, progress: str, output: Output) -> int:
     began = time.monotonic()
     engine = _engine(plan)
     _warn_emulation(plan, engine)
+    if output.verbose:
+        click.echo(f"engine: {engine.description}\n+ {plan.printed(_buildx(engine))}", err=True)
     with _terminated(), artifact.staged(plan.output) as staging:
         with _view(plan, progress, output) as view:
             built = buildx.build(plan, _buildx(engine), staging, view, environment=engine.environment)
@@ -230,7 +232,7 @@ def _view(plan: BuildPlan, progress: str, output: Output) -> Iterator[View]:
 
         view = live.Rich(Console(stderr=True, no_color=not output.colored(sys.stderr), highlight=False), plan.shown)
     else:
-        view = live.Plain(lambda line: click.echo(line, err=True), plan.shown)
+        view = live.Plain(lambda line: click.echo(line, err=True), plan.shown, internal=output.verbose)
     folded = kind == "plain" and os.environ.get("GITHUB_ACTIONS") == "true" and not output.quiet
     if folded:
         click.echo("::group::buildopt build-once", err=True)

@@ -64,7 +64,9 @@ def output_options(*formats: str) -> Callable[[Callable[..., Any]], Callable[...
         )
         @click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Use this buildopt.yaml.")
         @click.option("-q", "--quiet", is_flag=True, help="No progress or messages.")
-        @click.option("-v", "--verbose", is_flag=True, help="More detail.")
+        @click.option(
+            "-v", "--verbose", is_flag=True, help="More detail: the command that builds, every step and blob."
+        )
         @click.option("--no-color", is_flag=True, help="No colours (also: NO_COLOR=1).")
         @functools.wraps(function)
         def command(

@@ -55,6 +55,8 @@ def up(folder: Path | None, private: bool, mirrors: tuple[str, ...], output: Out
         folders = Folders.at(folder)
         daemon.up(folders, mirrors=mirrors, say=output.message)
         found = connection.private(folders)
+        if folder is not None and folders != Folders.at():
+            output.message(f"for builds with it: export DOCKER_HOST={found.environment['DOCKER_HOST']}")
     if output.json:
         output.result(json.dumps({"version": 1, **_document(found)}) + "\n")
     else:

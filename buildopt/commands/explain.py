@@ -46,7 +46,9 @@ def explain(name: str | None, output: Output) -> int:
     if not found:
         known = [known for topic in everything for known in (topic.name, *topic.aliases)]
         assert name is not None
-        raise errors.UsageError(f"no rule or pass is called {name}", hint=settings.nearest(name, known))
+        near = settings.nearest(name, known)
+        hint = near if near.startswith("did you mean") else "list them all with: buildopt explain"
+        raise errors.UsageError(f"no rule or pass is called {name}", hint=hint)
     if output.json:
         import json
 

@@ -246,7 +246,7 @@ def _tell(results: Sequence[FileResult], findings: Sequence[Finding], request: R
 
     for result in results:
         if result.error is not None:
-            hint = f" ({result.error.hint})" if result.error.hint else ""
+            hint = f"\n  hint: {result.error.hint}" if result.error.hint else ""
             click.echo(f"error: {result.error.message}{hint}", err=True)
     looked_at = sum(result.error is None for result in results)
     fixed = sum(result.fixed for result in results)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from buildopt import cli
+
 BAD = "FROM a:1\nADD a.py /b\n"
 GOOD = "FROM a:1\nCOPY a.py /b\n"
 
@@ -140,3 +142,8 @@ def test_explain_knows_names_aliases_and_neighbours(tmp_path: Path) -> None:
     assert by_alias.stdout == by_name.stdout
     unknown = run(tmp_path, "explain", "add-instead-of-copi")
     assert unknown.returncode == 2 and "did you mean add-instead-of-copy?" in unknown.stderr
+
+
+def test_the_hint_of_a_missing_file_has_its_own_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["lint", "nowhere"]) == 2
+    assert "error: nowhere does not exist\n  hint: check the path\n" in capsys.readouterr().err

@@ -181,3 +181,9 @@ def test_raw_json_passes_lines_as_they_are_but_the_noise() -> None:
 )
 def test_auto_is_rich_on_a_terminal_only(name: str, terminal: bool, environment: dict[str, str], chosen: str) -> None:
     assert live.choose(name, terminal=terminal, environment=environment) == chosen
+
+
+def test_internal_steps_are_told_where_asked_for() -> None:
+    lines: list[str] = []
+    play("first", live.Plain(lines.append, internal=True))
+    assert any("internal" in line for line in lines)
