@@ -171,6 +171,8 @@ def make(options: Options, settings: Settings, folder: Path) -> BuildPlan:
     for argument in options.build_args:
         if not re.match(r"[A-Za-z_][A-Za-z0-9_.-]*(=|$)", argument):
             raise UsageError(f"not a build argument: {argument.partition('=')[0]}", hint="write --build-arg KEY=VALUE")
+    for secret in options.secrets:
+        check_secret(secret, folder)
     output = parse_output(options.output or DEFAULT_OUTPUT, folder)
     if output.kind != "stdout" and output.path == context:
         raise UsageError("-o is the build context itself", hint="choose another folder with -o")
@@ -189,6 +191,14 @@ def make(options: Options, settings: Settings, folder: Path) -> BuildPlan:
         compression=cache.parse_compression(options.compression) if options.compression else (),
         options=options,
     )
+
+
+def check_secret(secret: str, folder: Path) -> None:
+    """Raise UsageError for a ``--secret`` whose file is not there."""
+    fields = dict(field.partition("=")[::2] for field in secret.split(","))
+    source = fields.get("src") or fields.get("source")
+    if source and fields.get("type", "file") == "file" and not (folder / source).is_file():
+        raise UsageError(f"the secret {fields.get('id', '')} has no file {source}", hint="check src= of --secret")
 
 
 def choose_image(options: Options, settings: Settings, folder: Path) -> ImageSettings:

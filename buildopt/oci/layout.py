@@ -416,7 +416,9 @@ def _open_tar(path: Path) -> TarSource:
         entries = tarfile_index.entries(stream, path)
         for name in ("index.json", "oci-layout"):
             if name not in entries:
-                raise ArtifactError(f"no artifact at {path}: the tar has no {name}", hint=_BUILD)
+                saved = "manifest.json" in entries  # by docker without the containerd image store
+                what = "it was made by docker save, without an OCI layout" if saved else f"the tar has no {name}"
+                raise ArtifactError(f"no artifact at {path}: {what}", hint=_BUILD)
         documents = {}
         for name in ("index.json", "oci-layout"):
             offset, size = entries[name]

@@ -210,6 +210,7 @@ class Rich(Quiet):
         self.shown = shown
         self.rows: dict[str, _Row] = {}
         self.steps: dict[str, Step] = {}
+        self.held: dict[str, Step] = {}
         self.warned: set[Warn] = set()
         self.began = time.monotonic()
         self.live = Live(self, console=console, refresh_per_second=8, transient=True)
@@ -221,6 +222,8 @@ class Rich(Quiet):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for step in self.held.values():
+            self._say(f"{step.seconds:5.1f}s", "green", title(step, self.console.width - 8))
         self.live.stop()
 
     def event(self, event: Event) -> None:
@@ -250,6 +253,8 @@ class Rich(Quiet):
             return
         if state == "cached":
             self._say("cached", "cyan", title(step, self.console.width - 8))
+        elif state == "done" and (_base(step) or step.number == 0):
+            self.held[step.id] = step  # BuildKit ends these several times: said once, when all is over
         elif state == "done":
             self._say(f"{step.seconds:5.1f}s", "green", title(step, self.console.width - 8))
         elif state == "failed":

@@ -221,6 +221,7 @@ def test_a_context_that_is_no_folder_is_refused(folder: Path) -> None:
         Options(labels=("nothing",)),
         Options(build_args=("=x",)),
         Options(build_contexts=("base",)),
+        Options(secrets=("id=x,src=nowhere",)),
         Options(output="."),
         Options(output="Dockerfile"),
     ],
@@ -239,7 +240,7 @@ def test_the_whole_command(folder: Path) -> None:
         names=("app:1",),
         target="run",
         build_args=("A=1", "B"),
-        secrets=("id=x,src=/s",),
+        secrets=("id=x,env=S",),
         ssh=("default",),
         labels=("l=1",),
         annotations=("index:a=1",),
@@ -254,7 +255,7 @@ def test_the_whole_command(folder: Path) -> None:
         "build", "--progress", "rawjson", "--metadata-file", "/s/metadata.json",
         "--output", 'type=oci,tar=false,"dest=/s/lay,out"', "--file", "/s/Dockerfile", "--provenance=mode=max",
         "--sbom=true", "--platform", "linux/amd64,linux/arm64", "--target", "run", "--no-cache", "--pull",
-        "--tag", "app:1", "--build-arg", "A=1", "--build-arg", "B", "--secret", "id=x,src=/s", "--ssh", "default",
+        "--tag", "app:1", "--build-arg", "A=1", "--build-arg", "B", "--secret", "id=x,env=S", "--ssh", "default",
         "--label", "l=1", "--annotation", "index:a=1", "--build-context", "base=docker-image://x", "--", str(folder),
     ]  # fmt: skip
 

@@ -76,6 +76,13 @@ def test_a_folder_without_its_files_is_no_artifact(layout: Path, name: str) -> N
         open_artifact(layout)
 
 
+def test_a_tar_of_an_old_docker_save_is_called_that(tmp_path: Path) -> None:
+    path = tmp_path / "saved.tar"
+    artifacts.add_entry(path, tarfile.TarInfo("manifest.json"), b"[]")
+    with pytest.raises(ArtifactError, match="docker save"):
+        open_artifact(path)
+
+
 def test_two_images_in_one_artifact_are_named(layout: Path) -> None:
     other = artifacts.put_image(layout, "linux/s390x", [b"z"])
     index = json.loads((layout / "index.json").read_text())
