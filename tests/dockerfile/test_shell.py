@@ -184,4 +184,4 @@ def test_never_raises_and_spans_fit(text: str) -> None:
             assert 0 <= word.span.start <= word.span.end <= len(text)
         assert command.argv is not None
     ends = [part.span.end for part in script.parts]
-    assert ends == sorted(ends)
+    assert ends == sorted(ends) or not script.complete
