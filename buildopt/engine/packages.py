@@ -136,12 +136,12 @@ def require_root() -> None:
         raise EngineError("a private engine needs root", hint=INSTALL_HINT)
 
 
-def require_apt(who: str = "setting up a private engine") -> None:
+def require_apt(who: str = "setting up a private engine", hint: str = INSTALL_HINT) -> None:
     """Raise EngineError where packages cannot be fetched: not root, or no Debian family system."""
     if os.geteuid() != 0:
-        raise EngineError(f"{who} needs root", hint=INSTALL_HINT)
+        raise EngineError(f"{who} needs root", hint=hint)
     if process.which("apt-get") is None or process.which("dpkg") is None:
-        raise EngineError(f"{who} needs apt and dpkg", hint=INSTALL_HINT)
+        raise EngineError(f"{who} needs apt and dpkg", hint=hint)
 
 
 def machine_architecture() -> str:

@@ -43,7 +43,9 @@ def new_folder(folder: Path | None) -> Path:
 
     Raises UsageError, and EngineError where the demo cannot run: it needs root on a Debian family system.
     """
-    packages.require_apt("the demo's base images and registries come from Debian packages: it")
+    packages.require_apt(
+        "the demo makes base images and registries from Debian packages: it", "run it as root on Debian or Ubuntu"
+    )
     if folder is None:
         candidates = (Path(f"buildopt-demo{suffix}") for suffix in ("", *(f"-{n}" for n in range(2, 1000))))
         folder = next(candidate for candidate in candidates if not candidate.exists())
