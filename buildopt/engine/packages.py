@@ -136,7 +136,7 @@ def require_root() -> None:
         raise EngineError("a private engine needs root", hint=INSTALL_HINT)
 
 
-def require_apt(who: str = "setting up a private engine", hint: str = INSTALL_HINT) -> None:
+def require_apt(who: str = "a private engine", hint: str = INSTALL_HINT) -> None:
     """Raise EngineError where packages cannot be fetched: not root, or no Debian family system."""
     if os.geteuid() != 0:
         raise EngineError(f"{who} needs root", hint=hint)
