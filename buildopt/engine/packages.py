@@ -130,18 +130,17 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
-def require_root() -> None:
-    """Raise EngineError where this process may not set up a private engine."""
+def require_root(who: str = "a private engine", hint: str = INSTALL_HINT) -> None:
+    """Raise EngineError where this process is not root."""
     if os.geteuid() != 0:
-        raise EngineError("a private engine needs root", hint=INSTALL_HINT)
+        raise EngineError(f"{who} needs root", hint=hint)
 
 
 def require_apt(who: str = "a private engine", hint: str = INSTALL_HINT) -> None:
     """Raise EngineError where packages cannot be fetched: not root, or no Debian family system."""
-    if os.geteuid() != 0:
-        raise EngineError(f"{who} needs root", hint=hint)
+    require_root(who, hint)
     if process.which("apt-get") is None or process.which("dpkg") is None:
-        raise EngineError(f"{who} needs apt and dpkg", hint=hint)
+        raise EngineError(f"{who} needs apt and dpkg, which this system does not have", hint=hint)
 
 
 def machine_architecture() -> str:
