@@ -89,32 +89,42 @@ def runs(process_id: int, mark: str) -> bool:
 
 def stop(process_id: int, mark: str, *, patience: float = 5.0) -> None:
     """End the process of this id where ``mark`` is one of its arguments; another process of the same id is spared."""
-    started = _started(process_id)
-    if started is None or not runs(process_id, mark):
-        return
+    started = _status(process_id).started
     for number in (signal.SIGTERM, signal.SIGKILL):
+        if not runs(process_id, mark):
+            break
         try:
             os.kill(process_id, number)
         except ProcessLookupError:
             return
         deadline = time.monotonic() + patience
-        while time.monotonic() < deadline:
-            with suppress(ChildProcessError):  # not a child of this process
-                os.waitpid(process_id, os.WNOHANG)
-            if _started(process_id) != started:
-                return
+        # Its arguments vanish a moment before its sockets are closed: waited for is the end of its last thread.
+        while not _status(process_id).ended(started) and time.monotonic() < deadline:
             time.sleep(0.01)
+    with suppress(ChildProcessError):  # not a child of this process, or waited for already
+        os.waitpid(process_id, os.WNOHANG)
 
 
-def _started(process_id: int) -> str | None:
-    """When a process was started, in the kernel's own terms; None where it ended (its ports are free then)."""
+@dataclass(frozen=True, slots=True)
+class _Status:
+    """Of a process: state letter, threads and start time in clock ticks; no state where there is none."""
+
+    state: str = ""
+    threads: int = 0
+    started: str = ""
+
+    def ended(self, started: str) -> bool:
+        """Whether the process that began then is over, reaped or not."""
+        return self.started != started or (self.state in "ZX" and self.threads <= 1)
+
+
+def _status(process_id: int) -> _Status:
     try:
-        fields = (
-            Path(f"/proc/{process_id}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-        )
+        text = Path(f"/proc/{process_id}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return None
-    return None if fields[0] in "ZX" else fields[19]
+        return _Status()
+    fields = text.rpartition(")")[2].split()
+    return _Status(fields[0], int(fields[17]), fields[19])
 
 
 def _failure(message: str, log: str, hint: str) -> ToolError:
