@@ -17,19 +17,40 @@ from buildopt.errors import UsageError
 
 FILE_NAME = "buildopt.yaml"
 FAIL_ON = ("error", "warning", "info", "style", "never")
+SEVERITIES = FAIL_ON[:-1]
+PROFILES = ("recommended", "strict", "hadolint")
+# What the value of a label can be asked to be.
+LABEL_KINDS = ("text", "url", "email", "semver", "hash", "rfc3339", "spdx")
 
 
 @dataclass(frozen=True, slots=True)
 class LintSettings:
     """``lint:``. ``ignore`` and ``select`` hold names, aliases or categories; ``exclude`` globs.
 
-    ``fail_on`` is the least severity that fails, or ``never``.
+    ``fail_on`` is the least severity that fails, or ``never``; None leaves it to the profile. ``registries`` are those
+    that base images may come from (any, where empty). ``labels`` are the labels that an image must have, each with one
+    of LABEL_KINDS; ``strict_labels`` allows no others. ``severity`` maps names or aliases to other severities.
     """
 
+    profile: str = "recommended"
     ignore: tuple[str, ...] = ()
     select: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
-    fail_on: str = "warning"
+    fail_on: str | None = None
+    registries: tuple[str, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+    strict_labels: bool = False
+    severity: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def like_hadolint(self) -> bool:
+        """Whether rules decide as hadolint does, where they would know better."""
+        return self.profile == "hadolint"
+
+    @property
+    def fails_from(self) -> str:
+        """``fail_on``, or the profile's own: hadolint fails from ``info`` on."""
+        return self.fail_on or ("info" if self.like_hadolint else "warning")
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,16 +239,34 @@ class _Checker:
         )
 
     def lint(self, value: object) -> LintSettings:
-        table = self.table(value, "lint", "ignore select exclude fail-on")
-        fail_on = self.text(table.get("fail-on", "warning"), "lint.fail-on")
-        if fail_on not in FAIL_ON:
-            raise self.error("lint.fail-on", f"{fail_on!r} is not a severity", f"one of {', '.join(FAIL_ON)}")
+        known = "profile ignore select exclude fail-on registries labels strict-labels severity"
+        table = self.table(value, "lint", known)
+        fail_on = table.get("fail-on")
         return LintSettings(
+            profile=self.one_of(table.get("profile", "recommended"), "lint.profile", "a profile", PROFILES),
             ignore=self.words(table.get("ignore"), "lint.ignore"),
             select=self.words(table.get("select"), "lint.select"),
             exclude=self.words(table.get("exclude"), "lint.exclude"),
-            fail_on=fail_on,
+            fail_on=None if fail_on is None else self.one_of(fail_on, "lint.fail-on", "a severity", FAIL_ON),
+            registries=self.words(table.get("registries"), "lint.registries"),
+            labels=self.choices(table.get("labels"), "lint.labels", "a kind of value", LABEL_KINDS),
+            strict_labels=self.flag(table.get("strict-labels", False), "lint.strict-labels"),
+            severity=self.choices(table.get("severity"), "lint.severity", "a severity", SEVERITIES),
         )
+
+    def one_of(self, value: object, where: str, what: str, allowed: tuple[str, ...]) -> str:
+        text = self.text(value, where)
+        if text not in allowed:
+            raise self.error(where, f"{text!r} is not {what}", f"one of {', '.join(allowed)}")
+        return text
+
+    def choices(self, value: object, where: str, what: str, allowed: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+        """A mapping of free names to allowed words."""
+        if value is None:
+            return ()
+        if not isinstance(value, dict):
+            raise self.error(where, f"must be a mapping, not {_kind(value)}", f"NAME: {' | '.join(allowed)}")
+        return tuple((str(name), self.one_of(word, f"{where}.{name}", what, allowed)) for name, word in value.items())
 
     def images(self, value: object) -> tuple[ImageSettings, ...]:
         if not isinstance(value, dict) or not value:

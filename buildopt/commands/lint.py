@@ -184,7 +184,7 @@ def _standard_input(request: Request) -> FileResult:
 
 def _source(source: Source, request: Request, found: settings.LintSettings) -> FileResult:
     wanted = replace(found, select=request.select or found.select, ignore=(*found.ignore, *request.ignore))
-    fail_on = request.fail_on or found.fail_on
+    fail_on = request.fail_on or found.fails_from
     findings = tuple(linter.lint(source, wanted))
     fixable = any(item.fix is not None and (item.fix.safe or request.unsafe) for item in findings)
     if not request.mode or not fixable:

@@ -5,36 +5,20 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from buildopt.dockerfile.ignores import Ignore, ignores_of
 from buildopt.dockerfile.model import Dockerfile
 from buildopt.dockerfile.parse import parse
-from buildopt.dockerfile.rules import RULES, Rule
+from buildopt.dockerfile.profiles import in_profile, is_on
+from buildopt.dockerfile.rules import RULES, Rule, unused_ignore
 from buildopt.finding import Category, Finding, Fix
 from buildopt.settings import LintSettings
 from buildopt.source import Edit, Source, Span, apply_edits
 
 # A fix may make room for another one; files settle in two or three rounds.
 MAX_ROUNDS = 20
-_PRAGMA = re.compile(r"(hadolint|buildopt)\s+(global\s+)?ignore\s*=\s*([A-Za-z0-9_\-, ]+)", re.IGNORECASE)
 _FOREIGN = re.compile(r"(?:DL|SC)\d{4}", re.IGNORECASE)
-_BUILDKIT = re.compile(r"[A-Z][a-z]+[A-Za-z]+|JSON[A-Za-z]+")
-
-
-@dataclass(frozen=True, slots=True)
-class Ignores:
-    """What a file's comments silence: names for the whole file, and for ranges of lines."""
-
-    everywhere: frozenset[str]
-    by_lines: tuple[tuple[int, int, frozenset[str]], ...]
-
-    def silences(self, finding: Finding) -> bool:
-        """Whether a comment speaks of this finding's rule."""
-        names = {finding.rule, *(alias.lower() for alias in finding.aliases)}
-        if names & self.everywhere:
-            return True
-        line = finding.start[0]
-        return any(first <= line <= last and names & ignored for first, last, ignored in self.by_lines)
 
 
 def known_names() -> list[str]:
@@ -50,10 +34,11 @@ def unknown_names(names: Iterable[str]) -> list[str]:
 
 
 def chosen(settings: LintSettings) -> tuple[Rule, ...]:
-    """The rules that select and ignore leave."""
+    """The rules that profile, select and ignore leave."""
     select = {name.lower() for name in settings.select}
     ignore = {name.lower() for name in settings.ignore}
-    return tuple(rule for rule in RULES if (not select or _names(rule) & select) and not _names(rule) & ignore)
+    wanted = (rule for rule in RULES if (_names(rule) & select if select else is_on(rule, settings)))
+    return tuple(rule for rule in wanted if not {rule.NAME, rule.CATEGORY.value} & ignore)
 
 
 def _names(rule: Rule) -> set[str]:
@@ -68,47 +53,41 @@ def lint(source: Source, settings: LintSettings | None = None) -> list[Finding]:
 
 def lint_parsed(dockerfile: Dockerfile, settings: LintSettings) -> list[Finding]:
     """All findings of a parsed file in the order of their places."""
-    found = [finding for rule in chosen(settings) for finding in rule.check(dockerfile, settings)]
+    rules = chosen(settings)
+    found = _found(dockerfile, settings, rules)
     ignores = ignores_of(dockerfile)
-    kept = [finding for finding in found if not ignores.silences(finding)]
+    if ignores and unused_ignore in rules:
+        found += _unused(dockerfile, settings, ignores, found)
+    kept = [finding for finding in found if not any(ignore.silences(finding) for ignore in ignores)]
     return sorted(kept, key=lambda finding: (finding.span, finding.rule, finding.message))
 
 
-def ignores_of(dockerfile: Dockerfile) -> Ignores:
-    """Read ``# hadolint ignore=…``, ``# buildopt ignore=…``, both with ``global``, and ``# check=skip=…``.
-
-    A comment above or inside an instruction holds for it; a global one, wherever it stands, for the file.
-    """
-    everywhere = set(_skipped_checks(dockerfile))
-    for comment in dockerfile.comments:
-        for _, is_global, names in _PRAGMA.findall(comment.text):
-            if is_global:
-                everywhere |= _split(names)
-    by_lines = []
-    for instruction in dockerfile.instructions:
-        ignored: set[str] = set()
-        for comment in instruction.comments:
-            ignored.update(*(_split(listed) for _, is_global, listed in _PRAGMA.findall(comment.text) if not is_global))
-        if ignored:
-            by_lines.append((*instruction.lines, frozenset(ignored)))
-    return Ignores(frozenset(everywhere), tuple(by_lines))
+def _found(dockerfile: Dockerfile, settings: LintSettings, rules: Iterable[Rule]) -> list[Finding]:
+    found = (finding for rule in rules for finding in rule.check(dockerfile, settings))
+    return [shown for finding in found if (shown := _as_wanted(finding, settings)) is not None]
 
 
-def _split(names: str) -> set[str]:
-    return {name for name in re.split(r"[,\s]+", names.lower()) if name}
+def _as_wanted(finding: Finding, settings: LintSettings) -> Finding | None:
+    """A rule may have several aliases of which a finding has some: those decide whether it is wanted."""
+    names = {finding.rule, finding.category.value, *(alias.lower() for alias in finding.aliases)}
+    if names & {name.lower() for name in settings.ignore}:
+        return None
+    if settings.select and not names & {name.lower() for name in settings.select}:
+        return None
+    return in_profile(finding, settings, selected=bool(settings.select))
 
 
-def _skipped_checks(dockerfile: Dockerfile) -> Iterable[str]:
-    """The names behind ``# check=skip=``; ``all`` stands for every rule that BuildKit has too."""
-    directive = dockerfile.directive("check")
-    for part in directive.value.split(";") if directive is not None else ():
-        key, _, value = part.partition("=")
-        if key.strip().lower() != "skip":
-            continue
-        names = _split(value)
-        if "all" in names:
-            names |= {alias.lower() for rule in RULES for alias in rule.ALIASES if _BUILDKIT.fullmatch(alias)}
-        yield from names
+def _unused(
+    dockerfile: Dockerfile, settings: LintSettings, ignores: Sequence[Ignore], found: list[Finding]
+) -> list[Finding]:
+    """What comments silence is known only once all rules of the profile have run."""
+    everything = replace(settings, select=(), ignore=())
+    rules = chosen(everything)
+    if settings.select or settings.ignore:
+        found = _found(dockerfile, everything, rules)
+    judged = {name for rule in rules for name in _names(rule)}
+    unused = unused_ignore.unused(dockerfile, [ignore for ignore in ignores if ignore.name in judged], found)
+    return [shown for finding in unused if (shown := _as_wanted(finding, settings)) is not None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -214,6 +214,11 @@ class Instruction:
             return tuple(word.text for pair in self.pairs for word in (pair.key, pair.value) if word is not None)
         return tuple(word.text for word in self.words)
 
+    @property
+    def actual(self) -> Instruction:
+        """The instruction behind ONBUILD, else this one."""
+        return self if self.trigger is None else self.trigger
+
     def flag(self, name: str) -> Flag | None:
         """The first flag of that name."""
         return next((flag for flag in self.flags if flag.name == name), None)

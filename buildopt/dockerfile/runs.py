@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from buildopt.dockerfile.model import Dockerfile, Instruction, Logical, Stage
-from buildopt.dockerfile.scope import Scope, mount_options, walk
+from buildopt.dockerfile.scope import Scope, mount_options, of_the_last_file, walk
 from buildopt.dockerfile.shell import Command, Script, Word, parse_shell
 from buildopt.source import Edit, Span
 
@@ -54,10 +54,15 @@ class Run:
         return False
 
 
-def runs(dockerfile: Dockerfile) -> Iterator[Run]:
+@of_the_last_file
+def runs(dockerfile: Dockerfile) -> tuple[Run, ...]:
     """Every RUN that a shell executes: no exec forms, no PowerShell, no scripts with a foreign ``#!``."""
+    return tuple(_runs(dockerfile))
+
+
+def _runs(dockerfile: Dockerfile) -> Iterator[Run]:
     for stage, instruction, scope in walk(dockerfile):
-        actual = instruction.trigger if instruction.trigger is not None else instruction
+        actual = instruction.actual
         if actual.keyword != "RUN" or not scope.posix_shell:
             continue
         logical = actual.script(dockerfile.source)

@@ -5,19 +5,38 @@ from __future__ import annotations
 import posixpath
 import re
 from collections import ChainMap
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import wraps
+from typing import TypeVar
 
 from buildopt.dockerfile.model import DEFAULT_SHELL, Dockerfile, Instruction, Stage
 from buildopt.dockerfile.words import Expansion, expand
 
 _DRIVE = re.compile(r"[A-Za-z]:")
+_CHANGING = frozenset(("ARG", "ENV", "USER", "WORKDIR", "SHELL"))
 _POSIX_SHELLS = frozenset(("sh", "bash", "ash", "dash", "zsh", "ksh", "busybox"))
+
+
+_Fact = TypeVar("_Fact")
+
+
+def of_the_last_file(function: Callable[[Dockerfile], _Fact]) -> Callable[[Dockerfile], _Fact]:
+    """Keep what a function found out about a file until it is asked about another one: all rules ask the same."""
+    known: list[tuple[Dockerfile, _Fact]] = []
+
+    @wraps(function)
+    def remembered(dockerfile: Dockerfile) -> _Fact:
+        if not known or known[0][0] is not dockerfile:
+            known[:] = [(dockerfile, function(dockerfile))]
+        return known[0][1]
+
+    return remembered
 
 
 @dataclass(slots=True)
 class Scope:
-    """What holds just before an instruction. It moves on with the walk: look at it, do not keep it.
+    """What holds just before an instruction. Nobody changes it once it has been handed out.
 
     ``env`` and ``args`` map a name to its value, None where that depends on the outside (``ARG X`` without a default).
     ``user`` and ``workdir`` are None where the base image decides. ``open_names`` are the variables whose value hangs
@@ -58,22 +77,71 @@ class Scope:
         return program.removesuffix(".exe") in _POSIX_SHELLS
 
 
-def walk(dockerfile: Dockerfile) -> Iterator[tuple[Stage, Instruction, Scope]]:
-    """Every instruction of every stage (its FROM too), with what holds before it; broken ones are passed over."""
+@of_the_last_file
+def walk(dockerfile: Dockerfile) -> tuple[tuple[Stage, Instruction, Scope], ...]:
+    """Every instruction of every stage (its FROM too), with what holds before it; broken ones are passed over.
+
+    Instructions that stand before any FROM belong to no stage, and the file cannot be built; they come first, in a
+    stage without an image whose index is -1.
+    """
+    return tuple(_walk(dockerfile))
+
+
+def _walk(dockerfile: Dockerfile) -> Iterator[tuple[Stage, Instruction, Scope]]:
+    homeless = _homeless(dockerfile)
+    if homeless is not None:
+        yield from _steps(homeless, Scope(dockerfile.escape), {})
     global_scope = Scope(dockerfile.escape)
     for instruction in dockerfile.global_args:
         _apply(instruction, global_scope, {})
     ends: dict[int, Scope] = {}
-    inherited = {stage.base_index for stage in dockerfile.stages}
     for stage in dockerfile.stages:
         scope = _start(stage, ends, dockerfile.escape)
-        for instruction in stage.instructions:
-            if instruction.problems:
-                continue
-            yield stage, instruction, global_scope if instruction is stage.origin else scope
-            _apply(instruction, scope, global_scope.args)
-        if stage.index in inherited:
-            ends[stage.index] = scope
+        if not stage.origin.problems:
+            yield stage, stage.origin, global_scope
+        for step in _steps(stage, scope, global_scope.args):
+            yield step
+            scope = step[2]
+        ends[stage.index] = _end(stage, scope, global_scope.args)
+
+
+def _homeless(dockerfile: Dockerfile) -> Stage | None:
+    first = dockerfile.stages[0].origin if dockerfile.stages else None
+    found = []
+    for instruction in dockerfile.instructions:
+        if instruction is first:
+            break
+        found.append(instruction)
+    if not found or (first is not None and all(instruction.keyword == "ARG" for instruction in found)):
+        return None
+    return Stage(-1, None, None, None, None, found[0], tuple(found))
+
+
+def _steps(
+    stage: Stage, scope: Scope, global_args: Mapping[str, str | None]
+) -> Iterator[tuple[Stage, Instruction, Scope]]:
+    """A stage's instructions but its FROM. The scope is copied where an instruction changes it."""
+    for instruction in stage.instructions:
+        if instruction.problems or instruction.keyword == "FROM":
+            continue
+        yield stage, instruction, scope
+        if instruction.keyword in _CHANGING:
+            scope = _copied(scope)
+            _apply(instruction, scope, global_args)
+
+
+def _copied(scope: Scope) -> Scope:
+    return replace(scope, args=dict(scope.args), env=dict(scope.env), open_names=set(scope.open_names))
+
+
+def _end(stage: Stage, scope: Scope, global_args: Mapping[str, str | None]) -> Scope:
+    """What holds behind a stage's last instruction, before which ``scope`` held."""
+    last = next((item for item in reversed(stage.instructions) if not item.problems and item.keyword != "FROM"), None)
+    if last is None or last.keyword not in _CHANGING:
+        return scope
+    scope = _copied(scope)
+    _apply(last, scope, global_args)
+    return scope
 
 
 def _start(stage: Stage, ends: Mapping[int, Scope], escape: str) -> Scope:
@@ -140,6 +208,7 @@ def joined(folder: str | None, path: str | None) -> str | None:
     return posixpath.normpath(posixpath.join(folder, path))
 
 
+@of_the_last_file
 def shipped_stages(dockerfile: Dockerfile) -> frozenset[int]:
     """Indexes of the stages whose files may end up in an image.
 
@@ -147,7 +216,7 @@ def shipped_stages(dockerfile: Dockerfile) -> frozenset[int]:
     copied whole, and the stages that any of these start from.
     """
     used: set[int] = set()
-    whole: set[int] = set()
+    whole: set[int] = {-1}
     for stage in dockerfile.stages:
         if stage.base_index is not None:
             used.add(stage.base_index)

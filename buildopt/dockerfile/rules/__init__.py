@@ -26,13 +26,17 @@ from buildopt.dockerfile.rules import (
     shell_form_command,
     shell_form_entrypoint,
     syntax_error,
+    unused_ignore,
 )
 from buildopt.finding import Category, Finding, Severity
 from buildopt.settings import LintSettings
 
 
 class Rule(Protocol):
-    """What a rule's module has. ``ALIASES`` are the names that other tools have for the same thing."""
+    """What a rule's module has. ``ALIASES`` are the names that other tools have for the same thing.
+
+    A module may also say ``STRICT = True``: only the profile ``strict`` has the rule, and whoever selects it by name.
+    """
 
     @property
     def NAME(self) -> str: ...  # noqa: N802
@@ -63,4 +67,5 @@ RULES: tuple[Rule, ...] = (
     shell_form_command,
     shell_form_entrypoint,
     syntax_error,
+    unused_ignore,
 )

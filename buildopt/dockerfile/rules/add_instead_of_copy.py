@@ -52,7 +52,7 @@ _ONLY_ADD = ("checksum", "keep-git-dir", "unpack")
 def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
     """Look at every ADD, those behind ONBUILD too."""
     for _, outer, scope in walk(dockerfile):
-        instruction = outer.trigger or outer
+        instruction = outer.actual
         if instruction.keyword != "ADD" or any(instruction.flag(name) for name in _ONLY_ADD):
             continue
         heredocs = {heredoc.operator for heredoc in instruction.heredocs}

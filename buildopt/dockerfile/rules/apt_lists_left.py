@@ -106,7 +106,7 @@ def _stages_that_need_lists(dockerfile: Dockerfile) -> tuple[dict[int, int], dic
         )
     for stage in dockerfile.stages:
         for outer in stage.instructions:
-            instruction = outer.trigger or outer
+            instruction = outer.actual
             start = instruction.span.start
             text = " ".join(instruction.values)
             if instruction.keyword == "RUN" and start not in read:

@@ -41,7 +41,7 @@ _KEY = re.compile(r"[A-Za-z0-9_.\-/]+")
 def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
     """Look at every ENV and LABEL, those behind ONBUILD too."""
     for outer in dockerfile.instructions:
-        instruction = outer.trigger or outer
+        instruction = outer.actual
         if outer.problems or instruction.keyword not in ("ENV", "LABEL"):
             continue
         for pair in instruction.pairs:

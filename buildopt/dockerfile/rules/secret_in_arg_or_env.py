@@ -48,7 +48,7 @@ _PUBLIC = re.compile(r"(?:_|^)(?:public|pub|gpg|pgp)(?:_|$)|_(?:file|path|dir|ur
 def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
     """Look at every name that ARG and ENV set."""
     for outer in dockerfile.instructions:
-        instruction = outer.trigger or outer
+        instruction = outer.actual
         if outer.problems or instruction.keyword not in ("ARG", "ENV"):
             continue
         for pair in instruction.pairs:

@@ -1,0 +1,80 @@
+"""Comments that silence findings: those of hadolint, of BuildKit and our own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from buildopt.dockerfile.model import Dockerfile
+from buildopt.finding import Finding
+from buildopt.source import Span
+
+_PRAGMA = re.compile(
+    r"#\s*(hadolint|buildopt)\s+(global\s+)?ignore\s*=\s*([\w-]+(?:[ \t]*,[ \t]*[\w-]+)*)", re.IGNORECASE
+)
+_NAME = re.compile(r"[^,\s]+")
+BUILDKIT_NAME = re.compile(r"[A-Z][a-z]+[A-Za-z]+|JSON[A-Za-z]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Ignore:
+    """One name in one comment. ``name`` is in lower case; ``lines`` are those it holds for, None for the whole file.
+
+    ``comment`` is the span of the comment (or of the directive's value), ``listed`` that of its list of names.
+    """
+
+    name: str
+    span: Span
+    lines: tuple[int, int] | None
+    comment: Span
+    listed: Span
+    directive: bool = False
+
+    def silences(self, finding: Finding) -> bool:
+        """Whether it speaks of this finding's rule, at its place."""
+        if self.lines is not None and not self.lines[0] <= finding.start[0] <= self.lines[1]:
+            return False
+        if self.directive and self.name == "all":
+            return any(BUILDKIT_NAME.fullmatch(alias) for alias in finding.aliases)
+        return self.name == finding.rule or any(self.name == alias.lower() for alias in finding.aliases)
+
+
+def ignores_of(dockerfile: Dockerfile) -> tuple[Ignore, ...]:
+    """Read ``# hadolint ignore=…``, ``# buildopt ignore=…``, both with ``global``, and ``# check=skip=…``.
+
+    A comment above or inside an instruction holds for it; a global one, wherever it stands, for the file.
+    """
+    lines = {
+        comment.span: instruction.lines for instruction in dockerfile.instructions for comment in instruction.comments
+    }
+    found = list(_skipped_checks(dockerfile))
+    for comment in dockerfile.comments:
+        text = dockerfile.source.text[comment.span.start : comment.span.end]
+        for match in _PRAGMA.finditer(text):
+            where = None if match[2] else lines.get(comment.span, (0, 0))
+            listed = Span(comment.span.start + match.start(3), comment.span.start + match.end(3))
+            found += (Ignore(name, span, where, comment.span, listed) for name, span in _names(dockerfile, listed))
+    return tuple(found)
+
+
+def _names(dockerfile: Dockerfile, listed: Span) -> Iterator[tuple[str, Span]]:
+    for match in _NAME.finditer(dockerfile.source.text, listed.start, listed.end):
+        yield match[0].lower(), Span(*match.span())
+
+
+def _skipped_checks(dockerfile: Dockerfile) -> Iterator[Ignore]:
+    """The names behind ``# check=skip=``; ``all`` stands for every check that BuildKit has."""
+    directive = dockerfile.directive("check")
+    if directive is None:
+        return
+    start = directive.value_span.start
+    for part in directive.value.split(";"):
+        key, equals, value = part.partition("=")
+        begin = start + len(key) + len(equals)
+        start += len(part) + 1
+        if key.strip().lower() != "skip":
+            continue
+        listed = Span(begin, begin + len(value))
+        for name, span in _names(dockerfile, listed):
+            yield Ignore(name, span, None, directive.value_span, listed, directive=True)
