@@ -179,7 +179,8 @@ class _Reader:
         )
         if instruction.trigger is not None:
             instruction = replace(instruction, trigger=_completed(instruction))
-        self.instructions.append(replace(instruction, problems=(*problems, *check_instruction(instruction))))
+        refused = check_instruction(instruction)
+        self.instructions.append(replace(instruction, problems=(*problems, *refused)) if refused else instruction)
         self.pending.clear()
 
     def _continued(self, line: Span) -> tuple[Span, bool]:
