@@ -35,6 +35,7 @@ from buildopt.dockerfile.rules import (
     stage_name_casing,
     syntax_error,
     undefined_argument_in_from,
+    unpinned_apt_package,
     unused_ignore,
 )
 from buildopt.finding import Category, Finding, Severity
@@ -85,5 +86,6 @@ RULES: tuple[Rule, ...] = (
     stage_name_casing,
     syntax_error,
     undefined_argument_in_from,
+    unpinned_apt_package,
     unused_ignore,
 )

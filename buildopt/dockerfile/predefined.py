@@ -1,0 +1,81 @@
+"""Variables that FROM sees: the ARG before the first FROM, and those that BuildKit brings along."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from buildopt.dockerfile.model import Dockerfile
+from buildopt.dockerfile.scope import of_the_last_file
+from buildopt.dockerfile.words import expand
+
+# What BuildKit defines by itself, with values of a plain build; the versions of Linux and most variants are empty.
+PLATFORM_ARGUMENTS = MappingProxyType(
+    {
+        f"{side}{part}": value
+        for side in ("BUILD", "TARGET")
+        for part, value in (
+            ("PLATFORM", "linux/amd64"),
+            *(("OS", "linux"), ("OSVERSION", ""), ("ARCH", "amd64"), ("VARIANT", "")),
+        )
+    }
+    | {"TARGETSTAGE": "default"}
+)
+# How far a name may be from the one that was meant; as close as BuildKit wants it.
+_NEAR = 3
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalArguments:
+    """``values`` are those that have one (by default), ``declared`` the names of all, predefined ones included.
+
+    ``broken``: a default cannot be expanded, so that nothing can be said of any FROM.
+    """
+
+    values: dict[str, str]
+    declared: tuple[str, ...]
+    broken: bool = False
+
+
+@of_the_last_file
+def global_arguments(dockerfile: Dockerfile) -> GlobalArguments:
+    """What FROM sees where whoever builds sets nothing."""
+    values = dict(PLATFORM_ARGUMENTS)
+    declared = list(values)
+    for instruction in dockerfile.global_args:
+        if instruction.problems:
+            continue
+        for pair in instruction.pairs:
+            name = pair.key.text
+            declared.append(name)
+            if pair.value is not None:
+                result = expand(pair.value.text, values, dockerfile.escape)
+                if result.error is not None:
+                    return GlobalArguments(values, tuple(declared), broken=True)
+                values[name] = result.text
+    return GlobalArguments(values, tuple(declared))
+
+
+def nearest_name(name: str, known: Iterable[str]) -> str | None:
+    """The first of the names that differ least from ``name``, by at most two letters; None where none does."""
+    best, least = None, _NEAR
+    for candidate in known:
+        if abs(len(candidate) - len(name)) < least:
+            distance = _distance(name, candidate, least)
+            if distance < least:
+                best, least = candidate, distance
+    return best
+
+
+def _distance(first: str, second: str, limit: int) -> int:
+    """How many letters must be put in, taken out or changed; any number from ``limit`` on where it is no less."""
+    previous = list(range(len(second) + 1))
+    for row, left in enumerate(first, 1):
+        current = [row]
+        for column, right in enumerate(second, 1):
+            current.append(min(previous[column] + 1, current[-1] + 1, previous[column - 1] + (left != right)))
+        if min(current) >= limit:
+            return limit
+        previous = current
+    return previous[-1]
