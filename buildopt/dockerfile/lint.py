@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from buildopt.dockerfile.ignores import Ignore, ignores_of
@@ -98,19 +98,27 @@ class Fixed:
     count: int
 
 
-def fix(source: Source, settings: LintSettings | None = None, *, unsafe: bool = False) -> Fixed:
+def fix(
+    source: Source,
+    settings: LintSettings | None = None,
+    *,
+    unsafe: bool = False,
+    pick: Callable[[Sequence[Finding]], Sequence[Finding]] | None = None,
+) -> Fixed:
     """Apply all safe fixes (and with ``unsafe`` the others) until none is left.
 
-    Overlapping fixes wait for the next round. A fix that would bring in a syntax error is left out.
+    Overlapping fixes wait for the next round. A fix that would bring in a syntax error is left out. ``pick`` chooses
+    from the findings of each round those that are to be fixed.
     """
     settings = settings or LintSettings()
     count = 0
     refused: set[tuple[str, tuple[Edit, ...]]] = set()
     for _ in range(MAX_ROUNDS):
         dockerfile = parse(source)
+        found = lint_parsed(dockerfile, settings)
         fixes = [
             (finding.rule, finding.fix)
-            for finding in lint_parsed(dockerfile, settings)
+            for finding in (pick(found) if pick is not None else found)
             if finding.fix is not None and (finding.fix.safe or unsafe)
         ]
         picked = _apart([item for item in fixes if (item[0], item[1].edits) not in refused])

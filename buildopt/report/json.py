@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 
 from buildopt.finding import Finding
+from buildopt.report.baseline import fingerprint
 from buildopt.report.text import printable
 
 
@@ -30,5 +31,6 @@ def _finding(finding: Finding) -> dict[str, object]:
         "column": column,
         "end_line": end_line,
         "end_column": end_column,
+        "fingerprint": fingerprint(finding),
         "fix": None if fix is None else {"title": printable(fix.title), "safe": fix.safe},
     }

@@ -19,7 +19,7 @@ def findings_text(findings: Iterable[Finding], *, color: bool = False, excerpts:
 def _finding(finding: Finding, color: bool, excerpts: bool) -> str:
     line, column = finding.start
     aliases = f" ({', '.join(finding.aliases)})" if finding.aliases else ""
-    place = f"{finding.path}:{line}:{column}:"
+    place = f"{printable(finding.path)}:{line}:{column}:"
     severity, rule = finding.severity.label, finding.rule
     if color:
         severity = f"\x1b[1;{_COLORS[finding.severity]}m{severity}\x1b[0m"

@@ -52,6 +52,7 @@ def test_json_has_its_own_shape_and_counts_broken_files(folder: Path) -> None:
             "column": 1,
             "end_line": 2,
             "end_column": 4,
+            "fingerprint": document["findings"][0]["fingerprint"],
             "fix": {"title": "use COPY", "safe": True},
         }
     ]

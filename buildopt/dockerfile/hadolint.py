@@ -1,0 +1,63 @@
+"""Commands as hadolint 2.15 reads them, for the profile of that name.
+
+It takes every word that starts with a dash for a flag, knows the values of some flags only, and does not see through
+``sudo``, ``env`` or a quoted ``sh -c``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from buildopt.dockerfile.runs import Run
+from buildopt.dockerfile.shell import Command
+
+_TRANSPARENT = frozenset(("exec", "command", "builtin", "busybox", "time"))
+_BACKTICKS = re.compile(r"`[^`]*`")
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One command. ``words`` are its arguments; what is not known stays as written. ``index`` counts commands."""
+
+    name: str
+    words: tuple[str, ...]
+    command: Command
+    index: int
+
+    def runs(self, programs: Collection[str], actions: Collection[str]) -> bool:
+        """Whether it is one of these programs, and any of its words one of these actions."""
+        return self.name in programs and any(word in actions for word in self.words)
+
+    def has(self, *names: str) -> bool:
+        """Whether a flag of that name is given: ``y`` for ``-y`` and ``-qy``, ``yes`` for ``--yes`` and ``--yes=1``."""
+        return any(name in names for _, name in self._flags())
+
+    def operands(self, valued: Collection[str] = ()) -> list[str]:
+        """The words that are no flags, nor stand behind one of ``valued``."""
+        flags = list(self._flags())
+        places = {place for place, _ in flags}
+        dropped = {place + 1 for place, name in flags if name in valued and "=" not in self.words[place]}
+        return [word for place, word in enumerate(self.words) if place not in places | dropped]
+
+    def _flags(self) -> Iterator[tuple[int, str]]:
+        for place, word in enumerate(self.words):
+            if word.startswith("--") and word != "--":
+                yield place, word[2:].partition("=")[0]
+            elif word.startswith("-") and word not in ("-", "--"):
+                yield from ((place, letter) for letter in word[1:])
+
+
+def seen(run: Run) -> Iterator[Seen]:
+    """The commands of a RUN that hadolint sees."""
+    for index, command in enumerate(run.script.commands):
+        if "sh -c" in command.context or not _TRANSPARENT.issuperset(command.wrappers):
+            continue
+        name = command.argv[0].text if command.argv else None
+        if name:
+            yield Seen(name, tuple(_text(word.text, word.raw) for word in command.arguments), command, index)
+
+
+def _text(text: str | None, raw: str) -> str:
+    return text if text is not None else _BACKTICKS.sub("", raw).replace('"', "").replace("'", "")
