@@ -108,6 +108,9 @@ def _template(source: Source) -> Refusal | None:
 
 def left_alone(dockerfile: Dockerfile) -> Refusal | None:
     """Why a whole file is no business of any pass; None where it is."""
+    template = _template(dockerfile.source)
+    if template is not None:
+        return template
     syntax = dockerfile.directive("syntax")
     if syntax is not None:
         line = dockerfile.source.position(syntax.span.start)[0]

@@ -414,7 +414,7 @@ def _change(
         why.append("what would empty or defeat that cache goes")
     if any(mount.target == "/var/cache/apt" for mount in wanted) and not _keeps_packages(dockerfile, runs, run, kept):
         kept.add(run.stage.index)
-        edits.append(_keep_packages(dockerfile, run))
+        edits.append(keep_packages(dockerfile, run))
         why.append("a RUN before it lets apt keep its packages, which Debian's images delete")
     title = f"cache mounts for {_names(steps)}" if wanted else f"no clean-up of what {_names(steps)} has mounted"
     yield Change(NAME, title, "; ".join(why), run.instruction.lines, tuple(edits))
@@ -438,7 +438,7 @@ def _keeps_packages(dockerfile: Dockerfile, runs: Sequence[Run], run: Run, kept:
     return False
 
 
-def _keep_packages(dockerfile: Dockerfile, run: Run) -> Edit:
+def keep_packages(dockerfile: Dockerfile, run: Run) -> Edit:
     """A RUN of its own, as Docker's documentation has it, above the comments that belong to the first apt RUN."""
     source = dockerfile.source
     line = run.instruction.lines[0]

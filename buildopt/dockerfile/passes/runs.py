@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from buildopt.dockerfile.managers import Manager, Use, recognise, word_set
 from buildopt.dockerfile.model import Dockerfile, Instruction, Logical, Stage
 from buildopt.dockerfile.passes.state import State, family, states
+from buildopt.dockerfile.scope import of_the_last_file
 from buildopt.dockerfile.shell import Command, Script, parse_shell
 
 SHELLS = frozenset(("sh", "bash", "ash", "dash", "zsh"))
@@ -86,6 +87,7 @@ def is_shell(words: tuple[str, ...]) -> bool:
     return bool(words) and words[0].rsplit("/", 1)[-1] in SHELLS and any("c" in word for word in words[1:])
 
 
+@of_the_last_file
 def runs_by_family(dockerfile: Dockerfile) -> dict[int, list[Run]]:
     """The RUN instructions of each family of stages, in the order of the file."""
     known = states(dockerfile)

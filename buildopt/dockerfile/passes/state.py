@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from buildopt.dockerfile.model import DEFAULT_SHELL, Dockerfile, Instruction, Stage
 from buildopt.dockerfile.passes.images import Image, image
+from buildopt.dockerfile.scope import of_the_last_file
 from buildopt.dockerfile.words import expand
 
 _VARIABLE = re.compile(r"\$(?:\{)?([A-Za-z_][A-Za-z0-9_]*)")
@@ -77,6 +78,7 @@ def base_reference(dockerfile: Dockerfile, stage: Stage) -> str:
     return expand(stage.image.text, defaults, dockerfile.escape).text
 
 
+@of_the_last_file
 def states(dockerfile: Dockerfile) -> dict[int, State]:
     """The state before each instruction of each stage, by the instruction's offset; -1 - index: at a stage's end."""
     found: dict[int, State] = {}

@@ -1,0 +1,61 @@
+"""A package manager without a cache mount.
+
+## What it does
+Finds RUN instructions of apt, pip, npm and Go that could keep what they download in a cache mount. Only those are named
+that `buildopt optimize` can give one: nothing that is built or started later misses what the mount keeps.
+
+## Why
+When a layer is built again, all of its downloads are made again. A cache mount keeps them on the builder, outside the
+image: the next build downloads only what is new.
+
+## Example
+```dockerfile
+FROM python:3.13
+COPY requirements.txt .
+RUN pip install --no-cache-dir -r requirements.txt
+```
+
+## Use instead
+```dockerfile
+FROM python:3.13
+COPY requirements.txt .
+RUN --mount=type=cache,target=/root/.cache/pip \\
+    pip install -r requirements.txt
+```
+
+## References
+- https://docs.docker.com/build/cache/optimize/#use-cache-mounts
+- https://docs.docker.com/reference/dockerfile/#run---mounttypecache
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from buildopt.dockerfile.model import Dockerfile
+from buildopt.dockerfile.optimize import left_alone
+from buildopt.dockerfile.passes import cache_mounts
+from buildopt.dockerfile.runs import runs
+from buildopt.finding import Category, Finding, Severity
+from buildopt.settings import LintSettings
+
+NAME = "cache-mount-missing"
+ALIASES: tuple[str, ...] = ()
+SEVERITY = Severity.INFO
+CATEGORY = Category.CACHE
+_TITLE = "cache mounts for "
+
+
+def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
+    """Ask the pass what it would do."""
+    if dockerfile.errors or not runs(dockerfile) or left_alone(dockerfile) is not None:
+        return
+    places = {instruction.lines: instruction for instruction in dockerfile.instructions}
+    for change in cache_mounts.rewrite(dockerfile).applied:
+        instruction = places.get(change.lines)
+        if instruction is None or not change.title.startswith(_TITLE):
+            continue
+        names = change.title[len(_TITLE) :]
+        message = f"{names} could keep downloads between builds in a cache mount: `buildopt optimize` adds it"
+        span = instruction.keyword_span
+        yield Finding(NAME, message, dockerfile.source, span, SEVERITY, CATEGORY, ALIASES)

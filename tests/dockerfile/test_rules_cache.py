@@ -1,0 +1,77 @@
+"""Rules about caches: what cannot be fixed, and near misses that would crowd the fixtures."""
+
+from __future__ import annotations
+
+import pytest
+
+from buildopt.dockerfile.lint import fix, lint
+from buildopt.finding import Finding
+from buildopt.settings import LintSettings
+from buildopt.source import Source
+
+
+def found(rule: str, text: str) -> list[Finding]:
+    return lint(Source("Dockerfile", text), LintSettings(select=(rule,)))
+
+
+PIP = "RUN --mount=type=cache,target=/root/.cache/pip"
+UNFIXABLE = [
+    ("cache-mount-defeated", f"FROM python:3\n{PIP} pip install \\\n# why\n --no-cache-dir x", "the comment would go"),
+    ("cache-mount-defeated", f"FROM python:3\n{PIP} PIP_NO_CACHE_DIR=1 pip install x", "a variable of the command"),
+    ("cache-mount-defeated", f"FROM python:3\nENV PIP_NO_CACHE_DIR=on\n{PIP} pip install x", "ENV may be needed"),
+    ("cache-mount-defeated", f"FROM python:3\n{PIP} pip install x; rm -rf /root/.cache/pip/*", "rm hides a failure"),
+    ("cache-mount-defeated", f"FROM python:3\n{PIP} pip install x && (pip cache purge)", "in a subshell"),
+    ("cache-mount-defeated", f"FROM python:3\n{PIP} bash -c 'pip install \"x\" --no-cache-dir'", "in a quoted script"),
+    (
+        "cache-mount-defeated",
+        "FROM alpine\nRUN --mount=type=cache,target=/var/cache/apk apk add --no-cache x",
+        "apk then needs an index",
+    ),
+    (
+        "apt-cache-mount-emptied-by-docker-clean",
+        "FROM debian:12\nRUN --mount=type=cache,target=/var/cache/apt apt-get install x\nCOPY x /etc/apt/apt.conf.d/",
+        None,
+    ),
+    ("copy-before-install", "FROM node:22\nCOPY . .\nRUN npm ci", "where the manifests are nobody here knows"),
+    ("cache-mount-missing", "FROM python:3\nRUN pip install x", "that is what optimize is for"),
+]
+
+
+@pytest.mark.parametrize(("rule", "text", "why"), UNFIXABLE)
+def test_what_cannot_be_fixed_is_left(rule: str, text: str, why: str | None) -> None:
+    assert [item.fix for item in found(rule, text)] == ([None] if why else []), why
+    source = Source("Dockerfile", text)
+    assert fix(source, LintSettings(select=(rule,)), unsafe=True).source == source
+
+
+SILENT = [
+    ("copy-before-install", "FROM node:22\nCOPY . .\nRUN --network=none npm ci", "no downloads"),
+    ("copy-before-install", "FROM node:22\nCOPY --from=x . .\nRUN npm ci", "not the context"),
+    ("copy-before-install", "FROM node:22\nCOPY . /app\nRUN cd /other && npm ci", "another folder"),
+    ("copy-before-install", "FROM node:22\nCOPY . /app\nRUN cd $X && npm ci", "an unknown folder"),
+    ("copy-before-install", "FROM python:3\nCOPY . .\nRUN pip install -r $FILE", "an unknown manifest"),
+    ("copy-before-install", "FROM python:3\nCOPY . .\nRUN pip install -r https://example.org/r.txt", "a remote one"),
+    (
+        "copy-before-install",
+        "FROM python:3\nCOPY . .\nRUN echo x > requirements.txt; pip install -r requirements.txt",
+        "",
+    ),
+    ("copy-before-install", "FROM golang\nCOPY . .\nRUN go build ./... && go mod tidy", "needs the sources"),
+    ("copy-before-install", "FROM golang\nCOPY . .\nRUN go mod download example.org/x@v1", "one by name"),
+    (
+        "copy-before-install",
+        "FROM rust\nCOPY . .\nRUN cargo install --path . && cargo build --offline",
+        "no manifest alone",
+    ),
+    ("copy-before-install", "FROM maven\nCOPY . .\nRUN mvn clean && mvn -o package && ./mvnw test", "offline"),
+    ("copy-before-install", "FROM node\nONBUILD COPY . .\nONBUILD RUN npm ci", "another build"),
+    ("copy-before-install", "FROM node\nCOPY package.json .\nCOPY . .\nFROM node\nRUN npm ci", "another stage"),
+    ("cache-mount-missing", "FROM python:3\nRUN {{ cookiecutter.x }} pip install x", "a template"),
+    ("cache-mount-missing", "# syntax=docker/dockerfile:1.0\nFROM python:3\nRUN pip install x", "no mounts there"),
+    ("cache-mount-missing", "FROM python:3\nRUN pip install x\nCOPY", "a broken file"),
+]
+
+
+@pytest.mark.parametrize(("rule", "text", "why"), SILENT)
+def test_near_misses_stay_silent(rule: str, text: str, why: str) -> None:
+    assert found(rule, text) == [], why
