@@ -46,16 +46,14 @@ _SYSTEMS = frozenset(
 _SYSTEM = re.compile(r"([a-z0-9_-]+)(?:\([a-z0-9_.%+-]*\))?")
 _PART = re.compile(r"[a-z0-9_.-]+")
 _SYSTEM_NAMES = {"macos": "darwin"}
-_ARCHITECTURE_NAMES = dict(
-    (
-        ("i386", "386"),
-        ("x86_64", "amd64"),
-        ("x86-64", "amd64"),
-        ("aarch64", "arm64"),
-        ("armhf", "arm"),
-        ("armel", "arm"),
-    )
-)
+_ARCHITECTURE_NAMES = {
+    "i386": "386",
+    "x86_64": "amd64",
+    "x86-64": "amd64",
+    "aarch64": "arm64",
+    "armhf": "arm",
+    "armel": "arm",
+}
 _ARCHITECTURES = frozenset(
     (
         *("386", "amd64", "amd64p32", "arm", "armbe", "arm64", "arm64be", "loong64", "mips", "mipsle", "mips64"),

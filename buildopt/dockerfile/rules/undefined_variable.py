@@ -1,0 +1,120 @@
+"""A variable that is not defined where it is used.
+
+## What it does
+Finds variables in ENV, LABEL, COPY, WORKDIR and other instructions that Docker expands, which nothing defines there.
+
+## Why
+Docker puts nothing in their place, and the build goes on with `COPY app- /app` or an empty label. Often an ARG was
+written above FROM: it holds for FROM lines, and a stage that needs it must repeat `ARG NAME`. The same goes for
+`TARGETARCH` and its kin. What a base image defines is known of few: with others, only what none defines is looked at.
+
+## Example
+```dockerfile
+ARG VERSION=1.0
+FROM alpine:3.20
+LABEL org.opencontainers.image.version=$VERSION
+```
+
+## Use instead
+```dockerfile
+ARG VERSION=1.0
+FROM alpine:3.20
+ARG VERSION
+LABEL org.opencontainers.image.version=$VERSION
+```
+
+## References
+- https://docs.docker.com/reference/build-checks/undefined-var/
+- https://docs.docker.com/build/building/variables/#scoping
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from buildopt.dockerfile.expansions import Expanded, Known, expansions
+from buildopt.dockerfile.model import Dockerfile
+from buildopt.dockerfile.predefined import PLATFORM_ARGUMENTS, nearest_name
+from buildopt.finding import Category, Finding, Fix, Severity
+from buildopt.settings import LintSettings
+from buildopt.source import Edit, Span
+
+NAME = "undefined-variable"
+ALIASES = ("UndefinedVar",)
+SEVERITY = Severity.WARNING
+CATEGORY = Category.CORRECTNESS
+# An image may well define one of these.
+_OF_IMAGES = re.compile(r"(?:_VERSION|_HOME|PATH|_DIR|_URL|_ROOT)$|^(?:LANG|LANGUAGE|LC_ALL|HOME|USER|TZ|TERM|SHELL)$")
+_LEAST_LETTERS = 5
+
+
+def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
+    """Look at every text that is expanded."""
+    if "$" not in dockerfile.source.text:
+        return
+    arguments = {pair.key.text for instruction in dockerfile.global_args for pair in instruction.pairs}
+    fixes: dict[tuple[int, str], Fix | None] = {}
+    for expanded in expansions(dockerfile):
+        for name in expanded.undefined:
+            if not _certain(name, expanded, arguments):
+                continue
+            fix = None
+            if (name in arguments or name in PLATFORM_ARGUMENTS) and not expanded.triggered:
+                # One ARG settles all that follow in the stage.
+                key = (expanded.stage.index, name)
+                fix = fixes[key] if key in fixes else fixes.setdefault(key, _declared(dockerfile, expanded, name))
+            message = f"{name} is not defined here: {_advice(name, expanded, arguments)}"
+            yield Finding(NAME, message, dockerfile.source, expanded.span, SEVERITY, CATEGORY, ALIASES, fix)
+
+
+def _certain(name: str, expanded: Expanded, arguments: Iterable[str]) -> bool:
+    """Whether the base cannot be what defines a variable."""
+    if expanded.known.complete or name in PLATFORM_ARGUMENTS:
+        return True
+    if name in arguments:
+        image = expanded.stage.image.text if expanded.stage.image is not None else ""
+        return _OF_IMAGES.search(name) is None and name not in image
+    return _mistyped(name, expanded.known)
+
+
+def _mistyped(name: str, known: Known) -> bool:
+    """Whether a name looks like a known one with a letter too few, too many or out of place."""
+    near = nearest_name(name, known.values) if len(name) >= _LEAST_LETTERS - 1 else None
+    if near is None or name[0] != near[0]:
+        return False
+    if len(name) == len(near):
+        return sorted(name) == sorted(near)
+    return (
+        len(name) >= _LEAST_LETTERS
+        and abs(len(name) - len(near)) == 1
+        and not (set(name) ^ set(near)) & set("0123456789")
+    )
+
+
+def _advice(name: str, expanded: Expanded, arguments: Iterable[str]) -> str:
+    instruction = expanded.instruction
+    if expanded.triggered:
+        return f"an ONBUILD {instruction.keyword} of the base uses it"
+    if name in arguments:
+        return f"the ARG above FROM is for FROM only, repeat ARG {name} in this stage"
+    if name in PLATFORM_ARGUMENTS:
+        return f"write ARG {name} in this stage first"
+    if instruction.keyword == "ENV" and any(pair.key.text == name for pair in instruction.pairs):
+        return "the same ENV sets it, and its values see only what was there before"
+    near = nearest_name(name, expanded.known.values)
+    return f"did you mean {near}?" if near is not None else "declare it with ARG, or set it with ENV"
+
+
+def _declared(dockerfile: Dockerfile, expanded: Expanded, name: str) -> Fix | None:
+    """ARG above the instruction, and above the comments that belong to it."""
+    source = dockerfile.source
+    comments = [comment for comment in expanded.instruction.comments if not comment.inside]
+    first = comments[0].span.start if comments else expanded.instruction.keyword_span.start
+    start = source.line_start(source.position(first)[0])
+    if start < expanded.stage.origin.span.end:
+        return None
+    keyword = expanded.instruction.keyword_span
+    typed = "arg" if source.text[keyword.start : keyword.end].islower() else "ARG"
+    edit = Edit(Span(start, start), f"{typed} {name}{source.newline}")
+    return Fix(f"declare ARG {name}", (edit,), safe=False)
