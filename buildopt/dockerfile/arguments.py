@@ -18,6 +18,7 @@ _JSON_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 _STRINGS_ONLY = "when using JSON array syntax, arrays must be comprised of strings only"
 # Where BuildKit looks at bytes instead of characters, only these are blanks.
 _ASCII_SPACES = " \t\n\v\f\r"
+_JSON_SPACES = " \t\n\r"
 
 
 @dataclass(slots=True)
@@ -230,15 +231,16 @@ _NOT_STRINGS: list[str] = []
 
 
 def _json_strings(text: str) -> tuple[list[str] | None, int]:
-    """The strings of a JSON array and its length in ``text``: like BuildKit's, the decoder ignores what follows it.
+    """The strings of a JSON array and its length in ``text``.
 
-    None where it is no JSON, ``_NOT_STRINGS`` where it holds something else.
+    None where it is no JSON (also where something follows it: BuildKit then takes all of it for a shell form),
+    ``_NOT_STRINGS`` where it holds something else.
     """
     try:
         value, length = _DECODER.raw_decode(text)
     except (ValueError, RecursionError):
         return None, 0
-    if not isinstance(value, list):
+    if not isinstance(value, list) or text[length:].strip(_JSON_SPACES):
         return None, 0
     return (value if all(isinstance(item, str) for item in value) else _NOT_STRINGS), length
 

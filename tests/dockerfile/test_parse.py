@@ -146,7 +146,6 @@ FRAGMENTS = [
 
 @settings(max_examples=600, deadline=None, derandomize=True)
 @given(st.lists(st.sampled_from(FRAGMENTS), min_size=1, max_size=40).map("".join).filter(comparable))
-@example('FROM a\nCMD ["a"] trailing\n')
 @example("\ufeff# escape=`\nFROM a\nRUN a `\n# c\n\n b\n")
 @example("RUN <<E cat <<-'F' <<\"G\"\n1\nE\n\t2\n\tF\n3\nG\nRUN x")
 @example("RUN a <<E\\\n && c\nx\nE\n")
@@ -312,6 +311,25 @@ def test_problems_have_buildkits_words_and_a_place(text: str, message: str, plac
     dockerfile = read(text)
     assert [problem.message for problem in dockerfile.errors] == [message]
     assert dockerfile.source.position(dockerfile.errors[0].span.start) == place
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exec_form"),
+    [
+        ('["a"]', True),
+        ('[ "a" , "b" ] \t', True),
+        ("[]", True),
+        ('["a"] trailing', False),
+        ('["a"]]', False),
+        ('["a"] # c', False),
+        ('["a"] \\\n x', False),
+        ('["a",]', False),
+        ('["a" "b"]', False),
+        ("['a']", False),
+    ],
+)
+def test_only_a_whole_json_array_is_an_exec_form(arguments: str, exec_form: bool) -> None:
+    assert read(f"FROM a\nCMD {arguments}\n").instructions[1].exec_form == exec_form
 
 
 def test_a_binary_file_is_one_problem() -> None:
