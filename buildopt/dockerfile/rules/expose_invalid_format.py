@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from buildopt.dockerfile.model import Dockerfile, Word
+from buildopt.dockerfile.model import Dockerfile, Instruction, Word
 from buildopt.dockerfile.ports import HIGHEST, Port, parse_port
 from buildopt.dockerfile.scope import Scope, walk
 from buildopt.finding import Category, Finding, Fix, Severity
@@ -46,8 +46,11 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
         instruction = outer.actual
         if instruction.keyword != "EXPOSE":
             continue
+        if settings.like_hadolint:
+            yield from _like_hadolint(dockerfile, outer)
+            continue
         for word in instruction.words:
-            for port in _ports(word, scope, settings):
+            for port in _ports(word, scope):
                 if _too_high(port):
                     message = f"{port.text} is above the highest port, {HIGHEST}: name the port that is listened on"
                     yield Finding(NAME, message, source, word.span, Severity.ERROR, CATEGORY, ALIASES[:1])
@@ -58,11 +61,17 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
                     yield Finding(NAME, message, source, word.span, SEVERITY, CATEGORY, aliases, fix)
 
 
-def _ports(word: Word, scope: Scope, settings: LintSettings) -> Iterator[Port]:
-    """The ports that a word stands for; hadolint does not look behind variables."""
-    if "$" in word.text and settings.like_hadolint:
-        yield parse_port(word.text)
-        return
+def _like_hadolint(dockerfile: Dockerfile, instruction: Instruction) -> Iterator[Finding]:
+    """One finding an instruction, none behind ONBUILD, and variables are not looked behind."""
+    words = [word for word in instruction.words if instruction.trigger is None and "$" not in word.text]
+    bad = next((word for word in words if _too_high(parse_port(word.text))), None)
+    if bad is not None:
+        message = f"{bad.text} is above the highest port, {HIGHEST}: name the port that is listened on"
+        yield Finding(NAME, message, dockerfile.source, bad.span, Severity.ERROR, CATEGORY, ALIASES[:1])
+
+
+def _ports(word: Word, scope: Scope) -> Iterator[Port]:
+    """The ports that a word stands for."""
     expanded = scope.expand(word.text)
     if expanded is not None and expanded.error is None:
         yield from (parse_port(text) for text in expanded.words)
