@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from buildopt import settings
-from buildopt.dockerfile.hadolint import Translation, translate
+from buildopt.dockerfile.hadolint_file import Translation, translate
 from buildopt.errors import UsageError
 from buildopt.source import write_atomic
 
