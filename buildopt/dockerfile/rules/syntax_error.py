@@ -27,17 +27,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from buildopt.dockerfile.model import Dockerfile
+from buildopt.dockerfile.model import Dockerfile, SyntaxProblem
 from buildopt.finding import Category, Finding, Severity
 from buildopt.settings import LintSettings
 
 NAME = "syntax-error"
-ALIASES = ("DL1000",)
+ALIASES = ("DL1000", "DL3061")
 SEVERITY = Severity.ERROR
 CATEGORY = Category.CORRECTNESS
 
 
 def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
     """One finding for each problem of the parser."""
+    stages = dockerfile.stages
+    first = stages[0].origin.span.start if stages else len(dockerfile.source.text) + 1
     for problem in dockerfile.errors:
-        yield Finding(NAME, problem.message, dockerfile.source, problem.span, SEVERITY, CATEGORY, ALIASES)
+        # hadolint's parser takes what stands before FROM, and has a rule for it.
+        homeless = problem.span.start < first and not problem.fatal
+        yield Finding(
+            NAME, problem.message, dockerfile.source, problem.span, SEVERITY, CATEGORY, _names(problem, homeless)
+        )
+
+
+def _names(problem: SyntaxProblem, homeless: bool) -> tuple[str, ...]:
+    if not homeless:
+        return ALIASES[:1]
+    return ALIASES[1:] if "stage" in problem.message else ALIASES
