@@ -110,10 +110,10 @@ def translate(path: str, data: bytes) -> Translation:
 
 
 def rule_name(code: str) -> str:
-    """Our name for a code of hadolint; the code itself where our rule stands for several of them, or there is none."""
-    for rule in RULES:
-        if [alias for alias in rule.ALIASES if _CODE.fullmatch(alias)] == [code.upper()]:
-            return rule.NAME
+    """Our name for a code of hadolint; the code itself where both do not stand for the very same."""
+    owners = [rule for rule in RULES if code.upper() in rule.ALIASES]
+    if len(owners) == 1 and sum(_CODE.fullmatch(alias) is not None for alias in owners[0].ALIASES) == 1:
+        return owners[0].NAME
     return code.upper()
 
 
@@ -132,7 +132,7 @@ def _severities(read: _Reader, node: Any) -> tuple[tuple[tuple[str, str], ...], 
     lists = dict(read.pairs(node, "override"))
     for word in lists:
         if word not in SEVERITIES:
-            raise read.error(lists[word], f"override: unknown key {word!r}", nearest(word, list(SEVERITIES)))
+            raise read.error(lists[word], f"override: unknown key {word!r}", f"keys: {', '.join(SEVERITIES)}")
     found: dict[str, str] = {}
     strange = []
     for word in SEVERITIES:

@@ -148,3 +148,86 @@ def test_explain_knows_names_aliases_and_neighbours(tmp_path: Path) -> None:
 def test_the_hint_of_a_missing_file_has_its_own_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["lint", "nowhere"]) == 2
     assert "error: nowhere does not exist\n  hint: check the path\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ((), 0),
+        (("--profile", "hadolint"), 1),
+        (("--profile", "hadolint", "--fail-on", "warning"), 0),
+        (("--profile", "recommended"), 0),
+    ],
+)
+def test_the_profile_decides_from_where_it_fails(tmp_path: Path, words: tuple[str, ...], code: int) -> None:
+    text = "FROM debian:12.1\nRUN apt-get update && apt-get install -y curl=7.* && rm -rf /var/lib/apt/lists/*\n"
+    (tmp_path / "Dockerfile").write_text(text)
+    done = run(tmp_path, "lint", *words)
+    assert (done.returncode, "info apt-get-without-no-install-recommends (DL3015)" in done.stdout) == (code, True)
+
+
+def test_the_profile_of_the_flag_goes_before_that_of_the_configuration(folder: Path) -> None:
+    (folder / "buildopt.yaml").write_text("lint: {profile: hadolint}\n")
+    assert run(folder, "lint").stdout.startswith("Dockerfile:2:1: error add-instead-of-copy")
+    assert run(folder, "lint", "--profile", "recommended").stdout.startswith("Dockerfile:2:1: warning add-instead")
+    unknown = run(folder, "lint", "--profile", "lenient")
+    assert unknown.returncode == 2 and "'recommended', 'strict', 'hadolint'" in unknown.stderr
+
+
+@pytest.mark.parametrize(
+    ("section", "place"),
+    [
+        ("{ignore: [add-instead-of-copi]}", "lint.ignore"),
+        ("{select: [size, add-instead-of-copi]}", "lint.select"),
+        ("{severity: {add-instead-of-copi: error}}", "lint.severity"),
+    ],
+)
+@pytest.mark.parametrize("paths", [(), ("Dockerfile", "api/Dockerfile"), ("--config", "buildopt.yaml", "-")])
+def test_an_unknown_rule_in_the_configuration_is_named_once(
+    folder: Path, section: str, place: str, paths: tuple[str, ...]
+) -> None:
+    (folder / "api").mkdir()
+    (folder / "api" / "Dockerfile").write_text(BAD)
+    (folder / "buildopt.yaml").write_text(f"lint: {section}\n")
+    done = run(folder, "lint", *paths, stdin=BAD)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count(f"buildopt.yaml: {place}: no such rule: add-instead-of-copi\n") == 1
+    assert done.stderr.count("hint: did you mean add-instead-of-copy?\n") == 1
+
+
+def test_codes_of_other_linters_pass_in_the_configuration(folder: Path) -> None:
+    (folder / "buildopt.yaml").write_text("lint: {ignore: [SC2086, dl3999, DL3020], severity: {SC1091: error}}\n")
+    done = run(folder, "lint")
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+@pytest.mark.parametrize("format_", ["sarif", "github", "markdown"])
+def test_formats_of_platforms_go_to_a_file_too(folder: Path, format_: str) -> None:
+    printed = run(folder, "lint", "--format", format_)
+    written = run(folder, "lint", "--format", format_, "--output", "report")
+    assert (printed.returncode, written.returncode, written.stdout) == (1, 1, "")
+    assert (folder / "report").read_text() == printed.stdout != ""
+    assert "add-instead-of-copy" in printed.stdout
+
+
+def test_formats_tell_of_files_that_could_not_be_read(folder: Path) -> None:
+    done = run(folder, "lint", "--format", "sarif", "Dockerfile", "missing")
+    invocation = json.loads(done.stdout)["runs"][0]["invocations"][0]
+    assert (done.returncode, invocation["executionSuccessful"]) == (2, False)
+    table = run(folder, "lint", "--format", "markdown", "Dockerfile", "missing").stdout
+    assert "- `missing`: missing does not exist" in table and "in 1 file," in table
+
+
+@pytest.mark.parametrize("format_", ["json", "sarif", "github", "markdown"])
+def test_a_fixed_standard_input_leaves_no_room_for_a_report(folder: Path, format_: str) -> None:
+    done = run(folder, "lint", "-", "--fix", "--format", format_, stdin=BAD)
+    assert (done.returncode, done.stdout) == (2, "") and f"leave out --format {format_}" in done.stderr
+
+
+def test_workflows_are_refused(folder: Path) -> None:
+    workflow = folder / ".github" / "workflows" / "ci.yml"
+    workflow.parent.mkdir(parents=True)
+    workflow.write_text("on: push\n")
+    done = run(folder, "lint", ".github/workflows/ci.yml", "Dockerfile")
+    assert done.returncode == 2 and ".github/workflows/ci.yml is YAML, not a Dockerfile" in done.stderr
+    assert done.stdout.startswith("Dockerfile:2:1:")
