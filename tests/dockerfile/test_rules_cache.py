@@ -32,6 +32,27 @@ UNFIXABLE = [
         "FROM debian:12\nRUN --mount=type=cache,target=/var/cache/apt apt-get install x\nCOPY x /etc/apt/apt.conf.d/",
         None,
     ),
+    ("cache-mount-wrong-directory", "FROM x\nRUN --mount=type=cache,target=~/.npm npm ci", "whose home is not known"),
+    (
+        "cache-mount-wrong-directory",
+        "FROM python:3\nRUN --mount=type=cache,target=/root/.cache/pip uv pip install x",
+        "the cache of another manager",
+    ),
+    (
+        "cache-mount-wrong-directory",
+        "FROM debian:12\nRUN --mount=type=cache,target=/var/cache/apk,sharing=locked apt-get update",
+        "the cache of another distribution",
+    ),
+    (
+        "cache-mount-for-another-user",
+        "FROM python:3\nUSER app\nRUN --mount=type=cache,target=/root/.cache/pip pip install x",
+        "whose uid is not known",
+    ),
+    (
+        "cache-mount-for-another-user",
+        "FROM python:3\nUSER app\nRUN --mount=type=cache,target=/home/app/.cache/pip pip install x",
+        "whose uid is not known",
+    ),
     ("copy-before-install", "FROM node:22\nCOPY . .\nRUN npm ci", "where the manifests are nobody here knows"),
     ("cache-mount-missing", "FROM python:3\nRUN pip install x", "that is what optimize is for"),
 ]
@@ -66,6 +87,17 @@ SILENT = [
     ("copy-before-install", "FROM maven\nCOPY . .\nRUN mvn clean && mvn -o package && ./mvnw test", "offline"),
     ("copy-before-install", "FROM node\nONBUILD COPY . .\nONBUILD RUN npm ci", "another build"),
     ("copy-before-install", "FROM node\nCOPY package.json .\nCOPY . .\nFROM node\nRUN npm ci", "another stage"),
+    (
+        "cache-mount-wrong-directory",
+        "FROM python:3\nRUN --mount=type=cache,target=/root/.cache/pip uv pip install x && make",
+        "make may run pip",
+    ),
+    (
+        "cache-mount-for-another-user",
+        "FROM python:3\nRUN --mount=type=cache,target=/c/.npm chown -R 5 /c/.npm\nUSER 5\n"
+        "RUN --mount=type=cache,target=/c/.npm npm ci",
+        "it was given away",
+    ),
     ("cache-mount-missing", "FROM python:3\nRUN {{ cookiecutter.x }} pip install x", "a template"),
     ("cache-mount-missing", "# syntax=docker/dockerfile:1.0\nFROM python:3\nRUN pip install x", "no mounts there"),
     ("cache-mount-missing", "FROM python:3\nRUN pip install x\nCOPY", "a broken file"),
