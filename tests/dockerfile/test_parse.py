@@ -363,7 +363,7 @@ def test_onbuild_holds_its_instruction() -> None:
 
 
 def test_exec_forms_have_words_with_places() -> None:
-    text = 'FROM a\nCMD ["echo", \\\n  "a\\"b"] # ignored\n'
+    text = 'FROM a\nCMD ["echo", \\\n  "a\\"b"]\n'
     found = read(text).instructions[1]
     assert found.exec_form and [word.text for word in found.words] == ["echo", 'a"b']
     assert text[found.words[1].span.start : found.words[1].span.end] == '"a\\"b"'
