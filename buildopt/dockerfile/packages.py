@@ -20,7 +20,7 @@ class Tool:
     """How one program reads its command line. ``valued``: options that take the next word (or what follows ``=``).
 
     ``families``: first words that another word belongs to, as in ``dnf group install``. ``one_dash``: long options have
-    one dash, as Go's have.
+    one dash, as Go's have. ``ends``: what follows ``--`` is not for it, but for what it runs.
     """
 
     name: str
@@ -28,6 +28,7 @@ class Tool:
     valued: frozenset[str] = frozenset()
     families: frozenset[str] = frozenset()
     one_dash: bool = False
+    ends: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +134,7 @@ TOOLS = (
             "-v --version -i --install-dir -n --bindir -P --trust-policy -s --source -p --http-proxy --platform "
             "--document -B --bulk-threshold --build-root --config-file --without -g --file --target-rbconfig"
         ),
+        ends=True,
     ),
     Tool(
         "go",
@@ -143,6 +145,31 @@ TOOLS = (
         ),
         one_dash=True,
     ),
+    Tool(
+        "uv",
+        r"uv",
+        word_set(
+            "-r --requirement --requirements -c --constraint --constraints --overrides -e --editable -t --target "
+            "--prefix -p --python --index --default-index -i --index-url --extra-index-url -f --find-links --cache-dir "
+            "--group --extra --only-group --no-group --project --directory --config-file --link-mode --index-strategy "
+            "--python-version --python-platform --no-binary --only-binary --no-build-package --no-binary-package "
+            "-P --upgrade-package --reinstall-package --refresh-package --resolution --prerelease --exclude-newer "
+            "-C --config-setting --keyring-provider --with --with-editable --with-requirements -w -b --color"
+        ),
+        word_set("pip tool cache python"),
+    ),
+    Tool(
+        "pipx",
+        r"pipx",
+        word_set("--suffix --pip-args -i --index-url --python --preinstall --spec --backend --fetch-missing-python"),
+        ends=True,
+    ),
+    Tool(
+        "pnpm",
+        r"pnpm",
+        word_set("-C --dir --filter -F --store-dir --registry --reporter --loglevel --prefix --network-concurrency"),
+    ),
+    Tool("bun", r"bun", word_set("--cwd --registry --backend -c --config --cache-dir --omit --filter")),
 )
 _PYTHON = re.compile(r"(?:python|pypy)[0-9.]*")
 
@@ -178,7 +205,7 @@ def _read(tool: Tool, command: Command, arguments: Sequence[Word]) -> Call:
     for word in words:
         text = word.text if word.text is not None else word.raw
         if text == "--":
-            positional += words
+            positional += () if tool.ends else words
             break
         if not text.startswith("-") or text == "-":
             positional.append(word)

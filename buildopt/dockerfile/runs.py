@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -38,8 +39,8 @@ class Run:
         return Edit(self.span(word.span), text)
 
     def exact(self, word: Word) -> bool:
-        """Whether a word's span is really its place: the commands of a quoted ``sh -c`` have no spans of their own."""
-        return self.script.text[word.span.start : word.span.end] == word.raw
+        """Whether a word can be edited at its span: the words of a quoted ``sh -c`` and of an exec form cannot."""
+        return not self.instruction.exec_form and self.script.text[word.span.start : word.span.end] == word.raw
 
     def mounted(self, path: str, *types: str) -> bool:
         """Whether a mount of one of the types (cache and tmpfs unless told) holds ``path`` or a folder above it."""
@@ -69,6 +70,23 @@ def _runs(dockerfile: Dockerfile) -> Iterator[Run]:
         if logical is None or _foreign(actual, logical):
             continue
         yield Run(stage, actual, logical, parse_shell(logical.text), scope)
+
+
+@of_the_last_file
+def all_runs(dockerfile: Dockerfile) -> tuple[Run, ...]:
+    """What ``runs`` has, and the exec forms, read as one command each: for rules that look at single commands."""
+    found = list(runs(dockerfile))
+    for stage, outer, scope in walk(dockerfile):
+        instruction = outer.actual
+        if instruction.keyword == "RUN" and instruction.exec_form and instruction.words:
+            text, starts, offsets = "", [], []
+            for word in instruction.words:
+                starts.append(len(text))
+                offsets.append(word.span.start + 1)  # behind the quote
+                text += shlex.quote(word.text) + " "
+            logical = Logical(text, tuple(starts), tuple(offsets))
+            found.append(Run(stage, instruction, logical, parse_shell(text), scope))
+    return tuple(sorted(found, key=lambda run: run.instruction.span))
 
 
 def _foreign(instruction: Instruction, logical: Logical) -> bool:
