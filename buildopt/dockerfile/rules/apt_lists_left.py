@@ -34,6 +34,7 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 
+from buildopt.dockerfile.appending import append
 from buildopt.dockerfile.model import Dockerfile
 from buildopt.dockerfile.passes.hidden import BUILDERS
 from buildopt.dockerfile.passes.runs import HARMLESS, runs_what_is_read, script_run
@@ -42,7 +43,6 @@ from buildopt.dockerfile.scope import shipped_stages
 from buildopt.dockerfile.shell import Command, parse_shell
 from buildopt.finding import Category, Finding, Fix, Severity
 from buildopt.settings import LintSettings
-from buildopt.source import Edit
 
 NAME = "apt-lists-left"
 ALIASES = ("DL3009",)
@@ -73,7 +73,7 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
             continue
         needed = run.instruction.span.start < dependent.get(run.stage.index, -1)
         clean_up = f"sudo {_CLEAN_UP}" if "sudo" in update.wrappers else _CLEAN_UP
-        edit = None if needed else _append(dockerfile, run, clean_up)
+        edit = None if needed else append(dockerfile, run, clean_up)
         safe = run.instruction.span.start >= doubtful.get(run.stage.index, -1)
         fix = None if edit is None else Fix("remove the lists in the same RUN", (edit,), safe)
         message = "the package lists of apt stay in this layer: remove /var/lib/apt/lists in the same RUN"
@@ -146,35 +146,3 @@ def _need(commands: Sequence[Command], text: str) -> bool | None:
 
 def _makes_dependencies(command: Command) -> bool:
     return command.name in ("make", "rake") and any("dep" in word or "apt" in word for word in command.texts)
-
-
-def _append(dockerfile: Dockerfile, run: Run, clean_up: str) -> Edit | None:
-    """The edit that adds the clean-up at the script's end; None where that is not plainly right."""
-    script = run.script
-    if not script.complete or not script.parts or script.comments:
-        return None
-    if script.parts[-1].operator or any(part.operator == "&" for part in script.parts):
-        return None
-    last = script.parts[-1].command
-    if last is not None and last.words and last.words[0].text in ("exit", "exec"):
-        return None  # nothing behind it would run
-    heredoc = run.instruction.lone_heredoc
-    if heredoc is not None:
-        if not re.search(r"^\s*set\s+-\w*e", run.logical.text, re.MULTILINE):
-            return None  # without `set -e` one more command would hide the failure of the one before
-        return Edit(run.logical.span(script.parts[-1].span.end, script.parts[-1].span.end), f"\n{clean_up}")
-    if run.instruction.heredocs:
-        return None
-    end = run.logical.span(len(run.logical.text), len(run.logical.text))
-    return Edit(end, f"{_joint(dockerfile, run)}&& {clean_up}")
-
-
-def _joint(dockerfile: Dockerfile, run: Run) -> str:
-    """A blank, or a new line in the way of the instruction's last one."""
-    pieces = list(run.logical.pieces())
-    text = dockerfile.source.text
-    if len(pieces) < 2:
-        return " "
-    last = text[pieces[-1].start : pieces[-1].end]
-    indent = last[: len(last) - len(last.lstrip(" \t"))] or "    "
-    return f" {dockerfile.escape}{dockerfile.source.newline}{indent}"
