@@ -34,7 +34,7 @@ from buildopt.finding import Category, Finding, Severity
 from buildopt.settings import LintSettings
 
 NAME = "constant-platform-in-from"
-ALIASES = ("FromPlatformFlagConstDisallowed",)
+ALIASES = ("FromPlatformFlagConstDisallowed", "DL3029")
 SEVERITY = Severity.WARNING
 CATEGORY = Category.CORRECTNESS
 _SYSTEMS = frozenset(
@@ -64,17 +64,22 @@ _ARCHITECTURES = frozenset(
 
 
 def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
-    """Look at the platform of every stage."""
+    """Look at the platform of every stage; hadolint knows no stage names, and two variables by their names."""
     for stage in dockerfile.stages:
         flag = stage.platform
         if flag is None or not flag.value or stage.origin.problems:
             continue
+        known = "BUILDPLATFORM" in flag.value or "TARGETPLATFORM" in flag.value
         result = expand(flag.value, global_arguments(dockerfile).values, dockerfile.escape)
         parts = None if result.error is not None or result.used or result.missing else _parts(result.text)
-        if parts is None or any(part in (stage.name or "") for part in parts):
+        constant = parts is not None and not any(part in (stage.name or "") for part in parts)
+        if not constant and (known or not settings.like_hadolint):
             continue
-        message = f"every build gets {result.text} here: use $BUILDPLATFORM, or say so in the stage's name"
-        yield Finding(NAME, message, dockerfile.source, flag.span, SEVERITY, CATEGORY, ALIASES)
+        aliases = (*(ALIASES[:1] if constant else ()), *(() if known else ALIASES[1:]))
+        message = (
+            f"every build gets {result.text or flag.value} here: use $BUILDPLATFORM, or say so in the stage's name"
+        )
+        yield Finding(NAME, message, dockerfile.source, flag.span, SEVERITY, CATEGORY, aliases)
 
 
 def _parts(text: str) -> tuple[str, str] | None:

@@ -19,9 +19,9 @@ FROM debian:12
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 RUN curl -fsSL https://example.com/install.sh | sh
 ```
-The fix adds that SHELL where the base image is known to have bash (or ash: Alpine). It is unsafe: all later RUN and the
-shell forms of CMD and ENTRYPOINT run in that shell too. `echo`, `printf` and the like on the left are no reason to warn,
-nor is a list of commands that a stage of its own throws away.
+The fix adds that SHELL where the base image is known to have bash (or ash: Alpine). It is unsafe: all later RUN and
+the shell forms of CMD and ENTRYPOINT run in that shell too. `echo`, `printf` and the like on the left are no reason
+to warn, nor is the condition of an `if`.
 
 ## References
 - https://docs.docker.com/build/building/best-practices/#using-pipes

@@ -32,7 +32,7 @@ from buildopt.finding import Category, Finding, Severity
 from buildopt.settings import LintSettings
 
 NAME = "syntax-error"
-ALIASES = ("DL1000", "DL3061")
+ALIASES = ("DL1000", "DL3043", "DL3061")
 SEVERITY = Severity.ERROR
 CATEGORY = Category.CORRECTNESS
 
@@ -42,14 +42,15 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
     stages = dockerfile.stages
     first = stages[0].origin.span.start if stages else len(dockerfile.source.text) + 1
     for problem in dockerfile.errors:
-        # hadolint's parser takes what stands before FROM, and has a rule for it.
-        homeless = problem.span.start < first and not problem.fatal
-        yield Finding(
-            NAME, problem.message, dockerfile.source, problem.span, SEVERITY, CATEGORY, _names(problem, homeless)
-        )
+        aliases = _names(problem, before_stages=problem.span.start < first)
+        yield Finding(NAME, problem.message, dockerfile.source, problem.span, SEVERITY, CATEGORY, aliases)
 
 
-def _names(problem: SyntaxProblem, homeless: bool) -> tuple[str, ...]:
-    if not homeless:
-        return ALIASES[:1]
-    return ALIASES[1:] if "stage" in problem.message else ALIASES
+def _names(problem: SyntaxProblem, *, before_stages: bool) -> tuple[str, ...]:
+    """hadolint's names: its parser takes triggers that BuildKit does not, and what stands before any FROM."""
+    trigger = "ONBUILD" in problem.message
+    homeless = before_stages and not problem.fatal
+    return (
+        *(("DL3043",) if trigger else () if homeless and "stage" in problem.message else ("DL1000",)),
+        *(("DL3061",) if homeless else ()),
+    )

@@ -4,8 +4,8 @@
 Finds `useradd` with a user id of six digits or more and without `--no-log-init`.
 
 ## Why
-useradd writes /var/log/lastlog and /var/log/faillog at the place of the user's number. The files are sparse on disk, but
-not in an image's layer: a large number makes it gigabytes larger, or ends the build.
+useradd writes /var/log/lastlog and /var/log/faillog at the place of the user's number. The files are sparse on disk,
+but not in an image's layer: a large number makes it gigabytes larger, or ends the build.
 
 ## Example
 ```dockerfile
