@@ -161,6 +161,13 @@ def _texts(instruction: Instruction) -> Iterator[tuple[Span, str]]:
                     yield flag.span, value
 
 
+def has_plain_base(dockerfile: Dockerfile, stage: Stage) -> bool:
+    """Whether the image that a stage comes from defines nothing but PATH."""
+    while stage.base_index is not None:
+        stage = dockerfile.stages[stage.base_index]
+    return _Walker(dockerfile, global_arguments(dockerfile), stage).known.complete
+
+
 def _repository(image: str) -> str:
     """The name of an image of Docker Hub without tag and digest; any other is left whole."""
     name = image.partition("@")[0].removeprefix("docker.io/").removeprefix("library/")

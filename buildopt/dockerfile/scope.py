@@ -147,12 +147,8 @@ def _end(stage: Stage, scope: Scope, global_args: Mapping[str, str | None]) -> S
 def _start(stage: Stage, ends: Mapping[int, Scope], escape: str) -> Scope:
     base = ends.get(stage.base_index) if stage.base_index is not None else None
     if base is not None:
-        # ARG ends with its stage, everything else is part of the image.
-        open_names = base.open_names & base.env.keys()
-        certain = base.workdir_is_certain
-        return Scope(
-            escape, {}, dict(base.env), base.user, base.workdir, base.shell, base.shell_is_set, open_names, certain
-        )
+        # A stage that starts from another one has its ARG too.
+        return _copied(base)
     scratch = stage.image is not None and stage.image.text == "scratch"
     return Scope(escape, user="0" if scratch else None, workdir="/" if scratch else None)
 

@@ -40,15 +40,18 @@ CATEGORY = Category.STYLE
 
 
 def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
-    """Compare every keyword with the majority."""
+    """Compare every keyword with the majority, in which ARG above the first FROM has no voice."""
     source = dockerfile.source
+    first = dockerfile.stages[0].origin.span.start if dockerfile.stages else 0
     spans = [instruction.keyword_span for instruction in dockerfile.instructions if instruction.keyword in KEYWORDS]
     typed = [source.text[span.start : span.end] for span in spans]
-    lower = sum(word.islower() for word in typed) > sum(word.isupper() for word in typed)
+    voices = [word for word, span in zip(typed, spans, strict=True) if span.start >= first]
+    lower = sum(word.islower() for word in voices) > sum(word.isupper() for word in voices)
     for word, span in zip(typed, spans, strict=True):
         wanted = word.lower() if lower else word.upper()
         if word == wanted or len(wanted) != span.end - span.start:
             continue
         message = f"{word} is not in {'lower' if lower else 'upper'} case as most instructions here are"
         fix = Fix(f"write {wanted}", (Edit(span, wanted),))
-        yield Finding(NAME, message, source, span, SEVERITY, CATEGORY, ALIASES, fix)
+        aliases = ALIASES if span.start >= first else ()
+        yield Finding(NAME, message, source, span, SEVERITY, CATEGORY, aliases, fix)

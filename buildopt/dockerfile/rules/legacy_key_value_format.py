@@ -48,7 +48,8 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
             if pair.legacy:
                 message = f"{instruction.keyword} {pair.key.text} should be followed by = instead of a blank"
                 fix = _fix(dockerfile, outer, pair)
-                yield Finding(NAME, message, dockerfile.source, pair.key.span, SEVERITY, CATEGORY, ALIASES, fix)
+                aliases = ALIASES if instruction is outer else ()
+                yield Finding(NAME, message, dockerfile.source, pair.key.span, SEVERITY, CATEGORY, aliases, fix)
 
 
 def _fix(dockerfile: Dockerfile, outer: Instruction, pair: Pair) -> Fix | None:

@@ -4,7 +4,8 @@
 Finds WORKDIR whose path does not start at the root.
 
 ## Why
-Where it leads depends on the WORKDIR before it, or on the base image's, which may change with any new version of it.
+Where it leads depends on the WORKDIR before it, or on the base image's, which may change with any new version of it. A
+path that consists of an argument without a default is relative too, unless the argument is given.
 
 ## Example
 ```dockerfile
@@ -25,10 +26,13 @@ There is a fix where the file itself says which folder this is; the finding is t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
-from buildopt.dockerfile.model import Dockerfile
-from buildopt.dockerfile.scope import is_absolute, joined, walk
+from buildopt.dockerfile.expansions import has_plain_base
+from buildopt.dockerfile.model import Dockerfile, Stage, Word
+from buildopt.dockerfile.scope import Scope, is_absolute, joined, walk
+from buildopt.dockerfile.words import expand
 from buildopt.finding import Category, Finding, Fix, Severity
 from buildopt.settings import LintSettings
 from buildopt.source import Edit
@@ -37,26 +41,69 @@ NAME = "relative-workdir"
 ALIASES = ("DL3000", "WorkdirRelativePath")
 SEVERITY = Severity.WARNING
 CATEGORY = Category.CORRECTNESS
+_WINDOWS = re.compile(r"windows|servercore|nanoserver")
 
 
 def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
     """Look at every WORKDIR."""
-    for _, instruction, scope in walk(dockerfile):
+    placed: set[int] = set()  # the stages in which one came before
+    for stage, instruction, scope in walk(dockerfile):
+        if instruction is stage.origin and stage.base_index in placed:
+            placed.add(stage.index)
         if instruction.keyword != "WORKDIR":
             continue
         word = instruction.words[0]
-        expanded = scope.expand(word.text)
-        if expanded is None or not expanded.text or is_absolute(expanded.text):
-            continue
-        path = joined(scope.workdir, expanded.text)
-        fix, severity = None, SEVERITY
-        message = f"{word.text} is relative to a folder that the base image decides: use an absolute path"
-        if path is not None and scope.workdir_is_certain and scope.certain(expanded):
-            severity = Severity.STYLE
-            message = f"{word.text} is relative: write {path}"
-            if _plain(path):
-                fix = Fix(f"write {path}", (Edit(word.span, path),))
-        yield Finding(NAME, message, dockerfile.source, word.span, severity, CATEGORY, ALIASES, fix)
+        if settings.like_hadolint:
+            relative = _like_hadolint(word.text)
+        else:
+            relative = _is_relative(dockerfile, stage, scope, word.text)
+        if relative:
+            # BuildKit says nothing of those that follow: the first one decides where they lead.
+            aliases = ALIASES[:1] if stage.index in placed else ALIASES
+            yield _finding(dockerfile, word, scope, aliases)
+        placed.add(stage.index)
+
+
+def _finding(dockerfile: Dockerfile, word: Word, scope: Scope, aliases: tuple[str, ...]) -> Finding:
+    fix, severity = None, SEVERITY
+    message = f"{word.text} is relative to a folder that the base image decides: use an absolute path"
+    expanded = scope.expand(word.text)
+    path = joined(scope.workdir, expanded.text) if expanded is not None and expanded.text else None
+    if expanded is not None and path is not None and scope.workdir_is_certain and scope.certain(expanded):
+        severity = Severity.STYLE
+        message = f"{word.text} is relative: write {path}"
+        if _plain(path):
+            fix = Fix(f"write {path}", (Edit(word.span, path),))
+    return Finding(NAME, message, dockerfile.source, word.span, severity, CATEGORY, aliases, fix)
+
+
+def _like_hadolint(text: str) -> bool:
+    """hadolint looks at how a path begins."""
+    return re.match(r"/|\$|[A-Za-z]:", text.strip("\"'")) is None
+
+
+def _is_relative(dockerfile: Dockerfile, stage: Stage, scope: Scope, text: str) -> bool:
+    """Whether a path is relative where no argument is given; not so where the base may know a variable in it."""
+    expanded = scope.expand(text)
+    if expanded is None:
+        known = {name: value for name, value in scope.variables.items() if value is not None}
+        expanded = expand(text, known, dockerfile.escape)
+        if expanded.error is not None:
+            return False
+        if expanded.missing - scope.args.keys() and not has_plain_base(dockerfile, stage):
+            return False
+    if expanded.text.startswith("/"):
+        return False
+    return not (_on_windows(dockerfile, stage) and is_absolute(expanded.text))
+
+
+def _on_windows(dockerfile: Dockerfile, stage: Stage) -> bool:
+    """Whether drives and backslashes mean something: by the platform, the name of the base, or the escape character."""
+    while stage.base_index is not None:
+        stage = dockerfile.stages[stage.base_index]
+    platform = (stage.platform.value if stage.platform is not None else None) or ""
+    image = stage.image.text.lower() if stage.image is not None else ""
+    return dockerfile.escape == "`" or platform.startswith("windows") or _WINDOWS.search(image) is not None
 
 
 def _plain(path: str) -> bool:

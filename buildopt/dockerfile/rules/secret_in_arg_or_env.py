@@ -9,12 +9,14 @@ Both end up in the image's configuration and history: whoever can pull the image
 
 ## Example
 ```dockerfile
+FROM node:22
 ARG NPM_TOKEN
 RUN npm config set //registry.npmjs.org/:_authToken=$NPM_TOKEN && npm ci
 ```
 
 ## Use instead
 ```dockerfile
+FROM node:22
 RUN --mount=type=secret,id=npm_token,env=NPM_TOKEN npm ci
 ```
 and `docker build --secret id=npm_token,env=NPM_TOKEN .`
@@ -29,7 +31,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from buildopt.dockerfile.model import Dockerfile
+from buildopt.dockerfile.model import Dockerfile, Instruction, Pair
 from buildopt.finding import Category, Finding, Severity
 from buildopt.settings import LintSettings
 
@@ -41,20 +43,30 @@ _SECRET = re.compile(
     r"(?:_|^)(?:apikey|auth|credentials?|key|password|pword|passwd|secret|token)(?:_|$)",
     re.IGNORECASE,
 )
-# Public keys, key ids of signatures, and the names of files that hold a secret give nothing away.
-_PUBLIC = re.compile(r"(?:_|^)(?:public|pub|gpg|pgp)(?:_|$)|_(?:file|path|dir|url|name|id)$", re.IGNORECASE)
+_PUBLIC = re.compile(r"(?:_|^)public(?:_|$)", re.IGNORECASE)
+# Keys that check signatures, and names, places and numbers of secrets give nothing away by themselves.
+_HARMLESS = re.compile(r"(?:_|^)(?:pub|gpg|pgp)(?:_|$)|_(?:file|path|dir|url|name|id|version)$", re.IGNORECASE)
 
 
 def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
-    """Look at every name that ARG and ENV set."""
-    for outer in dockerfile.instructions:
-        instruction = outer.actual
-        if outer.problems or instruction.keyword not in ("ARG", "ENV"):
-            continue
-        for pair in instruction.pairs:
-            name = pair.key.text
-            empty = instruction.keyword == "ENV" and pair.value is not None and pair.value.text in ("", '""', "''")
-            if not _SECRET.search(name) or _PUBLIC.search(name) or empty:
+    """Look at every name that ARG and ENV set in a stage; an ARG above FROM reaches no image."""
+    for stage in dockerfile.stages:
+        for outer in stage.instructions:
+            instruction = outer.actual
+            if instruction.keyword not in ("ARG", "ENV") or outer.problems:
                 continue
-            message = f"{instruction.keyword} {name} can be read from the image: use RUN --mount=type=secret"
-            yield Finding(NAME, message, dockerfile.source, pair.key.span, SEVERITY, CATEGORY, ALIASES)
+            for pair in instruction.pairs:
+                name = pair.key.text
+                if not _SECRET.search(name) or _PUBLIC.search(name):
+                    continue
+                message = f"{instruction.keyword} {name} can be read from the image: use RUN --mount=type=secret"
+                severity = SEVERITY
+                if _HARMLESS.search(name) or _empty(instruction, pair):
+                    severity = Severity.INFO
+                    message = f"{instruction.keyword} {name} can be read from the image: make sure that it is no secret"
+                aliases = ALIASES if instruction is outer else ()
+                yield Finding(NAME, message, dockerfile.source, pair.key.span, severity, CATEGORY, aliases)
+
+
+def _empty(instruction: Instruction, pair: Pair) -> bool:
+    return instruction.keyword == "ENV" and pair.value is not None and pair.value.text in ("", '""', "''")
