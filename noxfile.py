@@ -59,6 +59,7 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """What the documentation says is what the code has."""
+    """Writes the pages of the rules, and checks that what the documentation says is what the code has."""
     session.install("-e", ".[dev]")
-    session.run("pytest", "tests/test_docs.py")
+    session.run("python", "docs/generate.py")
+    session.run("pytest", "tests/test_docs.py", "tests/test_rule_pages.py")

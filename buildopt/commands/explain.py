@@ -13,27 +13,30 @@ import click
 
 from buildopt import errors, settings
 from buildopt.commands.common import Output, output_options
-from buildopt.dockerfile.rules import RULES
+from buildopt.report.rule_text import rule_texts
 
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """Something to explain: ``kind`` is ``rule`` or ``pass``, ``facts`` are severity and category of a rule."""
+    """Something to explain: ``kind`` is ``rule`` or ``pass``; a pass has no severity, category or profiles."""
 
     kind: str
     name: str
-    aliases: tuple[str, ...]
-    facts: tuple[str, ...]
     text: str
+    aliases: tuple[str, ...] = ()
+    severity: str = ""
+    category: str = ""
+    profiles: tuple[str, ...] = ()
 
 
 def topics() -> Iterator[Topic]:
     """All rules, then all passes."""
-    for rule in RULES:
-        facts = (rule.SEVERITY.label, rule.CATEGORY.value)
-        yield Topic("rule", rule.NAME, rule.ALIASES, facts, inspect.cleandoc(rule.__doc__ or ""))
+    for name, text in rule_texts().items():
+        rule = text.rule
+        severity, category = rule.SEVERITY.label, rule.CATEGORY.value
+        yield Topic("rule", name, text.markdown, rule.ALIASES, severity, category, text.profiles)
     for rewrite in getattr(importlib.import_module("buildopt.dockerfile.passes"), "PASSES", ()):
-        yield Topic("pass", rewrite.NAME, (), (), inspect.cleandoc(rewrite.__doc__ or ""))
+        yield Topic("pass", rewrite.NAME, inspect.cleandoc(rewrite.__doc__ or ""))
 
 
 @click.command(epilog="Examples: buildopt explain apt-lists-left · buildopt explain DL3009")
@@ -52,11 +55,8 @@ def explain(name: str | None, output: Output) -> int:
     if output.json:
         import json
 
-        shown = [
-            {"kind": topic.kind, "name": topic.name, "aliases": list(topic.aliases), "text": topic.text}
-            for topic in found
-        ]
-        output.result(json.dumps({"version": 1, "topics": shown}, indent=2, ensure_ascii=False) + "\n")
+        document = {"version": 1, "topics": [_document(topic) for topic in found]}
+        output.result(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
     elif name is None:
         output.result("".join(f"{_heading(topic)}\n    {_first_line(topic)}\n" for topic in found))
     else:
@@ -69,9 +69,19 @@ def _is_called(topic: Topic, name: str) -> bool:
     return name.lower() in (topic.name, *(alias.lower() for alias in topic.aliases))
 
 
+def _document(topic: Topic) -> dict[str, object]:
+    document: dict[str, object] = {"kind": topic.kind, "name": topic.name, "aliases": list(topic.aliases)}
+    if topic.kind == "rule":
+        document |= {"severity": topic.severity, "category": topic.category, "profiles": list(topic.profiles)}
+    return {**document, "text": topic.text}
+
+
 def _heading(topic: Topic) -> str:
     aliases = f" ({', '.join(topic.aliases)})" if topic.aliases else ""
-    return f"{topic.name}{aliases}: {', '.join((topic.kind, *topic.facts))}"
+    facts = [word for word in (topic.kind, topic.severity, topic.category) if word]
+    if topic.kind == "rule" and "recommended" not in topic.profiles:
+        facts.append(f"on with --profile {' or '.join(topic.profiles)}")
+    return f"{topic.name}{aliases}: {', '.join(facts)}"
 
 
 def _first_line(topic: Topic) -> str:
@@ -80,7 +90,8 @@ def _first_line(topic: Topic) -> str:
 
 def _rendered(topic: Topic, color: bool) -> str:
     """The docstring as it is written (it is Markdown), with headings and code set apart on a terminal."""
-    text = f"{_heading(topic)}\n\n{topic.text}\n"
+    profiles = f"profiles: {', '.join(topic.profiles)}\n" if topic.profiles else ""
+    text = f"{_heading(topic)}\n{profiles}\n{topic.text}\n"
     if not color:
         return text
     text = re.sub(r"^## (.*)$", "\x1b[1m\\1\x1b[0m", text, flags=re.MULTILINE)

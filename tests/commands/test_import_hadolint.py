@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from test_lint_command import BAD, run
+from command_line import BAD, run
 
 from buildopt import settings
 from buildopt.dockerfile.hadolint_file import rule_name, translate

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from test_lint_command import run
+from command_line import run
 
 from buildopt.finding import Category, Finding, Severity
 from buildopt.report.baseline import Known, fingerprint, unseen

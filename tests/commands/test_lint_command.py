@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from command_line import BAD, run
 
 from buildopt import cli
 
-BAD = "FROM a:1\nADD a.py /b\n"
 GOOD = "FROM a:1\nCOPY a.py /b\n"
 
 
@@ -20,12 +19,6 @@ GOOD = "FROM a:1\nCOPY a.py /b\n"
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "Dockerfile").write_text(BAD)
     return tmp_path
-
-
-def run(folder: Path, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "buildopt", *words], cwd=folder, input=stdin, capture_output=True, text=True, check=False
-    )
 
 
 def test_text_is_one_line_a_finding_and_a_summary_beside_it(folder: Path) -> None:
