@@ -1,4 +1,4 @@
-"""One more command at the end of a RUN, for the fixes of rules about what is left behind."""
+"""One more command at the end of a RUN, for fixes that clean up."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from buildopt.dockerfile.runs import Run
 from buildopt.source import Edit
 
 
-def append(dockerfile: Dockerfile, run: Run, command: str) -> Edit | None:
-    """The edit that runs ``command`` at the script's end; None where that is not plainly right."""
+def appended(dockerfile: Dockerfile, run: Run, command: str) -> Edit | None:
+    """The edit that adds a command at the script's end; None where that is not plainly right."""
     script = run.script
     if run.instruction.exec_form or not script.complete or not script.parts or script.comments:
         return None
@@ -23,7 +23,7 @@ def append(dockerfile: Dockerfile, run: Run, command: str) -> Edit | None:
     if heredoc is not None:
         if not re.search(r"^\s*set\s+-\w*e", run.logical.text, re.MULTILINE):
             return None  # without `set -e` one more command would hide the failure of the one before
-        return Edit(run.logical.span(script.parts[-1].span.end, script.parts[-1].span.end), f"{dockerfile.source.newline}{command}")
+        return Edit(run.logical.span(script.parts[-1].span.end, script.parts[-1].span.end), f"\n{command}")
     if run.instruction.heredocs:
         return None
     end = run.logical.span(len(run.logical.text), len(run.logical.text))
