@@ -8,6 +8,7 @@ from pathlib import Path
 from buildopt import settings
 from buildopt.dockerfile.hadolint_file import Translation, translate
 from buildopt.errors import UsageError
+from buildopt.report.text import printable
 from buildopt.source import write_atomic
 
 NAMES = (".hadolint.yaml", ".hadolint.yml")
@@ -30,7 +31,7 @@ def import_configuration(folder: Path) -> tuple[Path, list[str]]:
     else:
         _check_project(source.parent / "pyproject.toml", translation)
         write_atomic(target, translation.yaml().encode())
-    return target, [f"wrote the lint section of {target} from {source.name}", *translation.notes]
+    return target, [f"wrote the lint section of {target} from {source.name}", *map(printable, translation.notes)]
 
 
 def _nearest(folder: Path) -> Path:

@@ -79,7 +79,7 @@ def lint(
     request = Request(output.config, profile, _names(select), _names(ignore), mode, unsafe_fixes, fail_on)
     check_names((*request.select, *request.ignore))
     _check_standard_input(paths, fix, output)
-    earlier = Baseline() if baseline is None else Baseline.read(baseline)
+    earlier = _earlier(baseline, output_file)
     if import_hadolint:
         written = _import_hadolint(output)
         request = replace(request, config=written) if "-" in paths else request
@@ -115,6 +115,17 @@ def _check_standard_input(paths: Sequence[str], fix: bool, output: Output) -> No
             f"--fix writes the fixed file to standard output: no room for {name}",
             hint=f"leave out --format {output.format}",
         )
+
+
+def _earlier(baseline: Path | None, output_file: Path | None) -> Baseline:
+    if baseline is None:
+        return Baseline()
+    if output_file is not None and os.path.realpath(output_file) == os.path.realpath(baseline):
+        raise errors.UsageError(
+            f"--output would leave only what is new in the baseline {baseline}",
+            hint="write a baseline without --baseline",
+        )
+    return Baseline.read(baseline)
 
 
 def _import_hadolint(output: Output) -> Path:

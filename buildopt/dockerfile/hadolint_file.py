@@ -30,6 +30,8 @@ _CODE = re.compile(r"(?:DL|SC)\d{4}", re.IGNORECASE)
 _THRESHOLDS = (*SEVERITIES, "ignore", "none")
 _FORMATS = {"tty": "text", "json": "json", "sarif": "sarif"}
 _PLAIN = re.compile(r"[A-Za-z][\w./-]*")
+# What ends a line for the YAML reader, whose marks count them.
+_LINE_BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +191,7 @@ class _Reader:
             where = f":{mark.line + 1}" if mark is not None else ""
             problem = getattr(error, "problem", None) or "not valid YAML"
             raise UsageError(f"{self.path}{where}: {problem}", hint="mend the YAML") from error
-        self.lines = text.split("\n")
+        self.lines = _LINE_BREAK.split(text)
         found = dict(self.pairs(root, ""))
         for key, node in found.items():
             if key not in _KEYS:
@@ -222,7 +224,7 @@ class _Reader:
     def text(self, node: Any, where: str) -> str:
         if node.id != "scalar" or _is_nothing(node):
             raise self.error(node, f"{where}: must be text")
-        return str(node.value)
+        return " ".join(str(node.value).split())
 
     def flag(self, node: Any, where: str) -> bool:
         if _is_nothing(node):

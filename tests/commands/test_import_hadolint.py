@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import pytest
 from command_line import BAD, run
+from hypothesis import given
+from hypothesis import strategies as st
 
 from buildopt import settings
 from buildopt.dockerfile.hadolint_file import rule_name, translate
@@ -170,6 +173,43 @@ def test_mistakes_are_named_with_their_line(text: str, problem: str, hint: str) 
     with pytest.raises(UsageError) as caught:
         translate("f", text.encode())
     assert problem in caught.value.message and hint in caught.value.hint
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, len(FULL)), st.integers(0, 9), st.text("\n\r\x85#-:[]{},'\" &*!|>%@`DL39yes~", max_size=5)
+        )
+    )
+)
+def test_whatever_is_in_it_becomes_a_section_or_an_error(edits: list[tuple[int, int, str]]) -> None:
+    text = FULL
+    for start, length, new in edits:
+        text = text[:start] + new + text[start + length :]
+    try:
+        translation = translate("f", text.encode())
+    except UsageError as error:
+        assert error.message.startswith("f:")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "buildopt.yaml"
+        path.write_text(translation.yaml())
+        lint = settings.load(path).lint
+    assert (lint.registries, lint.labels, lint.severity) == (
+        translation.registries,
+        translation.labels,
+        translation.severity,
+    )
+    assert lint.ignore == tuple(entry.text for entry in translation.ignore)
+
+
+@pytest.mark.parametrize("newline", ["\r", "\r\n", "\x85"])
+def test_other_ends_of_lines(newline: str) -> None:
+    text = newline.join(("ignored:", "- DL3020 # why", "- |", "  DL3014", ""))
+    assert [(entry.text, entry.comment) for entry in translate("f", text.encode()).ignore] == [
+        ("add-instead-of-copy", "DL3020: why"),
+        ("missing-apt-yes", "DL3014"),
+    ]
 
 
 def test_bytes_that_are_no_text() -> None:

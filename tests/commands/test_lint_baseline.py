@@ -130,6 +130,13 @@ def test_what_is_no_report_is_refused_with_the_command_that_writes_one(folder: P
     assert "buildopt lint --format json --fail-on never --output old.json" in done.stderr
 
 
+def test_a_baseline_is_not_written_over_by_what_is_new(folder: Path) -> None:
+    before = (folder / "old.json").read_bytes()
+    done = run(folder, "lint", "--baseline", "old.json", "--format", "json", "--output", "./old.json")
+    assert done.returncode == 2 and "write a baseline without --baseline" in done.stderr
+    assert (folder / "old.json").read_bytes() == before
+
+
 def finding(message: str, text: str) -> Finding:
     return Finding("a-rule", message, Source("D", text), Span(0, len(text)), Severity.INFO, Category.SIZE)
 
