@@ -9,7 +9,7 @@ from buildopt.dockerfile.runs import Run
 from buildopt.source import Edit
 
 
-def appended(dockerfile: Dockerfile, run: Run, command: str) -> Edit | None:
+def append(dockerfile: Dockerfile, run: Run, command: str) -> Edit | None:
     """The edit that adds a command at the script's end; None where that is not plainly right."""
     script = run.script
     if run.instruction.exec_form or not script.complete or not script.parts or script.comments:

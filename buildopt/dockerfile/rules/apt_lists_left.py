@@ -34,7 +34,7 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 
-from buildopt.dockerfile.appending import appended
+from buildopt.dockerfile.appending import append
 from buildopt.dockerfile.model import Dockerfile
 from buildopt.dockerfile.passes.hidden import BUILDERS
 from buildopt.dockerfile.passes.runs import HARMLESS, runs_what_is_read, script_run
@@ -73,7 +73,7 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
             continue
         needed = run.instruction.span.start < dependent.get(run.stage.index, -1)
         clean_up = f"sudo {_CLEAN_UP}" if "sudo" in update.wrappers else _CLEAN_UP
-        edit = None if needed else appended(dockerfile, run, clean_up)
+        edit = None if needed else append(dockerfile, run, clean_up)
         safe = run.instruction.span.start >= doubtful.get(run.stage.index, -1)
         fix = None if edit is None else Fix("remove the lists in the same RUN", (edit,), safe)
         message = "the package lists of apt stay in this layer: remove /var/lib/apt/lists in the same RUN"
