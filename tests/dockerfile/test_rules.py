@@ -16,6 +16,7 @@ import pytest
 from buildopt.dockerfile.lint import fix, lint
 from buildopt.dockerfile.parse import parse
 from buildopt.dockerfile.rules import RULES, Rule
+from buildopt.dockerfile.shellcheck import program
 from buildopt.finding import Severity
 from buildopt.report.text import findings_text
 from buildopt.settings import LintSettings
@@ -23,11 +24,33 @@ from buildopt.source import Source
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "dockerfile"
 HEADINGS = ["What it does", "Why", "Example", "Use instead", "References"]
-every_rule = pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule.NAME))
+_without_extra = pytest.mark.skipif(program() is None, reason="the extra shellcheck is not installed")
+every_rule = pytest.mark.parametrize(
+    "rule",
+    [pytest.param(rule, marks=_without_extra if rule.NAME == "shellcheck" else ()) for rule in RULES],
+    ids=lambda rule: str(rule.NAME),
+)
 
 
 # Rules that find nothing until they are told what is wanted.
-SETTINGS = {"untrusted-registry": LintSettings(registries=("docker.io", "*.example.com"))}
+_LICENSES = (("org.opencontainers.image.licenses", "spdx"),)
+SETTINGS = {
+    "untrusted-registry": LintSettings(registries=("docker.io", "*.example.com")),
+    "missing-label": LintSettings(labels=_LICENSES),
+    "empty-label": LintSettings(labels=_LICENSES),
+    "superfluous-label": LintSettings(labels=_LICENSES, strict_labels=True),
+    "invalid-label-value": LintSettings(
+        labels=(
+            *_LICENSES,
+            ("u", "url"),
+            ("e", "email"),
+            ("v", "semver"),
+            ("h", "hash"),
+            ("t", "rfc3339"),
+            ("x", "text"),
+        )
+    ),
+}
 
 
 def only(rule: Rule) -> LintSettings:
@@ -155,7 +178,7 @@ UNFIXABLE = [
     ("shell-form-command", "FROM a\nCMD cd /x", "a builtin"),
     ("shell-form-command", "FROM a\nCMD A=b c", "an assignment"),
     ("shell-form-command", "FROM a\nCMD ['a', 'b']", "an exec form gone wrong"),
-    ("shell-form-entrypoint", 'FROM a\nENTRYPOINT a\nCMD ["b"]', "CMD would become arguments"),
+    ("shell-form-command", 'FROM a\nENTRYPOINT a\nCMD ["b"]', "CMD would become arguments"),
     ("legacy-key-value-format", "FROM a\nENV A it's b c", "its quotes would have to be undone"),
     ("env-refers-to-itself", "FROM a\nENV X=$Y Y=2", "their order would have to change"),
     ("env-refers-to-itself", "FROM a\nENV A=1 \\\n# why\n B=$A", "the comment would end the instruction"),
