@@ -1,23 +1,26 @@
-"""Go programs without a version.
+"""A Go program or module that is installed without a version.
 
 ## What it does
-Finds `go install path@latest` (`go run`, `go get`; `@main` and the like too), and a path of another module without any
-version where no module is around whose go.mod could tell.
+Finds `go install`, `go get` and `go run` of a path with `@latest`, `@main` or another version that moves, and of a path
+without a version where no module could name one: before anything was copied into the stage.
 
 ## Why
-The newest version of the day goes into the image. The same Dockerfile makes something else next month, or nothing at
-all (a new version wants a newer Go), and nobody changed a line. Go's module proxy keeps old versions, so a pin does not
-break later.
+Whatever is newest on the day of the build ends up in the image, so the same file builds different images, and a release
+of somebody else breaks the build. Without a version and outside a module, `go install` fails altogether.
 
 ## Example
 ```dockerfile
-RUN go install golang.org/x/tools/cmd/goimports@latest
+FROM golang:1.25
+RUN go install golang.org/x/tools/cmd/stringer@latest
 ```
 
 ## Use instead
 ```dockerfile
-RUN go install golang.org/x/tools/cmd/goimports@v0.38.0
+FROM golang:1.25
+RUN go install golang.org/x/tools/cmd/stringer@v0.38.0
 ```
+Packages of a module's own (`./cmd/server`, `./...`), files and the standard library need no version, nor does what
+go.mod names.
 
 ## References
 - https://go.dev/ref/mod#go-install
@@ -34,6 +37,7 @@ from buildopt.dockerfile.model import Dockerfile
 from buildopt.dockerfile.packages import Call
 from buildopt.dockerfile.pins import literal, unpinned
 from buildopt.dockerfile.runs import Run
+from buildopt.dockerfile.scope import of_the_last_file, walk
 from buildopt.dockerfile.shell import Word
 from buildopt.finding import Category, Finding, Severity
 from buildopt.settings import LintSettings
@@ -43,55 +47,64 @@ ALIASES = ("DL3062",)
 SEVERITY = Severity.WARNING
 CATEGORY = Category.CORRECTNESS
 _ACTIONS = ("install", "get", "run")
-_MOVING = ("latest", "upgrade", "patch", "master", "main", "head", "trunk", "develop")
-_SOURCES = re.compile(r"git\s+(?:\S+\s+)*clone|go\s+mod\s+init|go\.mod|\btar\s|\bunzip\s|\btype=bind|\bsvn\s|\bhg\s")
-# The first part of another module's path is a host.
-_FOREIGN = re.compile(r"[\w-]+(?:\.[\w-]+)+/")
+_MOVING = frozenset(("latest", "upgrade", "patch", "master", "main", "develop", "HEAD", "trunk", ""))
+# A path of somebody else's module: its first part is a host.
+_FOREIGN = re.compile(r"[A-Za-z0-9][\w-]*(?:\.[\w-]+)+/[^@\s]+")
+_MODULES = re.compile(r"\bgo (?:mod|work)\b|go\.mod|\b(?:git|hg|svn)\b|\bclone\b|\b(?:tar|unzip|bsdtar)\b")
 
 
 def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
-    """Look at every such command of every stage."""
-    sourced = _first_sources(dockerfile)
+    """Look at every install of every stage."""
+    inside = _where_modules_are(dockerfile)
 
     def ours(run: Run, call: Call) -> Iterator[Word]:
-        return _ours(call, run.instruction.span.start > sourced.get(run.stage.index, run.instruction.span.end))
+        if call.tool != "go" or call.action not in _ACTIONS or call.has("-mod", "-modfile", "-C"):
+            return
+        words = call.operands[:1] if call.action == "run" else call.operands
+        in_module = run.instruction.span.start in inside
+        yield from (word for word, text in literal(words) if _unpinned(text, in_module))
 
     for run, command, names in unpinned(dockerfile, settings, ours, _theirs):
-        message = f"{names} no fixed version: name one as path@v1.2.3"
+        message = f"{names} no fixed version: name one, as in path@v1.2.3"
         yield Finding(NAME, message, dockerfile.source, run.span(command.span), SEVERITY, CATEGORY, ALIASES)
 
 
-def _first_sources(dockerfile: Dockerfile) -> dict[int, int]:
-    """By stage, where the first sources come in, which may be those of a module."""
-    found: dict[int, int] = {}
-    for stage in dockerfile.stages:
-        if stage.base_index in found:
-            found[stage.index] = -1
-            continue
-        for instruction in stage.instructions:
-            if instruction.actual.keyword in ("COPY", "ADD") or (
-                instruction.actual.keyword == "RUN" and _SOURCES.search(instruction.actual.logical.text)
-            ):
-                # A RUN that fetches the sources may go on to build them.
-                found[stage.index] = instruction.span.start - 1
-                break
-    return found
+def _unpinned(text: str, in_module: bool) -> bool:
+    path, at, version = text.partition("@")
+    if not _FOREIGN.fullmatch(path) or path.endswith(".go"):
+        return False
+    return version in _MOVING if at else not in_module
 
 
-def _ours(call: Call, in_module: bool) -> Iterator[Word]:
-    if call.tool != "go" or call.action not in _ACTIONS:
-        return
-    for word, text in literal(call.operands[:1] if call.action == "run" else call.operands):
-        path, at, version = text.partition("@")
-        unpinned_here = version.lower() in _MOVING if at else not in_module
-        if unpinned_here and _FOREIGN.match(path) and not path.endswith(".go"):
-            yield word
+@of_the_last_file
+def _where_modules_are(dockerfile: Dockerfile) -> frozenset[int]:
+    """The starts of the instructions that may run inside a module: something brought files into the stage before."""
+    found: set[int] = set()
+    ends: set[int] = set()
+    stage = -2
+    brought = False
+    for current, outer, _ in walk(dockerfile):
+        if current.index != stage:
+            if brought:
+                ends.add(stage)
+            stage, brought = current.index, current.base_index in ends
+        instruction = outer.actual
+        text = instruction.logical.text
+        if instruction.keyword in ("COPY", "ADD"):
+            brought = True
+        elif instruction.keyword == "RUN":
+            brought = brought or bool(instruction.heredocs or "type=bind" in text or _MODULES.search(text))
+        if brought:
+            found.add(instruction.span.start)
+    return frozenset(found)
 
 
 def _theirs(run: Run, item: Seen) -> Iterator[str]:
-    if not item.runs(("go",), _ACTIONS):
+    if item.name != "go" or not item.runs(("go",), _ACTIONS):
         return
-    words = [text for text in item.operands() if text not in (*_ACTIONS, "tool")]
+    words = [word for word in item.operands() if word not in (*_ACTIONS, "tool")]
     for text in words[:1] if "run" in item.words else words:
-        if not text.startswith(("/", ".")) and ("@" not in text or text.endswith(("@latest", "@none"))):
+        if text.startswith((".", "/")):
+            continue
+        if "@" not in text or text.endswith(("@latest", "@none")):
             yield text
