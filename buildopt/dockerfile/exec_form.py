@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
-from buildopt.dockerfile.model import Dockerfile, Instruction
-from buildopt.dockerfile.scope import walk
+from buildopt.dockerfile.model import Instruction, Stage
 from buildopt.dockerfile.shell import parse_shell
 from buildopt.finding import Fix
-from buildopt.source import Edit, Span
+from buildopt.source import Edit
 
 # What only a shell can run.
 _BUILTINS = frozenset(
@@ -37,21 +35,17 @@ _BUILTINS = frozenset(
 )
 
 
-def shell_form_findings(dockerfile: Dockerfile, keyword: str) -> Iterator[tuple[str, Span, Fix | None]]:
-    """Message, span and fix of each ``keyword`` in shell form that the default shell would run."""
-    other = "CMD" if keyword == "ENTRYPOINT" else "ENTRYPOINT"
-    for stage, instruction, scope in walk(dockerfile):
-        if instruction.keyword != keyword or instruction.exec_form or not instruction.words or scope.shell_is_set:
-            continue
-        words = exec_words(instruction)
-        fix = None
-        whole = instruction.words[0].span
-        # An ENTRYPOINT in shell form takes no CMD, one in exec form does: together they would mean something else.
-        paired = any(found.keyword == other for found in stage.instructions)
-        if words is not None and not paired and not any(comment.inside for comment in instruction.comments):
-            text = json.dumps(words, ensure_ascii=False)
-            fix = Fix("use the exec form", (Edit(whole, text),), safe=False)
-        yield f"a shell that passes no signals on runs this {keyword}: use the exec form", whole, fix
+def exec_form_fix(stage: Stage, instruction: Instruction) -> Fix | None:
+    """The exec form of a CMD or ENTRYPOINT; None where it would be something else."""
+    other = "CMD" if instruction.keyword == "ENTRYPOINT" else "ENTRYPOINT"
+    # An ENTRYPOINT in shell form takes no CMD, one in exec form does: together they would mean something else.
+    if any(found.keyword == other for found in stage.instructions):
+        return None
+    words = exec_words(instruction)
+    if words is None or any(comment.inside for comment in instruction.comments):
+        return None
+    text = json.dumps(words, ensure_ascii=False)
+    return Fix("use the exec form", (Edit(instruction.words[0].span, text),), safe=False)
 
 
 def exec_words(instruction: Instruction) -> list[str] | None:

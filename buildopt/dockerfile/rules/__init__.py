@@ -47,9 +47,11 @@ from buildopt.dockerfile.rules import (
     latest_or_untagged_base,
     legacy_key_value_format,
     missing_apt_yes,
+    missing_dnf_yes,
     missing_healthcheck,
     missing_image_source_label,
     missing_label,
+    missing_zypper_non_interactive,
     multiple_instructions,
     pip_cache_left_in_image,
     pipe_without_pipefail,
@@ -59,6 +61,7 @@ from buildopt.dockerfile.rules import (
     secret_in_arg_or_env,
     shell_form_command,
     shell_set_by_symlink,
+    shellcheck,
     stage_name_casing,
     sudo_in_run,
     superfluous_label,
@@ -80,6 +83,7 @@ from buildopt.dockerfile.rules import (
     wget_and_curl,
     wget_without_quiet_progress,
     whole_filesystem_copied,
+    zypper_dist_upgrade,
 )
 from buildopt.finding import Category, Finding, Severity
 from buildopt.settings import LintSettings
@@ -141,9 +145,11 @@ RULES: tuple[Rule, ...] = (
     latest_or_untagged_base,
     legacy_key_value_format,
     missing_apt_yes,
+    missing_dnf_yes,
     missing_healthcheck,
     missing_image_source_label,
     missing_label,
+    missing_zypper_non_interactive,
     multiple_instructions,
     pip_cache_left_in_image,
     pipe_without_pipefail,
@@ -153,6 +159,7 @@ RULES: tuple[Rule, ...] = (
     secret_in_arg_or_env,
     shell_form_command,
     shell_set_by_symlink,
+    shellcheck,
     stage_name_casing,
     sudo_in_run,
     superfluous_label,
@@ -174,4 +181,5 @@ RULES: tuple[Rule, ...] = (
     wget_and_curl,
     wget_without_quiet_progress,
     whole_filesystem_copied,
+    zypper_dist_upgrade,
 )

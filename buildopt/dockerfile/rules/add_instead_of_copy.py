@@ -28,8 +28,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from buildopt.dockerfile.model import Dockerfile
-from buildopt.dockerfile.scope import walk
+from buildopt.dockerfile.model import Dockerfile, Instruction
+from buildopt.dockerfile.scope import Scope, walk
 from buildopt.finding import Category, Finding, Fix, Severity
 from buildopt.settings import LintSettings
 from buildopt.source import Edit
@@ -46,6 +46,7 @@ _ARCHIVE = re.compile(
     r"|apk|box|crate|gem|ova|rootfs|unitypackage)$",
     re.IGNORECASE,
 )
+_ARCHIVE_OF_HADOLINT = re.compile(r"\.(?:tar|gz|bz2|xz|Z|lz|lzma|tgz|tb2|tbz|tbz2|tlz|tpz|txz|tZ)$")
 _ONLY_ADD = ("checksum", "keep-git-dir", "unpack")
 
 
@@ -53,26 +54,47 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
     """Look at every ADD, those behind ONBUILD too."""
     for _, outer, scope in walk(dockerfile):
         instruction = outer.actual
-        if instruction.keyword != "ADD" or any(instruction.flag(name) for name in _ONLY_ADD):
+        if instruction.keyword != "ADD" or len(instruction.words) < 2:
             continue
-        heredocs = {heredoc.operator for heredoc in instruction.heredocs}
-        plain, safe = True, True
-        for word in instruction.words[:-1]:
-            if word.span in heredocs:
-                continue
-            expanded = scope.expand(word.text)
-            source = None if expanded is None else expanded.text
-            if source is None or _REMOTE.match(source) or _GIT.search(source) or _ARCHIVE.search(source):
-                plain = False
-                break
-            safe = safe and _surely_plain(source)
-        if not plain or len(instruction.words) < 2:
+        safe = _plain(instruction, scope)
+        found = safe is not None
+        if settings.like_hadolint:
+            found = instruction is outer and _hadolint_finds(instruction)
+        if found:
+            message = "nothing to download or unpack here: use COPY"
+            fix = None if safe is None else _fix(dockerfile, instruction, safe)
+            span = instruction.keyword_span
+            yield Finding(NAME, message, dockerfile.source, span, SEVERITY, CATEGORY, ALIASES, fix)
+
+
+def _plain(instruction: Instruction, scope: Scope) -> bool | None:
+    """Whether all sources are surely plain; None where one of them is none, or not known."""
+    if any(instruction.flag(name) for name in _ONLY_ADD):
+        return None
+    heredocs = {heredoc.operator for heredoc in instruction.heredocs}
+    safe = True
+    for word in instruction.words[:-1]:
+        if word.span in heredocs:
             continue
-        keyword = instruction.keyword_span
-        typed = dockerfile.source.text[keyword.start : keyword.end]
-        fix = Fix("use COPY", (Edit(keyword, "copy" if typed.islower() else "COPY"),), safe)
-        message = "nothing to download or unpack here: use COPY"
-        yield Finding(NAME, message, dockerfile.source, keyword, SEVERITY, CATEGORY, ALIASES, fix)
+        expanded = scope.expand(word.text)
+        source = None if expanded is None else expanded.text
+        if source is None or _REMOTE.match(source) or _GIT.search(source) or _ARCHIVE.search(source):
+            return None
+        safe = safe and _surely_plain(source)
+    return safe
+
+
+def _hadolint_finds(instruction: Instruction) -> bool:
+    """It resolves no variables, and knows no repositories of Git and no zstd."""
+    sources = [word.text.strip("\"'") for word in instruction.words[:-1]]
+    known = (text.startswith(("http://", "https://")) or _ARCHIVE_OF_HADOLINT.search(text) for text in sources)
+    return not instruction.heredocs and not all(known)
+
+
+def _fix(dockerfile: Dockerfile, instruction: Instruction, safe: bool) -> Fix:
+    keyword = instruction.keyword_span
+    typed = dockerfile.source.text[keyword.start : keyword.end]
+    return Fix("use COPY", (Edit(keyword, "copy" if typed.islower() else "COPY"),), safe)
 
 
 def _surely_plain(source: str) -> bool:

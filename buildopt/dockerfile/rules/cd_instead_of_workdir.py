@@ -58,7 +58,8 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
                 told.add(run.instruction.span)
                 message = "this folder is left at the end of the RUN: use WORKDIR"
                 span = run.span(command.span)
-                yield Finding(NAME, message, dockerfile.source, span, SEVERITY, CATEGORY, ALIASES)
+                fix = _fix(dockerfile, run, command) if _could_be_workdir(run, command) else None
+                yield Finding(NAME, message, dockerfile.source, span, SEVERITY, CATEGORY, ALIASES, fix)
         return
     for run in runs(dockerfile):
         parts = run.script.parts
@@ -77,6 +78,8 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
 
 def _could_be_workdir(run: Run, first: Command) -> bool:
     """Whether a RUN starts with ``cd /folder &&``, stays there, and leaves the folder where it is."""
+    if first is not run.script.parts[0].command:
+        return False
     if first.name != "cd" or first.wrappers or first.operator != "&&" or first.redirects or first.assignments:
         return False
     if len(first.words) != 2 or not _PLAIN.fullmatch(first.words[1].text or "") or not run.script.complete:

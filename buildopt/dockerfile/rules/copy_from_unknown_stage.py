@@ -53,11 +53,10 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
         if settings.like_hadolint:
             typed = dockerfile.source.text[flag.value_span.start : flag.value_span.end]
             problem = None if _known_to_hadolint(dockerfile, stage, typed) else f"no stage is called {typed}"
-            fix = None
         else:
             problem = _problem(dockerfile, stage, flag.value)
-            fix = _fix(dockerfile, stage, flag)
         if problem is not None:
+            fix = _fix(dockerfile, stage, flag)
             message = f"{problem}: name a stage above, or an image with its tag"
             yield Finding(NAME, message, dockerfile.source, flag.value_span, SEVERITY, CATEGORY, ALIASES, fix)
 
@@ -90,6 +89,6 @@ def _fix(dockerfile: Dockerfile, stage: Stage, flag: Flag) -> Fix | None:
     if not flag.value or flag.value_span is None or flag.value.isdigit() or dockerfile.stage(flag.value) is not None:
         return None
     near = nearest_name(flag.value, names)
-    if near is None or near == flag.value:
+    if near is None or _problem(dockerfile, stage, flag.value) is None:
         return None
     return Fix(f"copy from {near}", (Edit(flag.value_span, near),), safe=False)

@@ -27,8 +27,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from buildopt.dockerfile.model import Dockerfile
-from buildopt.dockerfile.scope import walk
+from buildopt.dockerfile.model import Dockerfile, Stage
+from buildopt.dockerfile.scope import Scope, walk
 from buildopt.finding import Category, Finding, Severity
 from buildopt.settings import LintSettings
 
@@ -41,11 +41,12 @@ CATEGORY = Category.CORRECTNESS
 def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
     """Look at every base that comes from a registry."""
     for stage, instruction, scope in walk(dockerfile):
-        if instruction is not stage.origin or stage.image is None or stage.base_index is not None:
+        if instruction is not stage.origin or stage.image is None:
             continue
-        expanded = scope.expand(stage.image.text)
-        image = "" if expanded is None else expanded.text
-        if not image or image == "scratch" or "@" in image or dockerfile.stage(image, stage.index) is not None:
+        image = stage.image.text if settings.like_hadolint else _registry_image(dockerfile, stage, scope)
+        if image is None or image == "scratch" or "@" in image:
+            continue
+        if settings.like_hadolint and _hadolint_passes(dockerfile, stage, image):
             continue
         last = image.rsplit("/", 1)[-1]
         name, colon, tag = last.partition(":")
@@ -53,4 +54,21 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
             continue
         problem = "the tag latest moves" if colon else f"{name} has no tag"
         message = f"{problem}: name a version, so that the build stays the same"
-        yield Finding(NAME, message, dockerfile.source, stage.image.span, SEVERITY, CATEGORY, ALIASES)
+        aliases = ALIASES[1:] if colon else ALIASES[:1]
+        yield Finding(NAME, message, dockerfile.source, stage.image.span, SEVERITY, CATEGORY, aliases)
+
+
+def _registry_image(dockerfile: Dockerfile, stage: Stage, scope: Scope) -> str | None:
+    """The image, its variables resolved; None where they are not known, and for an earlier stage."""
+    expanded = None if stage.image is None or stage.base_index is not None else scope.expand(stage.image.text)
+    if expanded is None or not expanded.text or dockerfile.stage(expanded.text, stage.index) is not None:
+        return None
+    return expanded.text
+
+
+def _hadolint_passes(dockerfile: Dockerfile, stage: Stage, image: str) -> bool:
+    """It resolves nothing, and compares the names of stages as they are typed."""
+    if image.startswith("$") and not image.endswith(":latest"):
+        return True
+    words = (other.origin.words for other in dockerfile.stages[: stage.index])
+    return any(len(parts) == 3 and parts[2].text == image for parts in words)

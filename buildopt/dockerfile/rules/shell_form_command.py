@@ -1,7 +1,7 @@
-"""CMD that starts through a shell.
+"""CMD or ENTRYPOINT that starts through a shell.
 
 ## What it does
-Finds CMD in shell form.
+Finds CMD and ENTRYPOINT in shell form.
 
 ## Why
 The shell becomes process 1 and does not pass signals on: `docker stop` waits ten seconds and then kills the program,
@@ -28,8 +28,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from buildopt.dockerfile.exec_form import shell_form_findings
+from buildopt.dockerfile.exec_form import exec_form_fix
 from buildopt.dockerfile.model import Dockerfile
+from buildopt.dockerfile.scope import walk
 from buildopt.finding import Category, Finding, Severity
 from buildopt.settings import LintSettings
 
@@ -40,6 +41,16 @@ CATEGORY = Category.CORRECTNESS
 
 
 def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
-    """Look at every CMD."""
-    for message, span, fix in shell_form_findings(dockerfile, "CMD"):
-        yield Finding(NAME, message, dockerfile.source, span, SEVERITY, CATEGORY, ALIASES, fix)
+    """Look at every CMD and ENTRYPOINT; hadolint looks at health checks too, and does not mind SHELL."""
+    for stage, instruction, scope in walk(dockerfile):
+        keyword = instruction.keyword
+        if keyword not in ("CMD", "ENTRYPOINT", "HEALTHCHECK") or instruction.exec_form or not instruction.words:
+            continue
+        plain = keyword != "HEALTHCHECK" and not scope.shell_is_set
+        if not plain and not (settings.like_hadolint and instruction.command_word in (None, "CMD")):
+            continue
+        message = f"a shell that passes no signals on runs this {keyword}: use the exec form"
+        fix = exec_form_fix(stage, instruction) if plain else None
+        span = instruction.words[0].span
+        aliases = ALIASES if plain else ALIASES[:1]
+        yield Finding(NAME, message, dockerfile.source, span, SEVERITY, CATEGORY, aliases, fix)
