@@ -145,7 +145,6 @@ def test_a_name_stands_for_a_code_only_where_both_mean_the_same() -> None:
         owners = [name for name, codes in names.items() if code in codes]
         same = len(owners) == 1 and names[owners[0]] == {code}
         assert rule_name(code) == (owners[0] if same else code)
-    assert rule_name("DL3025") == "DL3025", "two of our rules"
     assert rule_name("dl3020") == "add-instead-of-copy"
     assert rule_name("DL9999") == "DL9999"
 
