@@ -22,6 +22,7 @@ _PIECES = {
 _GAP = re.compile(rf"[{_SPACE_CLASS}]*")
 # `${a:-${b:-…}}` may nest without end; Python's stack may not.
 MAX_NESTING = 100
+NESTED_TOO_DEEPLY = "variables are nested too deeply"  # the only error here that is not BuildKit's
 
 
 def split_words(text: str, escape: str) -> list[tuple[str, int, int]]:
@@ -154,7 +155,7 @@ class _Lexer:
         """Everything up to an unescaped ``stop`` (which is taken), or to the end for None."""
         self.depth += 1
         if self.depth > MAX_NESTING:
-            raise _LexError("variables are nested too deeply")
+            raise _LexError(NESTED_TOO_DEEPLY)
         before, self.raw_escapes = self.raw_escapes, raw_escapes
         result: list[str] = []
         words = _Splitter()

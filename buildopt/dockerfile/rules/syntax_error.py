@@ -2,7 +2,8 @@
 
 ## What it does
 Reports everything for which BuildKit would stop the build before it starts: unknown instructions and flags, wrong
-numbers of arguments, heredocs without an end, a file without a stage.
+numbers of arguments, heredocs without an end, a file without a stage; and values that make it stop a moment later:
+quotes and braces that are never closed, options of mounts, modes, ports and signals that do not exist.
 
 ## Why
 Such a file cannot be built. The other rules still look at the instructions that are sound.
@@ -28,6 +29,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from buildopt.dockerfile.model import Dockerfile, SyntaxProblem
+from buildopt.dockerfile.refusals import refusals
 from buildopt.finding import Category, Finding, Severity
 from buildopt.settings import LintSettings
 
@@ -38,12 +40,15 @@ CATEGORY = Category.CORRECTNESS
 
 
 def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
-    """One finding for each problem of the parser."""
+    """One finding for each problem of the parser, and for what would only fail once it is built."""
     stages = dockerfile.stages
     first = stages[0].origin.span.start if stages else len(dockerfile.source.text) + 1
     for problem in dockerfile.errors:
         aliases = _names(problem, before_stages=problem.span.start < first)
         yield Finding(NAME, problem.message, dockerfile.source, problem.span, SEVERITY, CATEGORY, aliases)
+    if not settings.like_hadolint:
+        for problem in refusals(dockerfile):
+            yield Finding(NAME, problem.message, dockerfile.source, problem.span, SEVERITY, CATEGORY)
 
 
 def _names(problem: SyntaxProblem, *, before_stages: bool) -> tuple[str, ...]:
