@@ -78,7 +78,7 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
 
 def _could_be_workdir(run: Run, first: Command) -> bool:
     """Whether a RUN starts with ``cd /folder &&``, stays there, and leaves the folder where it is."""
-    if first is not run.script.parts[0].command:
+    if not run.script.parts or first is not run.script.parts[0].command:
         return False
     if first.name != "cd" or first.wrappers or first.operator != "&&" or first.redirects or first.assignments:
         return False
