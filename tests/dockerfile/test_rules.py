@@ -61,6 +61,13 @@ def read(rule: Rule, name: str) -> Source:
     return Source.from_bytes(name, (FIXTURES / rule.NAME / name).read_bytes())
 
 
+@pytest.fixture(autouse=True)
+def _among_the_fixtures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some rules look at what lies beside the Dockerfile, such as ``before.Dockerfile.dockerignore``."""
+    if "rule" in request.fixturenames:
+        monkeypatch.chdir(FIXTURES / request.getfixturevalue("rule").NAME)
+
+
 @every_rule
 def test_findings_are_those_written_down(rule: Rule) -> None:
     found = lint(read(rule, "before.Dockerfile"), only(rule))
@@ -109,16 +116,19 @@ def test_documentation_is_complete(rule: Rule) -> None:
 
 
 @every_rule
-def test_examples_show_the_rule(rule: Rule) -> None:
+def test_examples_show_the_rule(rule: Rule, tmp_path: Path) -> None:
     def code(heading: str) -> str:
         section = inspect.cleandoc(rule.__doc__ or "").split(f"## {heading}")[1].split("\n## ")[0]
         blocks = re.findall(r"```dockerfile\n(.*?)```", section, re.DOTALL)
         assert blocks
+        for ignored in re.findall(r"```dockerignore\n(.*?)```", section, re.DOTALL):
+            (tmp_path / ".dockerignore").write_text(ignored)
         return str(blocks[0])
 
     def findings(text: str) -> int:
         whole = text if text.startswith(("FROM", "ARG")) else f"FROM debian:12\n{text}"
-        return len(lint(Source("Dockerfile", whole), only(rule)))
+        (tmp_path / "Dockerfile").write_text(whole)
+        return len(lint(Source.read(tmp_path / "Dockerfile"), only(rule)))
 
     assert findings(code("Example")) > 0
     assert findings(code("Use instead")) == 0
@@ -128,7 +138,8 @@ def test_examples_show_the_rule(rule: Rule) -> None:
 def test_name_file_and_fixtures_agree(rule: Rule) -> None:
     assert re.fullmatch(r"[a-z]+(-[a-z]+)*", rule.NAME)
     assert Path(inspect.getfile(rule)).stem == rule.NAME.replace("-", "_")  # type: ignore[arg-type]
-    assert {path.name for path in (FIXTURES / rule.NAME).iterdir()} == {
+    names = {path.name for path in (FIXTURES / rule.NAME).iterdir() if path.suffix != ".dockerignore"}
+    assert names == {
         "before.Dockerfile",
         "after.Dockerfile",
         "findings.txt",

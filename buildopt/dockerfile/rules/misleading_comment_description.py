@@ -1,0 +1,61 @@
+"""A comment above ARG or FROM that Docker takes for something else's description.
+
+## What it does
+Finds comments right above ARG, or above FROM with a name, that do not begin with the name of what they describe.
+
+## Why
+`docker build --call=outline` and `--call=targets` show such a comment as the description of the argument or stage, if
+it begins with the name. Any other text there is lost to them; separate it by an empty line.
+
+## Example
+```dockerfile
+# the version of the base
+ARG VERSION=3.20
+FROM alpine:${VERSION}
+```
+
+## Use instead
+```dockerfile
+# VERSION of the base
+ARG VERSION=3.20
+FROM alpine:${VERSION}
+```
+
+## References
+- https://docs.docker.com/reference/build-checks/invalid-definition-description/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from buildopt.dockerfile.model import Dockerfile, Instruction, Word
+from buildopt.finding import Category, Finding, Severity
+from buildopt.settings import LintSettings
+
+NAME = "misleading-comment-description"
+ALIASES = ("InvalidDefinitionDescription",)
+SEVERITY = Severity.STYLE
+CATEGORY = Category.STYLE
+STRICT = True
+
+
+def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
+    """Look at the last comment line above every ARG and FROM."""
+    for instruction in dockerfile.instructions:
+        if instruction.keyword not in ("ARG", "FROM") or instruction.problems:
+            continue
+        words = instruction.words[2:3] if instruction.keyword == "FROM" else tuple(_keys(instruction))
+        comment = next((item for item in reversed(instruction.comments) if not item.inside), None)
+        if comment is None or not words:
+            continue
+        names = [word.text for word in words]
+        if instruction.keyword == "FROM":
+            names = [name.lower() for name in names]
+        if comment.text.split(" ", 1)[0] not in names:
+            message = f"the comment above is shown as a description: begin it with {' or '.join(names)}"
+            yield Finding(NAME, message, dockerfile.source, words[0].span, SEVERITY, CATEGORY, ALIASES)
+
+
+def _keys(instruction: Instruction) -> Iterator[Word]:
+    yield from (pair.key for pair in instruction.pairs)
