@@ -23,7 +23,7 @@ _MARKUP = re.compile(r"[\\`*_\[\]~&<>|$]")
 # A bar in a cell and a dollar (of a formula) are not taken for what they are behind a backslash everywhere.
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;", "$": "&#36;"}
 # `@name`, `#1`, addresses and `:icons:` come to life in plain text; an empty comment keeps them from it.
-_ALIVE = re.compile(r"@(?=\w)|#(?=\d)|:(?=//)|www(?=\.)|:(?=[\w+-]+:)", re.IGNORECASE)
+_ALIVE = re.compile(r"@(?=\S)|#(?=\d)|:(?=//)|www(?=\.)|:(?=[\w+-]+:)", re.IGNORECASE)
 _BREAK = "<!-- -->"
 
 
