@@ -11,7 +11,7 @@ from buildopt.dockerfile.ignores import Ignore, ignores_of
 from buildopt.dockerfile.model import Dockerfile
 from buildopt.dockerfile.parse import parse
 from buildopt.dockerfile.profiles import in_profile, is_on
-from buildopt.dockerfile.rules import RULES, Rule, unused_ignore
+from buildopt.dockerfile.rules import RULES, Rule, shellcheck, unused_ignore
 from buildopt.finding import Category, Finding, Fix
 from buildopt.settings import LintSettings
 from buildopt.source import Edit, Source, Span, apply_edits
@@ -19,6 +19,7 @@ from buildopt.source import Edit, Source, Span, apply_edits
 # A fix may make room for another one; files settle in two or three rounds.
 MAX_ROUNDS = 20
 _FOREIGN = re.compile(r"(?:DL|SC)\d{4}", re.IGNORECASE)
+_SHELLCHECK = re.compile(r"sc\d{4}")
 
 
 def known_names() -> list[str]:
@@ -37,8 +38,13 @@ def chosen(settings: LintSettings) -> tuple[Rule, ...]:
     """The rules that profile, select and ignore leave."""
     select = {name.lower() for name in settings.select}
     ignore = {name.lower() for name in settings.ignore}
-    wanted = (rule for rule in RULES if (_names(rule) & select if select else is_on(rule, settings)))
+    wanted = (rule for rule in RULES if (_is_selected(rule, select) if select else is_on(rule, settings)))
     return tuple(rule for rule in wanted if not {rule.NAME, rule.CATEGORY.value} & ignore)
+
+
+def _is_selected(rule: Rule, select: set[str]) -> bool:
+    """ShellCheck's codes are too many to be listed: each of them selects the rule that runs it."""
+    return bool(_names(rule) & select) or (rule is shellcheck and any(_SHELLCHECK.fullmatch(name) for name in select))
 
 
 def _names(rule: Rule) -> set[str]:
@@ -55,7 +61,7 @@ def lint_parsed(dockerfile: Dockerfile, settings: LintSettings) -> list[Finding]
     """All findings of a parsed file in the order of their places."""
     rules = chosen(settings)
     found = _found(dockerfile, settings, rules)
-    ignores = ignores_of(dockerfile)
+    ignores = ignores_of(dockerfile, like_hadolint=settings.like_hadolint)
     if ignores and unused_ignore in rules:
         found += _unused(dockerfile, settings, ignores, found)
     kept = [finding for finding in found if not any(ignore.silences(finding) for ignore in ignores)]
@@ -85,7 +91,8 @@ def _unused(
     rules = chosen(everything)
     if settings.select or settings.ignore:
         found = _found(dockerfile, everything, rules)
-    judged = {name for rule in rules for name in _names(rule)}
+    # Whether there is anything for ShellCheck's name to silence depends on the machine.
+    judged = {name for rule in rules if rule is not shellcheck for name in _names(rule)}
     unused = unused_ignore.unused(dockerfile, [ignore for ignore in ignores if ignore.name in judged], found)
     return [shown for finding in unused if (shown := _as_wanted(finding, settings)) is not None]
 
