@@ -13,6 +13,7 @@ from buildopt.source import Span
 _PRAGMA = re.compile(
     r"#\s*(hadolint|buildopt)\s+(global\s+)?ignore\s*=\s*([\w-]+(?:[ \t]*,[ \t]*[\w-]+)*)", re.IGNORECASE
 )
+_CODES = re.compile(r"(?:DL|SC)\d{4}(?:[ \t]*,[ \t]*(?:DL|SC)\d{4})*")
 _NAME = re.compile(r"[^,\s]+")
 BUILDKIT_NAME = re.compile(r"[A-Z][a-z]+[A-Za-z]+|JSON[A-Za-z]+")
 
@@ -40,10 +41,11 @@ class Ignore:
         return self.name == finding.rule or any(self.name == alias.lower() for alias in finding.aliases)
 
 
-def ignores_of(dockerfile: Dockerfile) -> tuple[Ignore, ...]:
+def ignores_of(dockerfile: Dockerfile, *, like_hadolint: bool = False) -> tuple[Ignore, ...]:
     """Read ``# hadolint ignore=…``, ``# buildopt ignore=…``, both with ``global``, and ``# check=skip=…``.
 
-    A comment above or inside an instruction holds for it; a global one, wherever it stands, for the file.
+    A comment above or inside an instruction holds for it; a global one, wherever it stands, for the file. hadolint
+    takes none of a comment's names where one of them is not a code.
     """
     lines = {
         comment.span: instruction.lines for instruction in dockerfile.instructions for comment in instruction.comments
@@ -52,6 +54,8 @@ def ignores_of(dockerfile: Dockerfile) -> tuple[Ignore, ...]:
     for comment in dockerfile.comments:
         text = dockerfile.source.text[comment.span.start : comment.span.end]
         for match in _PRAGMA.finditer(text):
+            if like_hadolint and match[1].lower() == "hadolint" and not _CODES.fullmatch(match[3]):
+                continue
             where = None if match[2] else lines.get(comment.span, (0, 0))
             listed = Span(comment.span.start + match.start(3), comment.span.start + match.end(3))
             found += (Ignore(name, span, where, comment.span, listed) for name, span in _names(dockerfile, listed))

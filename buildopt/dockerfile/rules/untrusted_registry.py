@@ -72,7 +72,7 @@ def _image(dockerfile: Dockerfile, stage: Stage, scope: Scope, reference: str) -
     """The image's name; None for a stage, for scratch, and where a variable's value is not known."""
     expanded = scope.expand(reference)
     name = expanded.text if expanded is not None else ""
-    if not name or name == "scratch" or dockerfile.stage(name, max(stage.index, 0)) is not None:
+    if not name or name == "scratch" or dockerfile.stage(name, stage.index + 1) is not None:
         return None
     return name
 

@@ -24,6 +24,7 @@ RUN useradd -l -u 1000700000 app
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from buildopt.dockerfile.model import Dockerfile
@@ -37,6 +38,7 @@ ALIASES = ("DL3046",)
 SEVERITY = Severity.WARNING
 CATEGORY = Category.SIZE
 _DIGITS = 6
+_UID = re.compile(r"-[a-zA-Z]*u|--uid")
 
 
 def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
@@ -67,7 +69,7 @@ def _number(command: Command, like_hadolint: bool) -> str:
     words = command.arguments
     for index, word in enumerate(words):
         text = word.text or ""
-        if text in ("-u", "--uid") and index + 1 < len(words) and not (like_hadolint and text == "--uid"):
+        if _UID.fullmatch(text) and index + 1 < len(words) and not (like_hadolint and text == "--uid"):
             following = words[index + 1]
             return following.text if following.text is not None else following.raw if like_hadolint else ""
         if like_hadolint:
