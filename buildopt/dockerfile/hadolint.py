@@ -10,10 +10,13 @@ import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
+from buildopt.dockerfile.model import Dockerfile
 from buildopt.dockerfile.runs import Run
+from buildopt.dockerfile.scope import mount_options
 from buildopt.dockerfile.shell import Command
 
 _TRANSPARENT = frozenset(("exec", "command", "builtin", "busybox", "time"))
+_MOUNT = re.compile(r"\s--mount=(\S+)")
 _BACKTICKS = re.compile(r"`[^`]*`")
 
 
@@ -61,3 +64,20 @@ def seen(run: Run) -> Iterator[Seen]:
 
 def _text(text: str | None, raw: str) -> str:
     return text if text is not None else _BACKTICKS.sub("", raw).replace('"', "").replace("'", "")
+
+
+def mounted_for_hadolint(run: Run, *parts: str) -> bool:
+    """Whether a cache or tmpfs mount's target holds one of these texts, as written."""
+    for match in _MOUNT.finditer(run.instruction.logical.text):
+        options = mount_options(match[1])
+        if options["type"] in ("cache", "tmpfs") and any(part in options.get("target", "") for part in parts):
+            return True
+    return False
+
+
+def ships_for_hadolint(dockerfile: Dockerfile, run: Run) -> bool:
+    """Whether hadolint takes the stage for one that matters: the last, or one that another starts from."""
+    stage = run.stage
+    if stage.index < 0 or stage is dockerfile.stages[-1] or run.instruction not in stage.instructions:
+        return True  # triggers count anywhere
+    return any(other.base_index == stage.index for other in dockerfile.stages)

@@ -27,8 +27,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from buildopt.dockerfile.hadolint import Seen, seen
 from buildopt.dockerfile.model import Dockerfile, Stage
-from buildopt.dockerfile.runs import apt_settings, apt_subcommand, runs
+from buildopt.dockerfile.runs import Run, all_runs, apt_settings, apt_subcommand
+from buildopt.dockerfile.shell import Command
 from buildopt.finding import Category, Finding, Fix, Severity
 from buildopt.settings import LintSettings
 from buildopt.source import Span
@@ -42,22 +44,36 @@ _TITLE = "add --no-install-recommends"
 
 def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
     """Look at every install of every stage."""
-    for run in runs(dockerfile):
-        for command in run.script.commands:
+    for run in all_runs(dockerfile):
+        if settings.like_hadolint:
+            commands = [item.command for item in seen(run) if _for_hadolint(item)]
+        else:
+            commands = [command for command in run.script.commands if _takes_all(dockerfile, run, command)]
+        for command in commands:
             word = apt_subcommand(command)
-            if word is None or word.text != "install":
-                continue
-            if any(text.endswith("install-recommends") for text in command.texts) or (
-                "apt::install-recommends" in apt_settings(command)
-            ):
-                continue
-            if _configured(dockerfile, run.stage, run.instruction.span):
-                continue
-            edit = run.insert_behind(word, " --no-install-recommends")
-            fix = Fix(_TITLE, (edit,), safe=False) if run.exact(word) else None
+            fix = None
+            if word is not None and run.exact(word):
+                fix = Fix(_TITLE, (run.insert_behind(word, " --no-install-recommends"),), safe=False)
             message = "recommended packages are installed too: use --no-install-recommends"
             span = run.span(command.span)
             yield Finding(NAME, message, dockerfile.source, span, SEVERITY, CATEGORY, ALIASES, fix)
+
+
+def _takes_all(dockerfile: Dockerfile, run: Run, command: Command) -> bool:
+    word = apt_subcommand(command)
+    if word is None or word.text != "install":
+        return False
+    if any(text.partition("=")[0].endswith("install-recommends") for text in command.texts):
+        return False
+    if "apt::install-recommends" in apt_settings(command):
+        return False
+    return not _configured(dockerfile, run.stage, run.instruction.span)
+
+
+def _for_hadolint(item: Seen) -> bool:
+    if not item.runs(("apt-get",), ("install",)):
+        return False
+    return not (item.has("no-install-recommends") or "APT::Install-Recommends=false" in item.words)
 
 
 def _configured(dockerfile: Dockerfile, stage: Stage, until: Span) -> bool:

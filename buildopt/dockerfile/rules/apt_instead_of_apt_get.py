@@ -25,8 +25,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from buildopt.dockerfile.hadolint import seen
 from buildopt.dockerfile.model import Dockerfile
-from buildopt.dockerfile.runs import apt_subcommand, runs
+from buildopt.dockerfile.runs import all_runs, apt_subcommand
 from buildopt.finding import Category, Finding, Fix, Severity
 from buildopt.settings import LintSettings
 
@@ -45,8 +46,9 @@ _SAME = {
 
 def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
     """Look at every command."""
-    for run in runs(dockerfile):
-        for command in run.script.commands:
+    for run in all_runs(dockerfile):
+        commands = (item.command for item in seen(run)) if settings.like_hadolint else iter(run.script.commands)
+        for command in commands:
             word = apt_subcommand(command)
             if command.name != "apt" or command.argv[0].text != "apt":
                 continue

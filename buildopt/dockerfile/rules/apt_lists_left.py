@@ -35,10 +35,11 @@ import shlex
 from collections.abc import Iterator, Sequence
 
 from buildopt.dockerfile.appending import append
+from buildopt.dockerfile.hadolint import mounted_for_hadolint, seen, ships_for_hadolint
 from buildopt.dockerfile.model import Dockerfile
 from buildopt.dockerfile.passes.hidden import BUILDERS
 from buildopt.dockerfile.passes.runs import HARMLESS, runs_what_is_read, script_run
-from buildopt.dockerfile.runs import Run, apt_subcommand, runs
+from buildopt.dockerfile.runs import Run, all_runs, apt_subcommand, runs
 from buildopt.dockerfile.scope import shipped_stages
 from buildopt.dockerfile.shell import Command, parse_shell
 from buildopt.finding import Category, Finding, Fix, Severity
@@ -64,12 +65,12 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
     """Look at the updates of the stages that become images."""
     shipped = shipped_stages(dockerfile)
     dependent, doubtful = _stages_that_need_lists(dockerfile)
-    for run in runs(dockerfile):
-        if run.stage.index not in shipped or run.mounted(_LISTS):
-            continue
-        words = [(command, apt_subcommand(command)) for command in run.script.commands]
-        update = next((command for command, word in words if word is not None and word.text == "update"), None)
-        if update is None or _removed(run):
+    for run in all_runs(dockerfile):
+        if settings.like_hadolint:
+            update = _update_for_hadolint(run) if ships_for_hadolint(dockerfile, run) else None
+        else:
+            update = _update(run) if run.stage.index in shipped else None
+        if update is None:
             continue
         needed = run.instruction.span.start < dependent.get(run.stage.index, -1)
         clean_up = f"sudo {_CLEAN_UP}" if "sudo" in update.wrappers else _CLEAN_UP
@@ -81,17 +82,38 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
         yield Finding(NAME, message, dockerfile.source, span, SEVERITY, CATEGORY, ALIASES, fix)
 
 
-def _removed(run: Run) -> bool:
-    """Whether some `rm` or `find -delete` names the folder or one above it."""
-    for command in run.script.commands:
-        if command.name not in ("rm", "find"):
-            continue
-        for word in command.arguments:
-            if re.search(r"(?:^|[/\"'])var/lib/(?:apt(?:/lists)?(?:/|$|\*)|\*)|/var/lib/apt\b", word.raw):
-                return True
-            if re.search(r"/var/lib/\{[^}]*\bapt\b", word.raw) or re.search(r"\{[^}]*/var/lib/apt\b", word.raw):
-                return True
+def _update(run: Run) -> Command | None:
+    """The update whose lists stay."""
+    if run.mounted(_LISTS):
+        return None
+    words = [(command, apt_subcommand(command)) for command in run.script.commands]
+    update = next((command for command, word in words if word is not None and word.text == "update"), None)
+    return None if update is None or any(map(_removes, run.script.commands)) else update
+
+
+def _removes(command: Command) -> bool:
+    """Whether it is an `rm` or `find` that names the folder or one above it."""
+    if command.name not in ("rm", "find"):
+        return False
+    for word in command.arguments:
+        if re.search(r"(?:^|[/\"'])var/lib/(?:apt(?:/lists)?(?:/|$|\*)|\*)|/var/lib/apt\b", word.raw):
+            return True
+        if re.search(r"/var/lib/\{[^}]*\bapt\b", word.raw) or re.search(r"\{[^}]*/var/lib/apt\b", word.raw):
+            return True
     return False
+
+
+def _update_for_hadolint(run: Run) -> Command | None:
+    """Any `rm -rf` will do, and one folder of two needs the other."""
+    if mounted_for_hadolint(run, _LISTS) or all(
+        mounted_for_hadolint(run, folder) for folder in ("/var/lib/apt", "/var/cache/apt")
+    ):
+        return None
+    commands = list(seen(run))
+    if any(item.runs(("rm",), ("-rf", f"{_LISTS}/*", f"{_LISTS}/", _LISTS)) for item in commands):
+        return None
+    programs = ("apt-get", "apt", "aptitude")
+    return next((item.command for item in commands if item.runs(programs, ("update",))), None)
 
 
 def _stages_that_need_lists(dockerfile: Dockerfile) -> tuple[dict[int, int], dict[int, int]]:

@@ -25,8 +25,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from buildopt.dockerfile.hadolint import Seen, seen
 from buildopt.dockerfile.model import Dockerfile
-from buildopt.dockerfile.runs import apt_settings, apt_subcommand, runs
+from buildopt.dockerfile.runs import Run, all_runs, apt_settings, apt_subcommand
 from buildopt.dockerfile.shell import Command
 from buildopt.finding import Category, Finding, Fix, Severity
 from buildopt.settings import LintSettings
@@ -45,7 +46,12 @@ _ASKING = frozenset(
 
 def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
     """Look at every command that asks."""
-    for run in runs(dockerfile):
+    for run in all_runs(dockerfile):
+        if settings.like_hadolint:
+            for item in seen(run):
+                if item.runs(("apt-get",), ("install",)) and not _quiet_for_hadolint(item):
+                    yield _finding(dockerfile, run, item.command)
+            continue
         fed = False
         for command in run.script.commands:
             word = apt_subcommand(command)
@@ -54,10 +60,21 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
                 continue
             if "assume-yes" in dockerfile.source.text[: run.instruction.span.end].lower():
                 continue  # something speaks of APT::Get::Assume-Yes: a line for apt.conf.d, usually
-            fix = Fix("add -y", (run.insert_behind(word, " -y"),)) if run.exact(word) else None
-            message = f"{command.name} {word.text} asks, and nobody answers in a build: add -y"
-            span = run.span(command.span)
-            yield Finding(NAME, message, dockerfile.source, span, SEVERITY, CATEGORY, ALIASES, fix)
+            yield _finding(dockerfile, run, command)
+
+
+def _finding(dockerfile: Dockerfile, run: Run, command: Command) -> Finding:
+    word = apt_subcommand(command)
+    fix = Fix("add -y", (run.insert_behind(word, " -y"),)) if word is not None and run.exact(word) else None
+    action = "install" if word is None else word.text
+    message = f"{command.name} {action} asks, and nobody answers in a build: add -y"
+    return Finding(NAME, message, dockerfile.source, run.span(command.span), SEVERITY, CATEGORY, ALIASES, fix)
+
+
+def _quiet_for_hadolint(item: Seen) -> bool:
+    quiet = sum(word == "--quiet" for word in item.words)
+    quiet += sum(word.count("q") for word in item.words if word.startswith("-") and not word.startswith("--"))
+    return quiet >= 2 or "-q=2" in item.words or item.has("y", "yes", "assume-yes")
 
 
 def _never_asks(command: Command) -> bool:

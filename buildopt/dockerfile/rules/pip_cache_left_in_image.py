@@ -31,10 +31,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from buildopt.dockerfile.hadolint import mounted_for_hadolint, seen
 from buildopt.dockerfile.model import Dockerfile
-from buildopt.dockerfile.runs import Run, runs
+from buildopt.dockerfile.runs import Run, all_runs
 from buildopt.dockerfile.scope import shipped_stages
-from buildopt.dockerfile.shell import Command, Word
+from buildopt.dockerfile.shell import Command, Word, unquote
 from buildopt.finding import Category, Finding, Fix, Severity
 from buildopt.settings import LintSettings
 
@@ -44,25 +45,52 @@ SEVERITY = Severity.WARNING
 CATEGORY = Category.SIZE
 _PIP = re.compile(r"pip[0-9.]*")
 _PYTHON = re.compile(r"(?:python|pypy)[0-9.]*")
+_VARIABLE = "PIP_NO_CACHE_DIR"
+_ASSIGNED = re.compile(rf"\b{_VARIABLE}=[\"']?(\w+)")
+_ON = frozenset(("1", "true", "yes", "on"))
 _OFF = frozenset(("0", "false", "no", "off", "n", "f", ""))
 
 
 def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
     """Look at the installs of the stages that become images."""
     shipped = shipped_stages(dockerfile)
-    for run in runs(dockerfile):
-        if run.stage.index not in shipped or _cache_is_elsewhere(run):
+    for run in all_runs(dockerfile):
+        if settings.like_hadolint:
+            commands = list(_for_hadolint(run))
+        elif run.stage.index not in shipped or _cache_is_elsewhere(run):
             continue
-        for command in run.script.commands:
+        else:
+            commands = [command for command in run.script.commands if _caches(command)]
+        for command in commands:
             word = _install(command)
-            if word is None or "--no-cache-dir" in command.texts or _disabled_here(command):
-                continue
+            kept = any(text.startswith("--cache-dir") for text in command.texts)
             fix = None
-            if run.exact(word) and not any(text.startswith("--cache-dir") for text in command.texts):
+            if word is not None and run.exact(word) and not kept:
                 fix = Fix("add --no-cache-dir", (run.insert_behind(word, " --no-cache-dir"),))
             message = "pip's cache stays in this layer: use --no-cache-dir or a cache mount"
             span = run.span(command.span)
             yield Finding(NAME, message, dockerfile.source, span, SEVERITY, CATEGORY, ALIASES, fix)
+
+
+def _caches(command: Command) -> bool:
+    return _install(command) is not None and "--no-cache-dir" not in command.texts and not _disabled_here(command)
+
+
+def _for_hadolint(run: Run) -> Iterator[Command]:
+    """It looks at all stages, at any assignment in the script, and at mounts of .cache/pip."""
+    if mounted_for_hadolint(run, ".cache/pip") or (run.scope.env.get(_VARIABLE) or "").lower() in _ON:
+        return
+    if any(match[1].lower() in _ON for match in _ASSIGNED.finditer(run.script.text)):
+        return
+    for item in seen(run):
+        name = item.name
+        if name.startswith("python"):
+            name = " ".join(item.words[item.words.index("-m") + 1 :][:1]) if "-m" in item.words else ""
+            name = name if name == "pip" else ""
+        if not name.startswith("pip") or name.startswith(("pipx", "pipenv")):
+            continue
+        if "install" in item.words and "--no-cache-dir" not in item.words:
+            yield item.command
 
 
 def _install(command: Command) -> Word | None:
@@ -89,15 +117,20 @@ def _is_on(value: str | None) -> bool:
 
 
 def _disabled_here(command: Command) -> bool:
-    return any(item.name == "PIP_NO_CACHE_DIR" and _is_on(item.value.text) for item in command.environment)
+    return any(item.name == _VARIABLE and _is_on(item.value.text) for item in command.environment)
+
+
+def _exported_on(command: Command) -> bool:
+    parts = (word.raw.partition("=") for word in command.arguments)
+    return any(name == _VARIABLE and _is_on(unquote(value)[0]) for name, equals, value in parts if equals)
 
 
 def _cache_is_elsewhere(run: Run) -> bool:
     variables = run.scope.variables
-    if "PIP_NO_CACHE_DIR" in variables and _is_on(variables["PIP_NO_CACHE_DIR"]):
+    if _VARIABLE in variables and _is_on(variables[_VARIABLE]):
         return True
     for command in run.script.commands:
-        if command.name == "export" and any(text.startswith("PIP_NO_CACHE_DIR=") for text in command.texts):
+        if command.name == "export" and _exported_on(command):
             return True
         if command.texts[:2] == ("cache", "purge") or command.texts[:4] == ("-m", "pip", "cache", "purge"):
             return True
