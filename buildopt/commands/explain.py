@@ -66,6 +66,8 @@ def explain(name: str | None, output: Output) -> int:
 
 
 def _is_called(topic: Topic, name: str) -> bool:
+    if re.fullmatch(r"SC\d{4}", name, re.IGNORECASE):
+        return topic.name == "shellcheck"  # one rule for all its codes
     return name.lower() in (topic.name, *(alias.lower() for alias in topic.aliases))
 
 

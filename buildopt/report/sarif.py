@@ -130,7 +130,7 @@ def _result(finding: Finding, index: int, places: Places, hashes: dict[str, list
         "ruleId": finding.rule,
         "ruleIndex": index,
         "level": _LEVELS[finding.severity],
-        "message": {"text": printable(finding.message)},
+        "message": {"text": _message(finding)},
         "locations": [{"physicalLocation": {"artifactLocation": artifact, "region": _region(source, finding.span)}}],
         "partialFingerprints": {
             "primaryLocationLineHash": hashes[source.path][finding.start[0] - 1],
@@ -140,6 +140,13 @@ def _result(finding: Finding, index: int, places: Places, hashes: dict[str, list
     if finding.fix is not None and all(_is_text(edit.text) for edit in finding.fix.edits):
         result["fixes"] = [_fix(finding.fix, source, artifact)]
     return result
+
+
+def _message(finding: Finding) -> str:
+    """The message, with the codes that the finding has and its rule has not: those of ShellCheck."""
+    message = printable(finding.message)
+    codes = [alias for alias in finding.aliases if alias not in rule_texts()[finding.rule].rule.ALIASES]
+    return f"{message} ({', '.join(codes)})" if codes else message
 
 
 def _fix(fix: Fix, source: Source, artifact: Json) -> Json:

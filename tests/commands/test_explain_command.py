@@ -39,3 +39,7 @@ def test_the_list_says_what_is_off(tmp_path: Path) -> None:
     for rule in RULES:
         (line,) = (line for line in lines if line.startswith((f"{rule.NAME}: ", f"{rule.NAME} (")))
         assert ("on with --profile strict" in line) == getattr(rule, "STRICT", False)
+
+
+def test_codes_of_shellcheck_belong_to_one_rule(tmp_path: Path) -> None:
+    assert run(tmp_path, "explain", "sc2086").stdout.startswith("shellcheck: rule, warning, correctness\n")

@@ -201,6 +201,15 @@ def test_a_log_that_is_too_large_is_cut_until_it_fits(folder: Path, monkeypatch:
     assert note == f"{301 - len(run['results'])} findings left out: GitHub takes no more in one file"
 
 
+def test_a_code_that_the_rule_has_not_is_in_the_message(folder: Path) -> None:
+    items = [
+        finding("shellcheck", "Double quote.", Severity.INFO, "RUN", aliases=("SC2086",)),
+        finding("add-instead-of-copy", "use COPY", Severity.INFO, "ADD", aliases=("DL3020",)),
+    ]
+    messages = [result["message"]["text"] for result in report(items)["results"]]
+    assert messages == ["Double quote. (SC2086)", "use COPY"]
+
+
 def test_bytes_that_are_no_text_stay_out(folder: Path) -> None:
     source = Source.from_bytes("Dockerfile", b"FROM a\nADD \xff.py /b\n")
     item = samples()[0]
