@@ -32,6 +32,7 @@ from buildopt.dockerfile.rules import (
     copy_several_to_file,
     copy_to_relative_path_without_workdir,
     deprecated_maintainer,
+    dnf_cache_left_in_image,
     duplicate_stage_name,
     empty_continuation_line,
     empty_label,
@@ -46,6 +47,7 @@ from buildopt.dockerfile.rules import (
     invalid_label_key,
     invalid_label_value,
     last_user_is_root,
+    late_argument_declared_early,
     latest_or_untagged_base,
     legacy_key_value_format,
     misleading_comment_description,
@@ -91,6 +93,7 @@ from buildopt.dockerfile.rules import (
     wget_and_curl,
     wget_without_quiet_progress,
     whole_filesystem_copied,
+    zypper_cache_left_in_image,
     zypper_dist_upgrade,
 )
 from buildopt.finding import Category, Finding, Severity
@@ -138,6 +141,7 @@ RULES: tuple[Rule, ...] = (
     copy_several_to_file,
     copy_to_relative_path_without_workdir,
     deprecated_maintainer,
+    dnf_cache_left_in_image,
     duplicate_stage_name,
     empty_continuation_line,
     empty_label,
@@ -152,6 +156,7 @@ RULES: tuple[Rule, ...] = (
     invalid_label_key,
     invalid_label_value,
     last_user_is_root,
+    late_argument_declared_early,
     latest_or_untagged_base,
     legacy_key_value_format,
     misleading_comment_description,
@@ -197,5 +202,6 @@ RULES: tuple[Rule, ...] = (
     wget_and_curl,
     wget_without_quiet_progress,
     whole_filesystem_copied,
+    zypper_cache_left_in_image,
     zypper_dist_upgrade,
 )
