@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -306,3 +309,45 @@ def test_another_configuration_cannot_stand_beside_it(folder: Path) -> None:
     done = run(folder, "lint", "--import-hadolint", "--config", "other.yaml")
     assert done.returncode == 2 and "leave out one of them" in done.stderr
     assert not (folder / "buildopt.yaml").exists()
+
+
+PEER = Path(sys.executable).parent / "hadolint"
+DOCKERFILE = """FROM quay.io/foo/bar AS build
+LABEL maintainer="x" version="one"
+RUN apt-get update && apt-get install -y curl && rm -rf /var/lib/apt/lists/*
+RUN cd /tmp && make
+FROM gcr.io/a/b:1
+# hadolint ignore=DL3020
+ADD a.py /b
+MAINTAINER me
+CMD python app.py
+"""
+
+
+@pytest.mark.skipif(not PEER.exists(), reason="hadolint is not installed")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}\n",
+        "ignored: [DL3008, DL4000]\n",
+        "override: {error: [DL3006], style: [DL3003, DL3006, DL4000]}\n",
+        "override: {style: [DL3003, DL3006, DL3008, DL3015, DL3025, DL4000]}\nfailure-threshold: warning\n",
+        "trustedRegistries: [quay.io]\n",
+        'trustedRegistries: ["*.io"]\n',
+        "label-schema: {version: semver, vendor: text}\nstrict-labels: true\n",
+        "strict-labels: true\n",
+        "no-fail: true\n",
+        "ignored: [DL4000]\nfailure-threshold: error\n",
+        "ignored: [DL4000]\nfailure-threshold: none\n",
+    ],
+)
+def test_both_find_the_same(folder: Path, text: str) -> None:
+    (folder / "Dockerfile").write_text(DOCKERFILE)
+    (folder / ".hadolint.yaml").write_text(text)
+    theirs = subprocess.run([PEER, "-f", "json", "Dockerfile"], cwd=folder, capture_output=True, text=True, check=False)
+    ours = run(folder, "lint", "--import-hadolint", "--format", "json", "Dockerfile")
+    assert ours.returncode == theirs.returncode
+    found = [(code, item) for item in json.loads(ours.stdout)["findings"] for code in item["aliases"]]
+    assert {(code, item["line"], item["severity"]) for code, item in found if code.startswith(("DL", "SC"))} == {
+        (item["code"], item["line"], item["level"]) for item in json.loads(theirs.stdout)
+    }
