@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections import ChainMap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import wraps
 from typing import TypeVar
@@ -16,6 +16,9 @@ from buildopt.dockerfile.words import Expansion, expand
 _DRIVE = re.compile(r"[A-Za-z]:")
 _CHANGING = frozenset(("ARG", "ENV", "USER", "WORKDIR", "SHELL"))
 _POSIX_SHELLS = frozenset(("sh", "bash", "ash", "dash", "zsh", "ksh", "busybox"))
+_WINDOWS_SHELLS = ("powershell", "pwsh", "cmd")
+# What a comment says of the shell that a base image brings along: `# hadolint shell=powershell`.
+_SHELL_COMMENT = re.compile(r"(?:hadolint|buildopt)\s+shell\s*=\s*([^\s#]+)\s*(?:#.*)?")
 
 
 _Fact = TypeVar("_Fact")
@@ -73,8 +76,11 @@ class Scope:
     @property
     def posix_shell(self) -> bool:
         """Whether RUN and CMD go through a shell of the sh family."""
-        program = re.split(r"[/\\]", self.shell[0])[-1].lower() if self.shell else ""
-        return program.removesuffix(".exe") in _POSIX_SHELLS
+        return bool(self.shell) and _program(self.shell[0].lower()) in _POSIX_SHELLS
+
+
+def _program(path: str) -> str:
+    return re.split(r"[/\\]", path)[-1].removesuffix(".exe")
 
 
 @of_the_last_file
@@ -95,8 +101,10 @@ def _walk(dockerfile: Dockerfile) -> Iterator[tuple[Stage, Instruction, Scope]]:
     for instruction in dockerfile.global_args:
         _apply(instruction, global_scope, {})
     ends: dict[int, Scope] = {}
+    above = (*dockerfile.global_args, *(stage.origin for stage in dockerfile.stages[:1]))
+    blank = _as_commented(above, Scope(dockerfile.escape))
     for stage in dockerfile.stages:
-        scope = _start(stage, ends, dockerfile.escape)
+        scope = _start(stage, ends, blank)
         if not stage.origin.problems:
             yield stage, stage.origin, global_scope
         for step in _steps(stage, scope, global_scope.args):
@@ -124,10 +132,24 @@ def _steps(
     for instruction in stage.instructions:
         if instruction.problems or instruction.keyword == "FROM":
             continue
+        scope = _as_commented((instruction,), scope)
         yield stage, instruction, scope
         if instruction.keyword in _CHANGING:
             scope = _copied(scope)
             _apply(instruction, scope, global_args)
+
+
+def _as_commented(instructions: Iterable[Instruction], scope: Scope) -> Scope:
+    """The scope with the shell that comments above instructions tell; they speak of how RUN is to be read only."""
+    for instruction in instructions:
+        for comment in instruction.comments:
+            found = None if comment.inside else _SHELL_COMMENT.fullmatch(comment.text)
+            if found is None:
+                continue
+            program = _program(found[1])
+            if program in _POSIX_SHELLS or program.startswith(_WINDOWS_SHELLS):
+                scope = replace(scope, shell=(found[1], *scope.shell[1:]))
+    return scope
 
 
 def _copied(scope: Scope) -> Scope:
@@ -144,13 +166,13 @@ def _end(stage: Stage, scope: Scope, global_args: Mapping[str, str | None]) -> S
     return scope
 
 
-def _start(stage: Stage, ends: Mapping[int, Scope], escape: str) -> Scope:
+def _start(stage: Stage, ends: Mapping[int, Scope], blank: Scope) -> Scope:
     base = ends.get(stage.base_index) if stage.base_index is not None else None
     if base is not None:
         # A stage that starts from another one has its ARG too.
         return _copied(base)
     scratch = stage.image is not None and stage.image.text == "scratch"
-    return Scope(escape, user="0" if scratch else None, workdir="/" if scratch else None)
+    return replace(_copied(blank), user="0" if scratch else None, workdir="/" if scratch else None)
 
 
 def _apply(instruction: Instruction, scope: Scope, global_args: Mapping[str, str | None]) -> None:
