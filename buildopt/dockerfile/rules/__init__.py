@@ -11,6 +11,7 @@ from typing import Protocol
 from buildopt.dockerfile.model import Dockerfile
 from buildopt.dockerfile.rules import (
     add_instead_of_copy,
+    apk_cache_left_in_image,
     apt_cache_mount_emptied_by_docker_clean,
     apt_get_without_no_install_recommends,
     apt_instead_of_apt_get,
@@ -120,6 +121,7 @@ class Rule(Protocol):
 
 RULES: tuple[Rule, ...] = (
     add_instead_of_copy,
+    apk_cache_left_in_image,
     apt_cache_mount_emptied_by_docker_clean,
     apt_get_without_no_install_recommends,
     apt_instead_of_apt_get,

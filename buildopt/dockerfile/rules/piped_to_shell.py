@@ -1,29 +1,28 @@
-"""A script from the network that is run unseen.
+r"""A script from the network that runs unchecked.
 
 ## What it does
-Finds what `curl` or `wget` downloads and a shell or interpreter runs at once: `curl … | sh`, `bash <(curl …)`,
-`sh -c "$(curl …)"`.
+Finds `curl … | sh` and its relatives: wget, any shell or interpreter at the pipe's end, `sh -c "$(curl …)"`,
+`bash <(curl …)`.
 
 ## Why
-The script may be another one tomorrow, and half of one where the connection breaks. A RUN that is cached hides this
-until the day it is built again. A version that is downloaded, checked and then run is the same every time.
+Whatever the server sends runs with all rights of the build: another version tomorrow, half a script after a lost
+connection, or one that was tampered with. A file that is downloaded first can be checked, and read.
 
 ## Example
 ```dockerfile
-FROM debian:12
-RUN curl -fsSL https://example.org/install.sh | sh
+RUN curl -fsSL https://example.com/install.sh | sh
 ```
 
 ## Use instead
 ```dockerfile
-FROM debian:12
-ADD --checksum=sha256:24454f830cdb571e2c4ad15481119c43b3cafd48dd869a9b2945d1036d1dc68d \\
-    https://example.org/install.sh /tmp/install.sh
+ADD --checksum=sha256:24454f830cdb571e2c4ad15481119c43b3cafd48dd869a9b2945d1036d1dc68d \
+    https://example.com/install.sh /tmp/
 RUN sh /tmp/install.sh
 ```
 
 ## References
-- https://docs.docker.com/build/building/best-practices/#add-or-copy
+- https://docs.docker.com/reference/dockerfile/#add---checksum
+- https://docs.docker.com/build/building/best-practices/#using-pipes
 """
 
 from __future__ import annotations
@@ -32,76 +31,97 @@ import re
 from collections.abc import Iterator, Sequence
 
 from buildopt.dockerfile.model import Dockerfile
-from buildopt.dockerfile.runs import Run, runs
+from buildopt.dockerfile.runs import all_runs
 from buildopt.dockerfile.shell import Command
 from buildopt.finding import Category, Finding, Severity
 from buildopt.settings import LintSettings
-from buildopt.source import Span
 
 NAME = "piped-to-shell"
 ALIASES: tuple[str, ...] = ()
 SEVERITY = Severity.INFO
 CATEGORY = Category.SECURITY
-_DOWNLOADS = frozenset(("curl", "wget"))
-_SHELLS = frozenset(("sh", "bash", "ash", "dash", "zsh", "ksh"))
-_INTERPRETER = re.compile(r"(?:python|pypy)[0-9.]*|perl|ruby|node|php")
-_PIPES = frozenset(("|", "|&"))
-_SUBSTITUTED = re.compile(r"[\"']?(?:\$\(|<\(|`)\s*(?:curl|wget)\b")
+_FETCHERS = frozenset(("curl", "wget"))
+_PIPES = ("|", "|&")
+_SHELL = re.compile(r"(?:ba|da|a|k|z)?sh")
+_INTERPRETER = re.compile(r"(?:python|pypy|perl|ruby|node|php)[0-9.]*")
+_STANDARD_INPUT = ("-", "/dev/stdin")
+_FETCHED = re.compile(r"[\"']?(?:\$\(|<\(|`)\s*(?:curl|wget)\s")
+# Options of shells that take the next word.
+_VALUED = ("-o", "+o", "-O", "+O", "--rcfile", "--init-file")
 
 
 def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
-    """Look for downloads whose output is run."""
-    for run in runs(dockerfile):
-        text = run.script.text
-        if "curl" not in text and "wget" not in text:
-            continue
+    """Look at every command that fetches, and at the one that its output goes to."""
+    for run in all_runs(dockerfile):
         commands = run.script.commands
         for index, command in enumerate(commands):
-            if command.name in _DOWNLOADS and command.operator in _PIPES:
-                runner = _runner(commands, index)
-                if runner is not None:
-                    yield _finding(dockerfile, run, Span(command.span.start, max(command.span.end, runner.span.end)))
-            elif (command.name in _SHELLS or command.name in ("eval", "source", ".")) and _runs_download(command):
-                yield _finding(dockerfile, run, command.span)
+            if command.name in _FETCHERS and command.operator in _PIPES:
+                reader = _reader(commands, index)
+            elif command.name is not None and _runs_fetched(command):
+                reader = command
+            else:
+                continue
+            if reader is not None:
+                message = (
+                    f"{reader.name} runs whatever the server sends: download the script, check its sum, then run it"
+                )
+                span = run.span(command.span)
+                yield Finding(NAME, message, dockerfile.source, span, SEVERITY, CATEGORY, ALIASES)
 
 
-def _runner(commands: Sequence[Command], index: int) -> Command | None:
-    """What runs the output of a download, filters in between (`| tar` is none: it ends the search)."""
-    context = commands[index].context
-    following = [command for command in commands[index + 1 :] if command.context == context]
-    for command in following:
-        if _reads_program(command):
-            return command
-        if (
-            command.name not in ("sed", "tee", "cat", "tr", "grep", "gunzip", "base64")
-            or command.operator not in _PIPES
-        ):
+def _reader(commands: Sequence[Command], index: int) -> Command | None:
+    """The interpreter at the end of a pipe, where it reads its script from there."""
+    context, operator = commands[index].context, commands[index].operator
+    for command in commands[index + 1 :]:
+        if command.context != context:
+            continue
+        if operator not in _PIPES:
             return None
+        if _reads_script(command):
+            return command
+        operator = command.operator
     return None
 
 
-def _reads_program(command: Command) -> bool:
-    """Whether it runs what it reads: a shell or an interpreter without a script of its own."""
-    if command.name is None:
+def _reads_script(command: Command) -> bool:
+    name = command.name or ""
+    is_shell = _SHELL.fullmatch(name) is not None
+    if not is_shell and not _INTERPRETER.fullmatch(name):
         return False
-    operands = [word.text or "$" for word in command.arguments]
-    if command.name in _SHELLS:
-        if any(text.startswith("-") and not text.startswith("--") and "c" in text for text in operands):
+    skip = False
+    for word in command.arguments:
+        text = word.text
+        if skip:
+            skip = False
+        elif text in _STANDARD_INPUT:
+            return True
+        elif text is None or text[:1] not in ("-", "+"):
+            return False  # a script of its own
+        elif text.startswith("--"):
+            skip = text in _VALUED
+        elif is_shell:
+            if "s" in text:
+                return True
+            if "c" in text:
+                return False
+            skip = text in _VALUED or text.endswith("o")
+        else:
+            return False  # -c, -m, -e: the program is in the arguments
+    return True
+
+
+def _runs_fetched(command: Command) -> bool:
+    """``sh -c "$(curl …)"``, ``bash <(curl …)``, ``. <(curl …)``, ``eval "$(curl …)"``."""
+    name = command.name or ""
+    if name in (".", "source", "eval"):
+        return any(_FETCHED.match(word.raw) for word in command.arguments[:1])
+    if not _SHELL.fullmatch(name) and not _INTERPRETER.fullmatch(name):
+        return False
+    previous = ""
+    for word in command.arguments:
+        if _FETCHED.match(word.raw):
+            return "<(" in word.raw[:4] or previous in ("-c", "-e") or (previous[:1] == "-" and previous.endswith("c"))
+        if word.text is None or word.text[:1] != "-":
             return False
-        plain = [text for text in operands if not text.startswith(("-", "+"))]
-        options = [text for text in operands if text.startswith("-") and not text.startswith("--") and "s" in text]
-        return not plain or bool(options) or "-" in operands or plain[0] == "/dev/stdin" or "pipefail" in plain
-    if _INTERPRETER.fullmatch(command.name):
-        return not operands or operands[0] in ("-", "/dev/stdin", "--") or operands[:1] == ["-u"]
+        previous = word.text
     return False
-
-
-def _runs_download(command: Command) -> bool:
-    """``sh -c "$(curl …)"``, ``bash <(curl …)``, ``eval "$(curl …)"``."""
-    scripts = [word.raw for word in command.arguments if word.text is None]
-    return bool(scripts) and _SUBSTITUTED.match(scripts[0]) is not None
-
-
-def _finding(dockerfile: Dockerfile, run: Run, span: Span) -> Finding:
-    message = "what is downloaded here runs unseen, and may be another script tomorrow: pin it and check it first"
-    return Finding(NAME, message, dockerfile.source, run.span(span), SEVERITY, CATEGORY, ALIASES)

@@ -1,21 +1,24 @@
-"""A base image that may be another one tomorrow.
+"""A base image without a digest.
 
 ## What it does
-Finds FROM and COPY --from of an image without a digest. Only in the profile `strict`, or where it is selected.
+Finds FROM with an image of a registry that is named by its tag alone.
 
 ## Why
-A tag can be moved: the same Dockerfile builds another image next week. A digest names one image for good. It also
-keeps it without the fixes that the tag will get, so it needs somebody (or a bot) who updates it.
+Whoever may push to a repository can move its tags: a build from the same Dockerfile may start from other bytes
+tomorrow, with or without anybody's ill will. A digest names the very image that was tested; bots such as Renovate and
+Dependabot keep it up to date. Many teams rather take every security update of a tag at once, so only the profile
+`strict` has this rule.
 
 ## Example
 ```dockerfile
-FROM debian:12.11
+FROM node:22-bookworm-slim
 ```
 
 ## Use instead
 ```dockerfile
-FROM debian:12.11@sha256:bd73076dc2cd9c88f48b5b358328f24f2a4289811bd73787c031e20db9f97123
+FROM node:22-bookworm-slim@sha256:24454f830cdb571e2c4ad15481119c43b3cafd48dd869a9b2945d1036d1dc68d
 ```
+`buildx imagetools inspect node:22-bookworm-slim` shows the digest.
 
 ## References
 - https://docs.docker.com/build/building/best-practices/#pin-base-image-versions
@@ -25,39 +28,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from buildopt.dockerfile.model import Dockerfile, Stage
-from buildopt.dockerfile.scope import Scope, walk
+from buildopt.dockerfile.model import Dockerfile
+from buildopt.dockerfile.scope import walk
 from buildopt.finding import Category, Finding, Severity
 from buildopt.settings import LintSettings
-from buildopt.source import Span
 
 NAME = "unpinned-base-digest"
 ALIASES: tuple[str, ...] = ()
-SEVERITY = Severity.INFO
+SEVERITY = Severity.WARNING
 CATEGORY = Category.SECURITY
 STRICT = True
 
 
 def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
-    """Look at the images that stages start from and copy from."""
+    """Look at every base that comes from a registry."""
     for stage, instruction, scope in walk(dockerfile):
-        actual = instruction.actual
-        span: Span | None = None
-        if actual.keyword == "FROM" and stage.image is not None and stage.base_index is None:
-            span = stage.image.span if _is_loose(dockerfile, stage, stage.image.text, scope) else None
-        elif actual.keyword == "COPY":
-            flag = actual.flag("from")
-            # Without a slash or a colon it may be a build context of the same name.
-            if flag is not None and flag.value and ("/" in flag.value or ":" in flag.value):
-                span = flag.value_span if _is_loose(dockerfile, stage, flag.value, scope) else None
-        if span is not None:
-            message = "a tag may name another image tomorrow: add the digest (@sha256:…)"
-            yield Finding(NAME, message, dockerfile.source, span, SEVERITY, CATEGORY, ALIASES)
-
-
-def _is_loose(dockerfile: Dockerfile, stage: Stage, reference: str, scope: Scope) -> bool:
-    """Whether an image is named without a digest; one that only the builder knows is not judged."""
-    expanded = scope.expand(reference)
-    if expanded is None or not expanded.text or dockerfile.stage(expanded.text, stage.index) is not None:
-        return False
-    return expanded.text != "scratch" and "@sha256:" not in expanded.text and "@sha512:" not in expanded.text
+        if instruction is not stage.origin or stage.image is None or stage.base_index is not None:
+            continue
+        expanded = scope.expand(stage.image.text)
+        image = "" if expanded is None else expanded.text
+        if not image or image == "scratch" or "@" in image or dockerfile.stage(image, stage.index) is not None:
+            continue
+        message = f"{' '.join(image.split())} can be another image tomorrow: add its digest (@sha256:…)"
+        yield Finding(NAME, message, dockerfile.source, stage.image.span, SEVERITY, CATEGORY, ALIASES)
