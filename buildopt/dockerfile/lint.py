@@ -6,6 +6,7 @@ import re
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from buildopt.dockerfile.ignores import Ignore, ignores_of
 from buildopt.dockerfile.model import Dockerfile
@@ -34,6 +35,7 @@ def unknown_names(names: Iterable[str]) -> list[str]:
     return [name for name in names if name.lower() not in known and not _FOREIGN.fullmatch(name)]
 
 
+@lru_cache(maxsize=256)
 def chosen(settings: LintSettings) -> tuple[Rule, ...]:
     """The rules that profile, select and ignore leave."""
     select = {name.lower() for name in settings.select}

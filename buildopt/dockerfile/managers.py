@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 
 from buildopt.dockerfile.shell import Command, Word
 
@@ -307,6 +308,14 @@ BUNDLER = Manager(
 MANAGERS = (APT, PIP, NPM, GO, APK, DNF, ZYPPER, UV, POETRY, YARN, PNPM, CARGO, COMPOSER, BUNDLER)
 
 
+_PYTHON = re.compile(r"python[0-9.]*|pypy[0-9.]*")
+
+
+@lru_cache(maxsize=4096)
+def _manager(name: str) -> Manager | None:
+    return next((manager for manager in MANAGERS if manager.runs(name)), None)
+
+
 def recognise(command: Command) -> Use | None:
     """The manager that a command runs, ``python -m pip`` included; None for anything else."""
     argv = command.argv
@@ -314,14 +323,14 @@ def recognise(command: Command) -> Use | None:
     if name is None:
         return None
     arguments = argv[1:]
-    if re.fullmatch(r"python[0-9.]*|pypy[0-9.]*", name):
+    if _PYTHON.fullmatch(name):
         texts = [word.text for word in arguments]
         while texts and texts[0] in ("-u", "-I", "-E", "-s", "-B", "-O"):
             texts, arguments = texts[1:], arguments[1:]
         if texts[:1] != ["-m"] or len(texts) < 2 or not texts[1]:
             return None
         name, arguments = texts[1], arguments[2:]
-    manager = next((manager for manager in MANAGERS if manager.runs(name)), None)
+    manager = _manager(name)
     if manager is None:
         return None
     position = _subcommand(manager, arguments)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from buildopt.dockerfile.managers import word_set
 from buildopt.dockerfile.runs import Run
@@ -186,7 +187,7 @@ def call(command: Command) -> Call | None:
         if module is None or any(text is None or not text.startswith("-") for text in texts[:place]):
             return None
         name, arguments = module, arguments[place + 2 :]
-    tool = next((tool for tool in TOOLS if re.fullmatch(tool.programs, name)), None)
+    tool = _tool(name)
     return None if tool is None else _read(tool, command, arguments)
 
 
@@ -196,6 +197,11 @@ def calls(run: Run) -> Iterator[Call]:
         found = call(command)
         if found is not None:
             yield found
+
+
+@lru_cache(maxsize=4096)
+def _tool(name: str) -> Tool | None:
+    return next((tool for tool in TOOLS if re.fullmatch(tool.programs, name)), None)
 
 
 def _read(tool: Tool, command: Command, arguments: Sequence[Word]) -> Call:

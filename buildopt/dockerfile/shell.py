@@ -93,7 +93,7 @@ class Command:
         """Variables set for this command alone: its prefix, then what ``env`` and ``sudo`` set."""
         return self.assignments + self._unwrapped[2]
 
-    @property
+    @cached_property
     def name(self) -> str | None:
         """The real command's name without its folder; None where it is an expansion or there is none."""
         argv = self.argv
@@ -104,7 +104,7 @@ class Command:
         """The real command's words behind its name."""
         return self.argv[1:]
 
-    @property
+    @cached_property
     def texts(self) -> tuple[str, ...]:
         """The literal arguments; those with expansions are left out."""
         return tuple(word.text for word in self.arguments if word.text is not None)
