@@ -69,15 +69,21 @@ def clean_up(dockerfile: Dockerfile, run: Run, filling: Call, command: str, *, s
     return None if edit is None else Fix(f"add `{command}` to the same RUN", (edit,), safe)
 
 
-def later_calls(dockerfile: Dockerfile, run: Run) -> Iterator[Call]:
-    """The package managers' command lines that start from what a RUN leaves: in its stage, and in those upon it."""
+def later_runs(dockerfile: Dockerfile, run: Run) -> Iterator[Run]:
+    """The RUN instructions that start from what a RUN leaves: in its stage, and in those upon it."""
     family = {run.stage.index}
     for stage in dockerfile.stages:
         if stage.base_index in family:
             family.add(stage.index)
     for other in runs(dockerfile):
         if other.stage.index in family and other.instruction.span.start > run.instruction.span.start:
-            yield from calls(other)
+            yield other
+
+
+def later_calls(dockerfile: Dockerfile, run: Run) -> Iterator[Call]:
+    """The package managers' command lines of ``later_runs``."""
+    for other in later_runs(dockerfile, run):
+        yield from calls(other)
 
 
 def mounts_on(run: Run, *parts: str) -> bool:
