@@ -46,8 +46,13 @@ NAME = "pipe-without-pipefail"
 ALIASES = ("DL4006",)
 SEVERITY = Severity.WARNING
 CATEGORY = Category.CORRECTNESS
-# These fail only where their output cannot be written.
-_RELIABLE = frozenset(("echo", "printf", "yes", "true", ":", "date", "uname", "arch", "nproc", "id", "pwd", "env"))
+# These fail only where their output cannot be written, or do no more than change what they read.
+_RELIABLE = frozenset(
+    (
+        *(":", "arch", "awk", "cut", "date", "echo", "env", "head", "id", "nproc", "printf", "pwd", "rev", "sed"),
+        *("sort", "tac", "tail", "tee", "tr", "true", "uname", "uniq", "wc", "yes"),
+    )
+)
 _PIPEFAIL = re.compile(r"-[a-zA-Z]*o\Z")
 _SET = re.compile(r"\bset\b[^\n;|&]*\bpipefail\b|^#!.*\bpipefail\b")
 _HAVE_BASH = frozenset(("debian", "ubuntu"))
