@@ -61,6 +61,7 @@ from buildopt.dockerfile.rules import (
     missing_label,
     missing_zypper_non_interactive,
     multiple_instructions,
+    npm_cache_left_in_image,
     pip_cache_left_in_image,
     pipe_without_pipefail,
     piped_to_shell,
@@ -98,6 +99,7 @@ from buildopt.dockerfile.rules import (
     wget_without_quiet_progress,
     whole_context_in_final_stage,
     whole_filesystem_copied,
+    yarn_cache_left_in_image,
     zypper_cache_left_in_image,
     zypper_dist_upgrade,
 )
@@ -175,6 +177,7 @@ RULES: tuple[Rule, ...] = (
     missing_label,
     missing_zypper_non_interactive,
     multiple_instructions,
+    npm_cache_left_in_image,
     pip_cache_left_in_image,
     pipe_without_pipefail,
     piped_to_shell,
@@ -212,6 +215,7 @@ RULES: tuple[Rule, ...] = (
     wget_without_quiet_progress,
     whole_context_in_final_stage,
     whole_filesystem_copied,
+    yarn_cache_left_in_image,
     zypper_cache_left_in_image,
     zypper_dist_upgrade,
 )
