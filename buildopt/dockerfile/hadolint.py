@@ -66,6 +66,13 @@ def _text(text: str | None, raw: str) -> str:
     return text if text is not None else _BACKTICKS.sub("", raw).replace('"', "").replace("'", "")
 
 
+def installs_by_pip(item: Seen) -> bool:
+    """Whether hadolint takes a command for ``pip install``: any name that starts like it, but pipenv's."""
+    if item.name.startswith("python"):
+        return any(item.words[place : place + 3] == ("-m", "pip", "install") for place in range(len(item.words)))
+    return item.name.startswith("pip") and not item.name.startswith("pipenv") and "install" in item.words
+
+
 def mounted_for_hadolint(run: Run, *parts: str) -> bool:
     """Whether a cache or tmpfs mount's target holds one of these texts, as written."""
     for match in _MOUNT.finditer(run.instruction.logical.text):

@@ -31,7 +31,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from buildopt.dockerfile.hadolint import mounted_for_hadolint, seen
+from buildopt.dockerfile.hadolint import installs_by_pip, mounted_for_hadolint, seen
 from buildopt.dockerfile.model import Dockerfile
 from buildopt.dockerfile.runs import Run, all_runs
 from buildopt.dockerfile.scope import shipped_stages
@@ -83,13 +83,7 @@ def _for_hadolint(run: Run) -> Iterator[Command]:
     if any(match[1].lower() in _ON for match in _ASSIGNED.finditer(run.script.text)):
         return
     for item in seen(run):
-        name = item.name
-        if name.startswith("python"):
-            name = " ".join(item.words[item.words.index("-m") + 1 :][:1]) if "-m" in item.words else ""
-            name = name if name == "pip" else ""
-        if not name.startswith("pip") or name.startswith(("pipx", "pipenv")):
-            continue
-        if "install" in item.words and "--no-cache-dir" not in item.words:
+        if installs_by_pip(item) and item.name != "pipx" and "--no-cache-dir" not in item.words:
             yield item.command
 
 

@@ -32,7 +32,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from buildopt.dockerfile.hadolint import Seen
+from buildopt.dockerfile.hadolint import Seen, installs_by_pip
 from buildopt.dockerfile.managers import word_set
 from buildopt.dockerfile.model import Dockerfile
 from buildopt.dockerfile.packages import Call
@@ -88,17 +88,9 @@ def _versioned(text: str) -> bool:
 
 
 def _theirs(run: Run, item: Seen) -> Iterator[str]:
-    if item.name.startswith("python"):
-        arguments = item.words[item.words.index("-m") + 1 :] if "-m" in item.words else ()
-        if arguments[:1] != ("pip",):
-            return
-    elif not item.name.startswith("pip") or item.name.startswith("pipenv"):
+    if not installs_by_pip(item) or item.has("r", "c", "constraint"):
         return
-    if (
-        "install" not in item.words
-        or item.has("r", "c", "constraint")
-        or not {"--requirement", "."}.isdisjoint(item.words)
-    ):
+    if "--requirement" in item.words or "." in item.words:
         return
     words = item.operands(_HADOLINT_VALUED)
     for text in words[words.index("install") + 1 :] if "install" in words else ():
