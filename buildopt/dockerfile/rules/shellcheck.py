@@ -33,7 +33,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from buildopt.dockerfile.model import Dockerfile, Instruction, Logical, Stage
+from buildopt.dockerfile.bases import base_of
+from buildopt.dockerfile.model import DEFAULT_SHELL, Dockerfile, Instruction, Logical, Stage
 from buildopt.dockerfile.scope import Scope, walk
 from buildopt.dockerfile.shellcheck import Comment, comments, program
 from buildopt.errors import ToolError
@@ -64,20 +65,12 @@ _ALL_PROXIES = (*_PROXIES, "ALL_PROXY", "all_proxy")
 # Values of these would change how a script is read.
 _NOT_EXPORTED = frozenset(("IFS", "PATH"))
 _MAX_SCRIPT = 1 << 16
-_PRAGMA = re.compile(r"hadolint\s+shell\s*=\s*(\S+)", re.IGNORECASE)
 _DISABLED = re.compile(r"shellcheck\s+(?:\S+\s+)*?disable=([\w,]+)")
 # What /bin/sh is in the images that nearly all others are made from.
-_SHELLS = (
-    (re.compile(r"(?:.*[/:_-])?(?:alpine|busybox)"), "/bin/busybox sh"),
-    (re.compile(r"(?:.*[/:_-])?(?:debian|ubuntu|bookworm|bullseye|buster|trixie|jammy|noble|focal)"), "/bin/dash"),
-    (
-        re.compile(
-            r"(?:.*[/:_-])?(?:fedora|centos|rockylinux|almalinux|ubi[0-9]|amazonlinux|oraclelinux|archlinux|opensuse)"
-        ),
-        "/bin/bash",
-    ),
+_SHELLS = {"alpine": "/bin/busybox sh", "busybox": "/bin/busybox sh", "debian": "/bin/dash", "ubuntu": "/bin/dash"}
+_BASH_IS_SH = re.compile(
+    r"(?:.*-)?(?:fedora|centos|rockylinux|almalinux|ubi[0-9]|amazonlinux|oraclelinux|archlinux|opensuse)(?:-.*)?"
 )
-_WINDOWS = re.compile(r"windows|nanoserver|servercore", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,20 +178,15 @@ def _fix(dockerfile: Dockerfile, script: _Script, item: Comment) -> Fix | None:
 
 
 def _scripts(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[_Script]:
-    pragmas = _shell_pragmas(dockerfile)
-    systems: dict[int, str] = {}
     for stage, outer, scope in walk(dockerfile):
         instruction = outer.actual
-        if outer is stage.origin:
-            systems[stage.index] = _system(dockerfile, stage, scope, systems)
         if instruction.keyword != "RUN" or instruction.exec_form:
             continue
-        shell = _pragma(pragmas, dockerfile, stage, outer)
-        if shell is None and settings.like_hadolint:
-            shell = _shell_of_stage(stage, outer)
-        elif shell is None:
-            shell = _shell(scope, systems.get(stage.index, ""))
-        if shell is None or _NOT_POSIX.fullmatch(shell.split(" ")[0]):
+        if settings.like_hadolint:
+            shell = _shell_of_stage(stage, outer, scope)
+        else:
+            shell = _shell(dockerfile, stage, scope)
+        if shell is None:
             continue
         logical = instruction.script(dockerfile.source)
         if settings.like_hadolint and instruction.heredocs and instruction.lone_heredoc is None:
@@ -251,63 +239,36 @@ def _exported(names: Sequence[str]) -> list[str]:
     return sorted(name for name in set(names) - _NOT_EXPORTED if _VARIABLE.fullmatch(name))
 
 
-def _shell_of_stage(stage: Stage, outer: Instruction) -> str:
+def _shell_of_stage(stage: Stage, outer: Instruction, scope: Scope) -> str | None:
     """As hadolint sees it: no stage inherits a shell, and ONBUILD has the default one."""
-    shells = [item.words[0].text for item in _before(stage, outer) if item.keyword == "SHELL" and item.words]
+    if scope.shell and _NOT_POSIX.fullmatch(scope.shell[0]):
+        return None
+    shells = [
+        item.words[0].text
+        for item in stage.instructions
+        if item.keyword == "SHELL" and item.words and item.span < outer.span
+    ]
     return "/bin/sh" if outer.trigger is not None or not shells else shells[-1]
 
 
-def _before(stage: Stage, outer: Instruction) -> Iterator[Instruction]:
-    return (item for item in stage.instructions if item.span.start < outer.span.start and not item.problems)
-
-
-def _shell(scope: Scope, system: str) -> str | None:
+def _shell(dockerfile: Dockerfile, stage: Stage, scope: Scope) -> str | None:
     """What stands behind the ``#!`` of a script; None where ShellCheck does not know the shell."""
     words = scope.shell
-    program_name = re.split(r"[/\\]", words[0])[-1].lower() if words else ""
-    if _WINDOWS.search(system) and not scope.shell_is_set:
+    base = base_of(dockerfile, stage)
+    if not words or (base is not None and base.windows and words == DEFAULT_SHELL):
         return None
-    if program_name == "env" and len(words) > 1:
+    name = re.split(r"[/\\]", words[0])[-1].lower()
+    if name == "env" and len(words) > 1:
         words = words[1:]
-        program_name = words[0]
-    if program_name not in _SUPPORTED:
+        name = words[0]
+    if name not in _SUPPORTED:
         return None
-    if program_name == "sh":
-        shell = next((shell for pattern, shell in _SHELLS if pattern.match(system)), "/bin/sh")
+    if name == "sh":
+        shell = _SHELLS.get(base.distribution, "/bin/sh") if base is not None else "/bin/sh"
+        if base is not None and _BASH_IS_SH.fullmatch(base.distribution):
+            shell = "/bin/bash"
     else:
-        shell = "/bin/busybox sh" if program_name in ("ash", "busybox") else f"/bin/{program_name}"
-    # `-e` and pipefail make some findings pointless. What the shell is told by `-c` is the script.
-    flags = [word for word in words[1:] if re.fullmatch(r"-[a-z]*e[a-z]*", word)]
-    return f"{shell} -e" if flags else shell
-
-
-def _system(dockerfile: Dockerfile, stage: Stage, scope: Scope, systems: dict[int, str]) -> str:
-    """The image that a stage starts from, through the stages between."""
-    if stage.base_index is not None:
-        return systems.get(stage.base_index, "")
-    expanded = scope.expand(stage.image.text) if stage.image is not None else None
-    if expanded is None or (not scope.certain(expanded) and not expanded.text):
-        return ""
-    named = dockerfile.stage(expanded.text, stage.index)
-    return systems.get(named.index, "") if named is not None else expanded.text.lower()
-
-
-def _shell_pragmas(dockerfile: Dockerfile) -> list[tuple[int, str]]:
-    """Places of ``# hadolint shell=…`` and the shells that they name."""
-    found = ((comment.span.start, _PRAGMA.match(comment.text)) for comment in dockerfile.comments)
-    return [(start, match[1]) for start, match in found if match is not None]
-
-
-def _pragma(pragmas: Sequence[tuple[int, str]], dockerfile: Dockerfile, stage: Stage, outer: Instruction) -> str | None:
-    """The shell of the last pragma before an instruction: in its stage, or above the first FROM for all stages.
-
-    A SHELL that follows the pragma has the last word.
-    """
-    first = dockerfile.stages[0].origin.span.start if dockerfile.stages else 0
-    begin = stage.origin.span.start
-    above = [item for item in pragmas if item[0] < first or begin < item[0] < outer.span.start]
-    if not above:
-        return None
-    place, shell = above[-1]
-    changed = (item.span.start for item in _before(stage, outer) if item.keyword == "SHELL")
-    return None if any(place < start for start in changed) else shell
+        shell = "/bin/busybox sh" if name in ("ash", "busybox") else f"/bin/{name}"
+    # With `-e`, a `cd` that fails ends the script.
+    ends = any(re.fullmatch(r"-[a-z]*e[a-z]*", word) for word in words[1:])
+    return f"{shell} -e" if ends else shell

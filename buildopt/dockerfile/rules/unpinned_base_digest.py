@@ -1,7 +1,7 @@
 """A base image without a digest.
 
 ## What it does
-Finds FROM with an image of a registry that is named by its tag alone.
+Finds FROM and COPY --from with an image of a registry that is named by its tag alone.
 
 ## Why
 Whoever may push to a repository can move its tags: a build from the same Dockerfile may start from other bytes
@@ -41,13 +41,18 @@ STRICT = True
 
 
 def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
-    """Look at every base that comes from a registry."""
-    for stage, instruction, scope in walk(dockerfile):
-        if instruction is not stage.origin or stage.image is None or stage.base_index is not None:
-            continue
-        expanded = scope.expand(stage.image.text)
+    """Look at the images that stages start from and copy from."""
+    for stage, outer, scope in walk(dockerfile):
+        word, span = None, outer.span
+        source = outer.actual.flag("from") if outer.actual.keyword == "COPY" else None
+        if outer is stage.origin and stage.image is not None and stage.base_index is None:
+            word, span = stage.image.text, stage.image.span
+        elif source is not None and source.value is not None and source.value_span is not None:
+            # A name without a tag and folder may be that of another build context.
+            word, span = source.value if "/" in source.value or ":" in source.value else None, source.value_span
+        expanded = scope.expand(word) if word is not None else None
         image = "" if expanded is None else expanded.text
         if not image or image == "scratch" or "@" in image or dockerfile.stage(image, stage.index) is not None:
             continue
         message = f"{' '.join(image.split())} can be another image tomorrow: add its digest (@sha256:…)"
-        yield Finding(NAME, message, dockerfile.source, stage.image.span, SEVERITY, CATEGORY, ALIASES)
+        yield Finding(NAME, message, dockerfile.source, span, SEVERITY, CATEGORY, ALIASES)
