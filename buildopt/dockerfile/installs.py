@@ -189,6 +189,41 @@ def with_folders(run: Run) -> Iterator[tuple[Command, str | None]]:
             places.append((command.context, joined(folder, target) if target else None))
 
 
+_SCRIPT_RUNNERS = frozenset(("npm", "yarn", "pnpm", "bun"))
+_COMPILERS = {
+    "go": word_set("build install"),
+    "cargo": word_set("build b install"),
+    "dotnet": word_set("build publish"),
+    "swift": word_set("build"),
+    "stack": word_set("build install"),
+    "cabal": word_set("build install"),
+}
+
+
+def compiled(command: Command) -> tuple[str, str] | None:
+    """What a command compiles with, and the command to show: ``("go", "go build")``; None where it compiles nothing."""
+    name = command.name
+    if name is None:
+        return None
+    words = [text for text in command.texts if not text.startswith("-")]
+    action = words[0] if words else ""
+    if name in _COMPILERS:
+        # `go install example.org/tool@v1` and `cargo install tool` install somebody else's program.
+        named = action == "install" and not any(text.startswith((".", "/")) for text in words[1:])
+        foreign = named and (name != "go" or any("@" in text for text in words[1:])) and "--path" not in command.texts
+        return (name, f"{name} {action}") if action in _COMPILERS[name] and not foreign else None
+    if name in _SCRIPT_RUNNERS:
+        script = words[1] if action == "run" and len(words) > 1 else action
+        is_build = script == "build" or script.startswith("build:")
+        return ("node", f"{name} {' '.join(words[:2])}".strip()) if is_build else None
+    if name in ("mvn", "mvnw", "gradle", "gradlew"):
+        kind = _KINDS[name]
+        goal = next((text for text in words if text.rpartition(":")[2] in kind.builds - {"clean"}), None)
+        family = "gradle" if name.startswith("gradle") else "mvn"
+        return None if goal is None else (family, f"{name} {goal}")
+    return ("make", name) if name in ("make", "ninja", "gcc", "g++", "cc", "c++", "clang") else None
+
+
 def _install(command: Command, folder: str | None) -> Install | None:
     name = command.name
     if name is None or command.negated:

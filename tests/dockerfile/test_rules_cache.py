@@ -21,7 +21,11 @@ UNFIXABLE = [
     ("cache-mount-defeated", f"FROM python:3\nENV PIP_NO_CACHE_DIR=on\n{PIP} pip install x", "ENV may be needed"),
     ("cache-mount-defeated", f"FROM python:3\n{PIP} pip install x; rm -rf /root/.cache/pip/*", "rm hides a failure"),
     ("cache-mount-defeated", f"FROM python:3\n{PIP} pip install x && (pip cache purge)", "in a subshell"),
-    ("cache-mount-defeated", f"FROM python:3\n{PIP} bash -c 'pip install \"x\" --no-cache-dir'", "in a quoted script"),
+    (
+        "cache-mount-defeated",
+        f"FROM python:3\n{PIP} bash -c 'pip install '\\''x'\\'' --no-cache-dir'",
+        "in a quoted script",
+    ),
     (
         "cache-mount-defeated",
         "FROM alpine\nRUN --mount=type=cache,target=/var/cache/apk apk add --no-cache x",

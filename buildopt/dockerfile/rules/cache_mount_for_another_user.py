@@ -1,8 +1,8 @@
 """A cache mount in another user's home folder, or one that the user cannot write.
 
 ## What it does
-Finds cache mounts on the cache of a package manager that runs as another user than the one whose folder it is, and those
-that belong to root while the RUN does not.
+Finds cache mounts on the cache of a package manager that runs as another user than the one whose folder it is, and
+those that belong to root while the RUN does not.
 
 ## Why
 The manager looks in the home folder of its own user. And a cache mount that says no uid belongs to root: other users

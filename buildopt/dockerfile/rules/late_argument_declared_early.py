@@ -60,8 +60,8 @@ _VERSION = re.compile(r"(?i)(?:(?:app|build|image|release|project|service|packag
 # What breaks the cache on purpose (CACHEBUST) is not among them: it stands where it is meant to.
 # A default that nobody builds with; any other one pins the value.
 _NO_VALUE = re.compile(
-    r"(?i)(?:|unknown|unset|undefined|dev|devel|development|latest|local|none|null|n/?a|not?[-_ ]?set|[0.]+(?:-\w+)?|head|"
-    r"main|master|snapshot|now|today|1|date|version|commit|sha)"
+    r"(?i)(?:|unknown|unset|undefined|dev|devel|development|latest|local|none|null|n/?a|not?[-_ ]?set|[0.]+(?:-\w+)?|"
+    r"head|main|master|snapshot|now|today|1|date|version|commit|sha)"
 )
 _INSTALLS = frozenset(
     ("install", "add", "i", "groupinstall", "group install", "localinstall", "dist-upgrade", "upgrade")
