@@ -10,13 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from buildopt.dockerfile.base_environments import environment_of
 from buildopt.dockerfile.model import Dockerfile, Heredoc, Instruction, Stage
 from buildopt.dockerfile.predefined import GlobalArguments, global_arguments
 from buildopt.dockerfile.words import Expansion, Lexing, expand
 from buildopt.source import Span
 
-# Images of Docker Hub whose environment, in all versions, is nothing but PATH.
-PLAIN_BASES = frozenset(("alpine", "buildpack-deps", "busybox", "centos", "debian", "scratch", "ubuntu"))
 _FLAGS = MappingProxyType({"ADD": ("chown", "chmod", "checksum"), "COPY": ("chown", "chmod")})
 _WORDS = frozenset(("ADD", "COPY", "WORKDIR", "USER", "STOPSIGNAL", "VOLUME"))
 _EXPANDING = frozenset((*_WORDS, "ENV", "LABEL", "ARG", "RUN"))
@@ -31,12 +30,16 @@ class Known:
     """The variables at a point of a stage.
 
     ``values`` has those with a value, in the order in which they came; ``declared`` the ARG, with or without one.
-    ``complete``: there can be no others, for the base's environment is known.
+    ``inherited`` matches the names that the base may bring along besides, None where that could be any.
     """
 
     values: dict[str, str]
     declared: set[str]
-    complete: bool
+    inherited: re.Pattern[str] | None
+
+    def inherits(self, name: str) -> bool:
+        """Whether the base may be what defines a variable."""
+        return self.inherited is None or self.inherited.fullmatch(name) is not None
 
     def add(self, name: str) -> None:
         """A variable that is set anew is the newest."""
@@ -69,7 +72,7 @@ def expansions(dockerfile: Dockerfile) -> Iterator[Expanded]:
         walker = _Walker(dockerfile, arguments, stage)
         base = ends.get(walker.image)
         if base is not None:
-            walker.known = Known(dict(base[1].values), set(base[1].declared), base[1].complete)
+            walker.known = Known(dict(base[1].values), set(base[1].declared), base[1].inherited)
             for instruction in base[0].instructions:
                 if instruction.trigger is not None and not instruction.problems:
                     yield from walker.step(instruction.trigger, triggered=True)
@@ -86,12 +89,12 @@ class _Walker:
     arguments: GlobalArguments
     stage: Stage
     image: str = ""
-    known: Known = field(default_factory=lambda: Known({"PATH": _SET}, set(), complete=False))
+    known: Known = field(default_factory=lambda: Known({"PATH": _SET}, set(), None))
 
     def __post_init__(self) -> None:
         if self.stage.image is not None:
             self.image = expand(self.stage.image.text, self.arguments.values, self.dockerfile.escape).text
-            self.known.complete = _repository(self.image) in PLAIN_BASES
+            self.known.inherited = environment_of(self.image)
 
     def step(self, instruction: Instruction, *, triggered: bool = False) -> Iterator[Expanded]:
         """What one instruction expands; afterwards ``known`` is what holds behind it."""
@@ -161,14 +164,8 @@ def _texts(instruction: Instruction) -> Iterator[tuple[Span, str]]:
                     yield flag.span, value
 
 
-def has_plain_base(dockerfile: Dockerfile, stage: Stage) -> bool:
-    """Whether the image that a stage comes from defines nothing but PATH."""
+def inherited_names(dockerfile: Dockerfile, stage: Stage) -> re.Pattern[str] | None:
+    """The names of variables that the image which a stage comes from may define; None where that could be any."""
     while stage.base_index is not None:
         stage = dockerfile.stages[stage.base_index]
-    return _Walker(dockerfile, global_arguments(dockerfile), stage).known.complete
-
-
-def _repository(image: str) -> str:
-    """The name of an image of Docker Hub without tag and digest; any other is left whole."""
-    name = image.partition("@")[0].removeprefix("docker.io/").removeprefix("library/")
-    return name.partition(":")[0]
+    return _Walker(dockerfile, global_arguments(dockerfile), stage).known.inherited

@@ -29,7 +29,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from buildopt.dockerfile.expansions import has_plain_base
+from buildopt.dockerfile.expansions import inherited_names
 from buildopt.dockerfile.model import Dockerfile, Stage, Word
 from buildopt.dockerfile.scope import Scope, is_absolute, joined, walk
 from buildopt.dockerfile.words import expand
@@ -90,8 +90,10 @@ def _is_relative(dockerfile: Dockerfile, stage: Stage, scope: Scope, text: str) 
         expanded = expand(text, known, dockerfile.escape)
         if expanded.error is not None:
             return False
-        if expanded.missing - scope.args.keys() and not has_plain_base(dockerfile, stage):
-            return False
+        inherited = inherited_names(dockerfile, stage)
+        for name in expanded.missing - scope.args.keys():
+            if inherited is None or inherited.fullmatch(name):
+                return False
     if expanded.text.startswith("/"):
         return False
     return not (_on_windows(dockerfile, stage) and is_absolute(expanded.text))

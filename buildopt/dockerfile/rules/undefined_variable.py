@@ -6,7 +6,8 @@ Finds variables in ENV, LABEL, COPY, WORKDIR and other instructions that Docker 
 ## Why
 Docker puts nothing in their place, and the build goes on with `COPY app- /app` or an empty label. Often an ARG was
 written above FROM: it holds for FROM lines, and a stage that needs it must repeat `ARG NAME`. The same goes for
-`TARGETARCH` and its kin. What a base image defines is known of few: with others, only what none defines is looked at.
+`TARGETARCH` and its kin. What the best-known base images define is known; with others, only what none would define is
+looked at.
 
 ## Example
 ```dockerfile
@@ -70,8 +71,10 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
 
 def _certain(name: str, expanded: Expanded, arguments: Iterable[str]) -> bool:
     """Whether the base cannot be what defines a variable."""
-    if expanded.known.complete or name in PLATFORM_ARGUMENTS:
+    if not expanded.known.inherits(name) or name in PLATFORM_ARGUMENTS:
         return True
+    if expanded.known.inherited is not None:
+        return False
     if name in arguments:
         image = expanded.stage.image.text if expanded.stage.image is not None else ""
         return _OF_IMAGES.search(name) is None and name not in image
