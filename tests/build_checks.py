@@ -16,12 +16,16 @@ from typing import Any
 
 from buildopt import process
 from buildopt.dockerfile.parse import parse
+from buildopt.dockerfile.refusals import refusals
 from buildopt.engine.connection import Engine
 from buildopt.source import Source
 
+# Bases with a registry, and those with a digest, which no stub has.
+_ELSEWHERE = re.compile(r"[^/$]*[.:][^/$]*/[^$]*\Z|[^$]*@sha256:")
 _UNRESOLVED = re.compile(r"failed to resolve source metadata for (\S+): ")
-CALLS = 4  # at the same time
 STUB = "docker-image://docker.io/library/stub:1"
+CALLS = 4  # at the same time
+TOGETHER = 10  # files in one call
 
 
 @dataclass(frozen=True)
@@ -45,20 +49,33 @@ class Answer:
 class _Copy:
     path: Path
     lines_removed: int
+    promising: bool  # BuildKit will hardly refuse it
+    contexts: dict[str, str]  # what stands in for its bases of other registries than the mirror's
 
 
 def answers(engine: Engine, files: Sequence[Path], folder: Path) -> dict[Path, Answer]:
-    """The answer to each file. ``folder`` must be empty; copies and an empty build context are made in it."""
+    """The answer to each file. ``folder`` must be empty; copies and an empty build context are made in it.
+
+    Many files are asked about in one call. That fails where one of them is refused: those are asked about alone.
+    """
     (folder / "context").mkdir(parents=True)
-    copies = [_copied(file, folder, number) for number, file in enumerate(files)]
+    copies = {file: _copied(file, folder, number) for number, file in enumerate(files)}
+    promising = [file for file, copy in copies.items() if copy.promising]
+    chunks = [promising[at : at + TOGETHER] for at in range(0, len(promising), TOGETHER)]
+    found: dict[Path, Answer] = {}
     with ThreadPoolExecutor(CALLS) as pool:
-        return dict(zip(files, pool.map(lambda copy: _answer(engine, copy), copies), strict=True))
+        for together in pool.map(lambda chunk: _bake(engine, {file: copies[file] for file in chunk}), chunks):
+            found.update(together)
+        alone = [file for file in files if file not in found]
+        found.update(zip(alone, pool.map(lambda file: _build(engine, copies[file]), alone), strict=True))
+    return {file: found[file] for file in files}
 
 
 def _copied(file: Path, folder: Path, number: int) -> _Copy:
     data = file.read_bytes()
     source = Source.from_bytes(file.name, data)
-    syntax = parse(source).directive("syntax")
+    dockerfile = parse(source)
+    syntax = dockerfile.directive("syntax")
     if syntax is not None:
         line = source.position(syntax.span.start)[0]
         lines = data.split(b"\n")
@@ -68,36 +85,58 @@ def _copied(file: Path, folder: Path, number: int) -> _Copy:
     ignored = file.with_name(f"{file.name}.dockerignore")
     if ignored.is_file():
         target.with_name(f"{target.name}.dockerignore").write_bytes(ignored.read_bytes())
-    return _Copy(target, int(syntax is not None))
+    promising = not dockerfile.errors and next(refusals(dockerfile), None) is None
+    bases = {stage.image.text for stage in dockerfile.stages if stage.image is not None}
+    return _Copy(target, int(syntax is not None), promising, {name: STUB for name in bases if _ELSEWHERE.match(name)})
 
 
-def _answer(engine: Engine, copy: _Copy) -> Answer:
-    contexts: dict[str, str] = {}
+def _bake(engine: Engine, copies: Mapping[Path, _Copy]) -> dict[Path, Answer]:
+    """One call for many files: those of them that BuildKit takes, for where it refuses one the others are cancelled."""
+    targets = {copy.path.stem: copy for copy in copies.values()}
+    described = {
+        name: {"context": str(copy.path.parent / "context"), "dockerfile": str(copy.path), "contexts": copy.contexts}
+        for name, copy in targets.items()
+    }
+    folder = next(iter(targets.values())).path.parent
+    definition = folder / f"{next(iter(targets))}.json"
+    definition.write_text(json.dumps({"group": {"default": {"targets": list(targets)}}, "target": described}))
+    argv = [*engine.buildx, "bake", "--file", str(definition), "--call=check,format=json", f"--allow=fs.read={folder}"]
+    done = process.run(argv, env=engine.environment, check=False, timeout=300)
+    if not done.text.startswith("{"):
+        return {}
+    reports = {name: report.get("check") for name, report in json.loads(done.text)["target"].items()}
+    taken = {name: report for name, report in reports.items() if report and not report.get("error")}
+    return {
+        file: _answer(taken[copy.path.stem], copy.lines_removed)
+        for file, copy in copies.items()
+        if copy.path.stem in taken and not taken[copy.path.stem].get("buildError")
+    }
+
+
+def _build(engine: Engine, copy: _Copy) -> Answer:
+    """One file in calls of its own."""
+    contexts = dict(copy.contexts)
     while True:
-        report = _report(engine, copy, contexts)
-        error = report.get("buildError")
-        refused = str(error["message"]) if isinstance(error, dict) else None
-        unresolved = _UNRESOLVED.search(refused or "")
+        argv = [*engine.buildx, "build", "--call=check,format=json", "--file", str(copy.path)]
+        argv += [f"--build-context={name}={image}" for name, image in contexts.items()]
+        argv.append(str(copy.path.parent / "context"))
+        # The exit status says only whether there is anything to say.
+        done = process.run(argv, env=engine.environment, check=False, timeout=120)
+        assert done.text.startswith("{"), done.stderr
+        found = _answer(json.loads(done.text), copy.lines_removed)
+        unresolved = _UNRESOLVED.search(found.refused or "")
         if unresolved is None:
-            break
+            return found
         # A base that the mirror does not serve, for it is of another registry: the next call takes the stub for it.
         name = unresolved[1].removeprefix("docker.io/library/").removeprefix("docker.io/").removesuffix(":latest")
-        assert name not in contexts, refused
+        assert name not in contexts, found.refused
         contexts[name] = STUB
-    warnings = report.get("warnings") or ()
-    assert isinstance(warnings, (list, tuple))
-    return Answer(tuple(_warning(warning, copy.lines_removed) for warning in warnings), refused)
 
 
-def _report(engine: Engine, copy: _Copy, contexts: Mapping[str, str]) -> Mapping[str, object]:
-    """One call; its exit status says only whether there is anything to say."""
-    argv = [*engine.buildx, "build", "--call=check,format=json", "--file", str(copy.path)]
-    argv += [f"--build-context={name}={image}" for name, image in contexts.items()]
-    argv.append(str(copy.path.parent / "context"))
-    done = process.run(argv, env=engine.environment, check=False, timeout=60)
-    assert done.text.startswith("{"), done.stderr
-    found: Mapping[str, object] = json.loads(done.text)
-    return found
+def _answer(report: Mapping[str, Any], lines_removed: int) -> Answer:
+    error = report.get("buildError")
+    warnings = tuple(_warning(warning, lines_removed) for warning in report.get("warnings") or ())
+    return Answer(warnings, str(error["message"]) if error else None)
 
 
 def _warning(warning: Mapping[str, Any], lines_removed: int) -> Warned:
