@@ -87,4 +87,10 @@ def ships_for_hadolint(dockerfile: Dockerfile, run: Run) -> bool:
     stage = run.stage
     if stage.index < 0 or stage is dockerfile.stages[-1] or run.instruction not in stage.instructions:
         return True  # triggers count anywhere
-    return any(other.base_index == stage.index for other in dockerfile.stages)
+    words = [word.text for word in stage.origin.words]
+    alias = words[2] if len(words) > 2 and words[1].upper() == "AS" else None
+    images = (other.image.text for other in dockerfile.stages if other is not stage and other.image is not None)
+    if alias is None:
+        return words[0] in images if words else False
+    # It knows a stage by its name as written, and takes `name:tag` for the stage too.
+    return any(re.split(r"[:@]", image, maxsplit=1)[0] == alias for image in images)

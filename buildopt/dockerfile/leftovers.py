@@ -111,11 +111,3 @@ def left_for_hadolint(run: Run, fills: Callable[[Seen], bool], cleans: Callable[
     if filling is None or (cleaning is not None and cleaning.index > filling.index):
         return None
     return filling.command
-
-
-def ships_for_hadolint(dockerfile: Dockerfile, run: Run) -> bool:
-    """Whether hadolint takes the stage for one that matters: the last, or one that another starts from."""
-    stage = run.stage
-    if stage.index < 0 or stage is dockerfile.stages[-1] or run.instruction not in stage.instructions:
-        return True  # triggers count anywhere
-    return any(other.base_index == stage.index for other in dockerfile.stages)
