@@ -21,7 +21,10 @@ from buildopt.engine.connection import Engine
 from buildopt.source import Source
 
 # Bases with a registry, and those with a digest, which no stub has.
-_ELSEWHERE = re.compile(r"[^/$]*[.:][^/$]*/[^$]*\Z|[^$]*@sha256:[0-9a-f]{64}\Z")
+_DIGEST = r"@sha256:[0-9a-f]{64}"
+_ELSEWHERE = re.compile(
+    rf"[a-z0-9-]*[.:][a-z0-9.:-]*/[a-z0-9._/-]+(?::[\w.-]+)?(?:{_DIGEST})?\Z|[a-z0-9./:_-]+{_DIGEST}\Z"
+)
 _UNRESOLVED = re.compile(r"failed to resolve source metadata for (\S+): ")
 STUB = "docker-image://docker.io/library/stub:1"
 CALLS = 4  # at the same time
