@@ -13,6 +13,7 @@ from types import MappingProxyType
 from buildopt.dockerfile.base_environments import environment_of
 from buildopt.dockerfile.model import Dockerfile, Heredoc, Instruction, Stage
 from buildopt.dockerfile.predefined import GlobalArguments, global_arguments
+from buildopt.dockerfile.scope import mount_options, of_the_last_file
 from buildopt.dockerfile.words import Expansion, Lexing, expand
 from buildopt.source import Span
 
@@ -73,14 +74,40 @@ def expansions(dockerfile: Dockerfile) -> Iterator[Expanded]:
         base = ends.get(walker.image)
         if base is not None:
             walker.known = Known(dict(base[1].values), set(base[1].declared), base[1].inherited)
-            for instruction in base[0].instructions:
-                if instruction.trigger is not None and not instruction.problems:
-                    yield from walker.step(instruction.trigger, triggered=True)
+            for trigger in _triggers(base[0]) if stage.index in _needed(dockerfile) else ():
+                yield from walker.step(trigger, triggered=True)
         for instruction in stage.instructions:
             if not instruction.problems:
                 yield from walker.step(instruction)
         if stage.name is not None:
             ends[stage.name] = stage, walker.known
+
+
+def _triggers(stage: Stage) -> Iterator[Instruction]:
+    for instruction in stage.instructions:
+        if instruction.trigger is not None and not instruction.problems:
+            yield instruction.trigger
+
+
+@of_the_last_file
+def _needed(dockerfile: Dockerfile) -> frozenset[int]:
+    """The stages that the last one is made from: triggers fire in no other."""
+    found: set[int] = set()
+    waiting = [len(dockerfile.stages) - 1]
+    while waiting:
+        index = waiting.pop()
+        if index in found:
+            continue
+        found.add(index)
+        stage = dockerfile.stages[index]
+        waiting += [] if stage.base_index is None else [stage.base_index]
+        for instruction in stage.instructions:
+            names = [instruction.flag("from")] if instruction.keyword == "COPY" else []
+            values = [flag.value for flag in names if flag is not None]
+            values += [mount_options(flag.value or "").get("from") for flag in instruction.flags_named("mount")]
+            used = (dockerfile.stage(value, index) for value in values if value)
+            waiting += [other.index for other in used if other is not None]
+    return frozenset(found)
 
 
 @dataclass(slots=True)

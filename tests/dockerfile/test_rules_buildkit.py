@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ STRICT = LintSettings(profile="strict")
 
 def found(text: str, alias: str, settings: LintSettings = STRICT) -> list[int]:
     """The lines in which the check of that name finds something."""
-    return [item.start[0] for item in lint(Source("-", text), settings) if alias in item.aliases]
+    return [item.start[0] for item in lint(Source("-", text), replace(settings, select=(alias,)))]
 
 
 CASES = [
@@ -67,6 +68,11 @@ CASES = [
     ("UndefinedVar", "FROM docker.io/library/debian@sha256:00\nENV B=$A\n", [2]),
     ("UndefinedVar", "FROM mine/debian\nENV B=$A\n", []),
     ("UndefinedVar", "FROM scratch AS x\nONBUILD ENV A=$B\nFROM x\nENV C=$A\n", [3]),
+    (
+        "UndefinedVar",
+        "FROM scratch AS x\nONBUILD ENV A=$B\nFROM x\nFROM x\nCOPY --from=1 /a /\nFROM x AS y\nFROM y\n",
+        [6],
+    ),
     ("UndefinedVar", "FROM scratch\nCOPY <<E /\n$A\n'$B' \\$C\nE\nCOPY <<'E' /\n$D\nE\n", [3, 4]),
     ("UndefinedVar", "FROM scratch\nADD --chown=$A --checksum=$B https://c /\n", [2, 2]),
     ("UndefinedVar", "FROM scratch\nCOPY --exclude=$A b /\n", []),
@@ -89,6 +95,7 @@ CASES = [
     ("WorkdirRelativePath", "FROM a\nARG B\nWORKDIR $B\nFROM a\nARG B=/c\nWORKDIR $B\n", [3]),
     ("WorkdirRelativePath", "FROM debian\nWORKDIR ${A}b\nFROM acme/app\nWORKDIR ${A}b\n", [2]),
     ("WorkdirRelativePath", "FROM debian\nWORKDIR C:\\\\x\nFROM microsoft/nanoserver\nWORKDIR C:\\\\x\n", [2]),
+    ("WorkdirRelativePath", "FROM debian\nWORKDIR ${PATH:-a}\n", []),
     ("WorkdirRelativePath", "FROM a\nONBUILD WORKDIR b\n", []),
     # Secrets
     (
@@ -192,9 +199,8 @@ def test_ignored_files_are_those_of_the_file_beside(tmp_path: Path, name: str) -
     (tmp_path / name).write_text("ignored\n")
     text = "FROM a\nCOPY kept /\nCOPY ignored /\n"
     (tmp_path / "Dockerfile").write_text(text)
-    assert [
-        item.start[0] for item in lint(Source.read(tmp_path / "Dockerfile")) if "CopyIgnoredFile" in item.aliases
-    ] == [3]
+    settings = LintSettings(select=("CopyIgnoredFile",))
+    assert [item.start[0] for item in lint(Source.read(tmp_path / "Dockerfile"), settings)] == [3]
     assert found(text, "CopyIgnoredFile") == []
 
 

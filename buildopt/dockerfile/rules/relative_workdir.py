@@ -86,7 +86,7 @@ def _is_relative(dockerfile: Dockerfile, stage: Stage, scope: Scope, text: str) 
     """Whether a path is relative where no argument is given; not so where the base may know a variable in it."""
     expanded = scope.expand(text)
     if expanded is None:
-        known = {name: value for name, value in scope.variables.items() if value is not None}
+        known = {"PATH": "/bin"} | {name: value for name, value in scope.variables.items() if value is not None}
         expanded = expand(text, known, dockerfile.escape)
         if expanded.error is not None:
             return False
