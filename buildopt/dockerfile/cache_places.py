@@ -168,6 +168,12 @@ def _of_home(
         wanted = f"{state.home}{place.tail}"
         message = f"without GOPATH, go keeps its modules in {wanted}: mount that"
     elif place.tool == "yarn" and state.root and owner == "/root" and "HOME" not in state.environment:
+        if _is_modern_yarn(dockerfile):
+            message = (
+                "as root, yarn 1 keeps its cache in /usr/local/share/.cache/yarn, later ones in /root/.yarn/berry/cache"
+            )
+            yield Misplaced(flag, False, message)
+            return
         wanted = "/usr/local/share/.cache/yarn"
         message = f"as root, yarn keeps its cache in {wanted}: mount that"
     elif "HOME" in state.environment:
@@ -181,6 +187,12 @@ def _of_home(
         yield from _of_user(dockerfile, run, flag, place, owner, options)
         return
     yield Misplaced(flag, False, message, _replace(dockerfile, flag, options["target"], wanted))
+
+
+def _is_modern_yarn(dockerfile: Dockerfile) -> bool:
+    """Whether something speaks for a yarn after version 1."""
+    text = dockerfile.source.text
+    return any(word in text for word in ("corepack", ".yarnrc.yml", ".yarn/", "--immutable", "yarn workspaces focus"))
 
 
 def _of_user(

@@ -48,6 +48,11 @@ UNFIXABLE = [
         "the cache of another distribution",
     ),
     (
+        "cache-mount-wrong-directory",
+        "FROM node:22\nRUN corepack enable\nRUN --mount=type=cache,target=/root/.cache/yarn yarn install",
+        "which yarn it is nobody knows here",
+    ),
+    (
         "cache-mount-for-another-user",
         "FROM python:3\nUSER app\nRUN --mount=type=cache,target=/root/.cache/pip pip install x",
         "whose uid is not known",

@@ -45,6 +45,7 @@ STAGES = "FROM golang:1 AS build\nCOPY . .\nRUN go build -o /app .\nFROM debian:
         (ONE, 'FROM mcr.microsoft.com/dotnet/sdk:9.0\nRUN dotnet publish -o /o\nENTRYPOINT ["dotnet", "/o/a.dll"]'),
         (ONE, "FROM maven:3\nRUN mvn -B clean package\nCMD java -jar target/a.jar"),
         (ONE, 'FROM gcc:14\nRUN ./configure && make install\nCMD ["app"]'),
+        (ONE, 'FROM node:22\nRUN npm ci && npm run build\nCMD ["npm", "start"]'),
         (TOOLS, GCC + 'CMD ["python", "a.py"]'),
         (TOOLS, 'FROM alpine\nRUN apk add --no-cache build-base\nRUN make\nCMD ["/app"]'),
         (TOOLS, 'FROM node\nRUN apt-get install -y make g++ && npm ci\nCMD ["node", "a.js"]'),

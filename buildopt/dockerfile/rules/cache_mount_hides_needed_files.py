@@ -58,6 +58,9 @@ _READING = frozenset(
 )
 _NODE = frozenset(("npm", "yarn", "pnpm", "npx", "bun"))
 _SCRIPTS = frozenset(("run", "start", "exec", "test", "build", "run-script"))
+_CARGO_APART = frozenset(
+    ("fetch", "install", "binstall", "update", "add", "init", "new", "generate-lockfile", "--version")
+)
 _GO_READS = frozenset(("build", "install", "test", "run", "vet", "generate"))
 
 
@@ -173,6 +176,9 @@ def _only_reads(command: Command) -> bool:
         return command.name == "npx" or (command.texts[:1] or ("",))[0] in _SCRIPTS
     if command.name == "dotnet":
         return "--no-restore" in command.texts or "--no-build" in command.texts
+    if command.name == "cargo":
+        # Registry and tools of its own: nothing of the project is built.
+        return (command.texts[:1] or ("",))[0] in _CARGO_APART or command.texts[:2] == ("chef", "prepare")
     return command.name == "go" and (command.texts[:1] or ("",))[0] in _GO_READS
 
 
@@ -267,11 +273,20 @@ def _starts(one: _Mounted, own: Sequence[_Step]) -> Iterator[tuple[Span, str]]:
         files = words[:1] if "/" in words[0] else []
         if posixpath.basename(words[0]) in _READING:
             files += [word for word in words[1:] if not word.startswith("-")]
+        name = posixpath.basename(words[0])
         for text in files:
             if _inside(_path(text, scope.workdir), one.target):
                 yield instruction.span, _message(text, one)
                 break
         else:
+            script = " ".join(words[:2])
+            if name in _NODE and one.programs & _NODE and one.target == _path("node_modules", scope.workdir):
+                if name == "npx" or (words[1:2] or [""])[0] in _SCRIPTS:
+                    yield (
+                        instruction.span,
+                        f"`{script}` needs {one.target}, which is a cache mount and not in the image",
+                    )
+                continue
             path = scope.env.get("PATH") or _written_path(step)
             if posixpath.basename(one.target) in (".venv", "venv") and f"{one.target}/bin" in path.split(":"):
                 yield instruction.span, _message(f"the virtual environment of `{words[0]}`", one)
