@@ -73,13 +73,21 @@ def installs_by_pip(item: Seen) -> bool:
     return item.name.startswith("pip") and not item.name.startswith("pipenv") and "install" in item.words
 
 
-def mounted_for_hadolint(run: Run, *parts: str) -> bool:
-    """Whether a cache or tmpfs mount's target holds one of these texts, as written."""
+def mounts_on(run: Run, *parts: str) -> bool:
+    """Whether the target of a cache or tmpfs mount holds one of these texts, as written."""
+    return any(part in target for target in _targets(run) for part in parts)
+
+
+def mounts_from(run: Run, folder: str) -> bool:
+    """Whether the target of a cache or tmpfs mount starts with this text, as written."""
+    return any(target.startswith(folder) for target in _targets(run))
+
+
+def _targets(run: Run) -> Iterator[str]:
     for match in _MOUNT.finditer(run.instruction.logical.text):
         options = mount_options(match[1])
-        if options["type"] in ("cache", "tmpfs") and any(part in options.get("target", "") for part in parts):
-            return True
-    return False
+        if options["type"] in ("cache", "tmpfs"):
+            yield options.get("target", "")
 
 
 def ships_for_hadolint(dockerfile: Dockerfile, run: Run) -> bool:

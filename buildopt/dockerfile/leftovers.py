@@ -11,7 +11,7 @@ from buildopt.dockerfile.hadolint import Seen, seen
 from buildopt.dockerfile.model import Dockerfile
 from buildopt.dockerfile.packages import Call, call, calls
 from buildopt.dockerfile.runs import Run, all_runs, runs
-from buildopt.dockerfile.scope import mount_options, shipped_stages
+from buildopt.dockerfile.scope import shipped_stages
 from buildopt.dockerfile.shell import Command
 from buildopt.finding import Fix
 
@@ -84,23 +84,6 @@ def later_calls(dockerfile: Dockerfile, run: Run) -> Iterator[Call]:
     """The package managers' command lines of ``later_runs``."""
     for other in later_runs(dockerfile, run):
         yield from calls(other)
-
-
-def mounts_on(run: Run, *parts: str) -> bool:
-    """Whether the target of a cache or tmpfs mount holds one of these texts, as written."""
-    return any(part in target for target in _targets(run) for part in parts)
-
-
-def mounts_from(run: Run, folder: str) -> bool:
-    """Whether the target of a cache or tmpfs mount starts with this text, as written: so hadolint looks at mounts."""
-    return any(target.startswith(folder) for target in _targets(run))
-
-
-def _targets(run: Run) -> Iterator[str]:
-    for flag in run.instruction.flags_named("mount"):
-        options = mount_options(flag.value or "")
-        if options["type"] in ("cache", "tmpfs"):
-            yield options.get("target", "")
 
 
 def left_for_hadolint(run: Run, fills: Callable[[Seen], bool], cleans: Callable[[Seen], bool]) -> Command | None:

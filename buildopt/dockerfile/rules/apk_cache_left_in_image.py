@@ -30,8 +30,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from buildopt.dockerfile.hadolint import seen
-from buildopt.dockerfile.leftovers import Keeper, later_runs, mounts_on
+from buildopt.dockerfile.hadolint import mounts_on, seen
+from buildopt.dockerfile.leftovers import Keeper, later_runs
 from buildopt.dockerfile.model import Dockerfile
 from buildopt.dockerfile.packages import Call, call, calls
 from buildopt.dockerfile.passes.runs import script_run

@@ -35,7 +35,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 
 from buildopt.dockerfile.appending import append
-from buildopt.dockerfile.hadolint import mounted_for_hadolint, seen, ships_for_hadolint
+from buildopt.dockerfile.hadolint import mounts_from, seen, ships_for_hadolint
 from buildopt.dockerfile.model import Dockerfile
 from buildopt.dockerfile.passes.hidden import BUILDERS
 from buildopt.dockerfile.passes.runs import HARMLESS, runs_what_is_read, script_run
@@ -105,9 +105,7 @@ def _removes(command: Command) -> bool:
 
 def _update_for_hadolint(run: Run) -> Command | None:
     """Any `rm -rf` will do, and one folder of two needs the other."""
-    if mounted_for_hadolint(run, _LISTS) or all(
-        mounted_for_hadolint(run, folder) for folder in ("/var/lib/apt", "/var/cache/apt")
-    ):
+    if mounts_from(run, _LISTS) or all(mounts_from(run, folder) for folder in ("/var/lib/apt", "/var/cache/apt")):
         return None
     commands = list(seen(run))
     if any(item.runs(("rm",), ("-rf", f"{_LISTS}/*", f"{_LISTS}/", _LISTS)) for item in commands):

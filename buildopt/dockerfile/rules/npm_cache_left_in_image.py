@@ -34,7 +34,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from buildopt.dockerfile.leftovers import Keeper, clean_up, mounts_on
+from buildopt.dockerfile.hadolint import mounts_on
+from buildopt.dockerfile.leftovers import Keeper, clean_up
 from buildopt.dockerfile.managers import word_set
 from buildopt.dockerfile.model import Dockerfile
 from buildopt.dockerfile.packages import Call

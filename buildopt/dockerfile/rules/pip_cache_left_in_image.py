@@ -31,7 +31,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from buildopt.dockerfile.hadolint import installs_by_pip, mounted_for_hadolint, seen
+from buildopt.dockerfile.hadolint import installs_by_pip, mounts_on, seen
 from buildopt.dockerfile.model import Dockerfile
 from buildopt.dockerfile.runs import Run, all_runs
 from buildopt.dockerfile.scope import shipped_stages
@@ -78,7 +78,7 @@ def _caches(command: Command) -> bool:
 
 def _for_hadolint(run: Run) -> Iterator[Command]:
     """It looks at all stages, at any assignment in the script, and at mounts of .cache/pip."""
-    if mounted_for_hadolint(run, ".cache/pip") or (run.scope.env.get(_VARIABLE) or "").lower() in _ON:
+    if mounts_on(run, ".cache/pip") or (run.scope.env.get(_VARIABLE) or "").lower() in _ON:
         return
     if any(match[1].lower() in _ON for match in _ASSIGNED.finditer(run.script.text)):
         return

@@ -35,8 +35,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from buildopt.dockerfile.hadolint import Seen, ships_for_hadolint
-from buildopt.dockerfile.leftovers import Keeper, clean_up, left_for_hadolint, mounts_on
+from buildopt.dockerfile.hadolint import Seen, mounts_on, ships_for_hadolint
+from buildopt.dockerfile.leftovers import Keeper, clean_up, left_for_hadolint
 from buildopt.dockerfile.model import Dockerfile
 from buildopt.dockerfile.packages import Call
 from buildopt.dockerfile.runs import Run, all_runs

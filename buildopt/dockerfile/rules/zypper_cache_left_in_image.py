@@ -32,7 +32,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from buildopt.dockerfile.leftovers import Keeper, clean_up, later_calls, left_for_hadolint, mounts_from
+from buildopt.dockerfile.hadolint import mounts_from
+from buildopt.dockerfile.leftovers import Keeper, clean_up, later_calls, left_for_hadolint
 from buildopt.dockerfile.managers import word_set
 from buildopt.dockerfile.model import Dockerfile
 from buildopt.dockerfile.packages import Call
