@@ -173,6 +173,7 @@ def test_one_argument_is_declared_for_all_that_use_it() -> None:
         ("ARG A=1\nFROM scratch\nENV B=$A\n", "repeat ARG A in this stage"),
         ("FROM scratch\nENV B=$TARGETOS\n", "write ARG TARGETOS in this stage first"),
         ("FROM scratch\nENV B=1 C=$B\n", "the same ENV sets it"),
+        ("FROM scratch\nENV B=/b:$B\n", "leave it out of its own value"),
         ("FROM scratch\nENV B=$PAHT\n", "did you mean PATH?"),
         ("FROM scratch\nENV BB=1 BA=1\nENV C=$BC\n", "did you mean BB?"),
         ("FROM scratch\nENV BB=1 BA=1\nENV BB=2\nENV C=$BC\n", "did you mean BA?"),

@@ -103,8 +103,11 @@ def _advice(name: str, expanded: Expanded, arguments: Iterable[str]) -> str:
         return f"the ARG above FROM is for FROM only, repeat ARG {name} in this stage"
     if name in PLATFORM_ARGUMENTS:
         return f"write ARG {name} in this stage first"
-    if instruction.keyword == "ENV" and any(pair.key.text == name for pair in instruction.pairs):
-        return "the same ENV sets it, and its values see only what was there before"
+    setting = [pair for pair in instruction.pairs if pair.key.text == name]
+    if setting and any(pair.value is not None and pair.value.span == expanded.span for pair in setting):
+        return "nothing sets it before, so leave it out of its own value"
+    if setting:
+        return f"the same {instruction.keyword} sets it, and its values see only what was there before"
     near = nearest_name(name, expanded.known.values)
     return f"did you mean {near}?" if near is not None else "declare it with ARG, or set it with ENV"
 
