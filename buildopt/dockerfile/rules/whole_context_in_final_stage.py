@@ -1,35 +1,39 @@
-"""All sources copied into an image that already has the program.
+"""The whole context in an image that is built elsewhere.
 
 ## What it does
-Finds `COPY . .` in the last stage of a build whose compiled program is copied from an earlier stage.
+Finds `COPY . …` or `ADD . …` in the last stage of a file whose earlier stages build what that stage copies from them.
 
 ## Why
-The earlier stage has compiled the sources, so that the image needs only the result. With the sources it is larger, is
-built anew with each change of any file, and shows them to everybody who pulls it.
+The image then has the sources beside what was made of them: it is larger, shows the world more than it must, and each
+edited line of code makes that layer and all that follow new. A stage of its own was meant to prevent that.
 
 ## Example
 ```dockerfile
-FROM golang:1.24 AS build
-WORKDIR /src
+FROM node:22 AS build
+WORKDIR /app
 COPY . .
-RUN go build -o /bin/app .
-FROM debian:12-slim
+RUN npm ci && npm run build
+
+FROM node:22-slim
+WORKDIR /app
 COPY . .
-COPY --from=build /bin/app /bin/app
-CMD ["/bin/app"]
+COPY --from=build /app/dist ./dist
 ```
 
 ## Use instead
 ```dockerfile
-FROM golang:1.24 AS build
-WORKDIR /src
+FROM node:22 AS build
+WORKDIR /app
 COPY . .
-RUN go build -o /bin/app .
-FROM debian:12-slim
-COPY config.yaml /etc/app/
-COPY --from=build /bin/app /bin/app
-CMD ["/bin/app"]
+RUN npm ci && npm run build
+
+FROM node:22-slim
+WORKDIR /app
+COPY package.json server.js ./
+COPY --from=build /app/dist ./dist
 ```
+It is silent where the last stage's language runs from sources (Python, PHP, Ruby), and where the earlier stages compile
+nothing, or install dependencies alone.
 
 ## References
 - https://docs.docker.com/build/building/multi-stage/
@@ -37,10 +41,13 @@ CMD ["/bin/app"]
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
+from buildopt.dockerfile.bases import base_of
+from buildopt.dockerfile.compiles import compiles
 from buildopt.dockerfile.model import Dockerfile, Instruction, Stage
-from buildopt.dockerfile.toolchains import compilations
+from buildopt.dockerfile.runs import runs
 from buildopt.finding import Category, Finding, Severity
 from buildopt.settings import LintSettings
 
@@ -48,45 +55,77 @@ NAME = "whole-context-in-final-stage"
 ALIASES: tuple[str, ...] = ()
 SEVERITY = Severity.INFO
 CATEGORY = Category.SIZE
-_EVERYTHING = frozenset((".", "./", "*", "./*", "/"))
-# Languages whose programs need no sources.
-_COMPILED = frozenset(("go", "cargo", "dotnet", "gradle", "mvn", "swift"))
+_WHOLE = frozenset((".", "./", "*", "./*", "/", "./."))
+# What stages install for others: the sources go with it.
+_DEPENDENCIES = re.compile(
+    r"(?:.*/)?(?:node_modules|vendor|\.?venv|env|site-packages|dist-packages|wheels|bundle|\.local|deps|python[\d.]*|"
+    r"gems|\.m2|\.cargo|\.cache|etc|certs)(?:/.*)?"
+)
+# Images that run what was compiled; those of other languages run sources.
+_RUNTIMES = re.compile(
+    r"(?:.*/)?(?:alpine|debian|ubuntu|busybox|scratch|nginx|httpd|caddy|distroless/.*|(?:aspnet|runtime|runtime-deps)|"
+    r"eclipse-temurin|openjdk|amazoncorretto|tomcat|ubi.*|wolfi.*|static|rockylinux|almalinux|amazonlinux|golang|rust)"
+)
 
 
 def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
-    """Look at the last stage of several."""
-    stage = dockerfile.final_stage
-    if stage is None or len(dockerfile.stages) < 2:
+    """Look at the last stage, then at what it copies from."""
+    last = dockerfile.final_stage
+    if last is None or len(dockerfile.stages) < 2:
         return
-    whole = next((item for item in stage.instructions if _copies_everything(item)), None)
-    if whole is None or any(item.keyword == "RUN" and _builds(dockerfile, stage) for item in stage.instructions):
+    copies = [item for item in last.instructions if _copies_context(item)]
+    if not copies:
         return
-    for instruction in stage.instructions:
-        flag = instruction.flag("from")
-        origin = dockerfile.stage(flag.value, stage.index) if flag is not None and flag.value else None
-        if instruction.keyword != "COPY" or origin is None:
-            continue
-        shown = _builds(dockerfile, origin)
-        if shown and any(_copies_everything(item) for item in _with_bases(dockerfile, origin)):
-            message = (
-                f"`{shown}` in another stage has made of the sources what is needed: copy only files that are read"
-            )
-            yield Finding(NAME, message, dockerfile.source, whole.span, SEVERITY, CATEGORY, ALIASES)
+    made = _made(dockerfile)
+    base = base_of(dockerfile, last)
+    name = base.repository if base is not None else ""
+    for instruction in last.instructions:
+        origin = _taken_from(dockerfile, last, instruction)
+        language = made.get(origin.index) if origin is not None else None
+        if language and (_RUNTIMES.fullmatch(name) or (language == "node" and name == "node")):
+            message = "the last stage copies all sources beside what was built from them: copy only what it runs"
+            span = copies[0].span
+            yield Finding(NAME, message, dockerfile.source, span, SEVERITY, CATEGORY, ALIASES)
             return
 
 
-def _copies_everything(instruction: Instruction) -> bool:
-    if instruction.keyword not in ("COPY", "ADD") or instruction.flag("from") is not None:
-        return False
-    return any(word.text in _EVERYTHING for word in instruction.words[:-1])
+def _copies_context(instruction: Instruction) -> bool:
+    return (
+        instruction.keyword in ("COPY", "ADD")
+        and not instruction.problems
+        and instruction.flag("from") is None
+        and instruction.flag("exclude") is None
+        and not instruction.heredocs
+        and any(word.text.strip("\"'") in _WHOLE for word in instruction.words[:-1])
+    )
 
 
-def _builds(dockerfile: Dockerfile, stage: Stage) -> str:
-    return next((shown for _, tool, shown, _ in compilations(dockerfile, stage) if tool in _COMPILED), "")
+def _taken_from(dockerfile: Dockerfile, last: Stage, instruction: Instruction) -> Stage | None:
+    """The stage that an instruction copies more from than dependencies."""
+    source = instruction.flag("from") if instruction.keyword == "COPY" and not instruction.problems else None
+    if source is None or not source.value:
+        return None
+    paths = (word.text.strip("\"'").rstrip("/") for word in instruction.words[:-1])
+    if all(_DEPENDENCIES.fullmatch(path) for path in paths):
+        return None
+    return dockerfile.stage(source.value, last.index)
 
 
-def _with_bases(dockerfile: Dockerfile, stage: Stage) -> Iterator[Instruction]:
-    yield from stage.instructions
-    while stage.base_index is not None:
-        stage = dockerfile.stages[stage.base_index]
-        yield from stage.instructions
+def _made(dockerfile: Dockerfile) -> dict[int, str]:
+    """By stage, the language that it compiles; only stages that have all sources."""
+    whole: set[int] = set()
+    for stage in dockerfile.stages:
+        inherited = stage.base_index is not None and stage.base_index in whole
+        if inherited or any(_copies_context(item) for item in stage.instructions):
+            whole.add(stage.index)
+    found: dict[int, str] = {}
+    for run in runs(dockerfile):
+        if run.stage.index in whole:
+            for command in run.script.commands:
+                compiled = compiles(command)
+                if compiled is not None:
+                    found[run.stage.index] = compiled.language
+    for stage in dockerfile.stages:
+        if stage.base_index is not None and stage.base_index in found:
+            found.setdefault(stage.index, found[stage.base_index])
+    return found
