@@ -67,6 +67,11 @@ _SYSTEM = {
     "/var/cache/dnf": "dnf",
     "/var/cache/yum": "dnf",
 }
+# What apt's folders are sometimes believed to be.
+_NO_PLACE = frozenset(
+    f"/var/{name}"
+    for name in ("apt", "apt/cache", "apt/lists", "cache/apt-get", "lib/apt/cache", "lib/apt-get", "cache/lists")
+)
 # Managers of which one is no help with the other's cache.
 _STRANGERS = tuple(map(word_set, ("npm yarn pnpm", "pip uv", "apt apk dnf")))
 # Images that put a cache elsewhere: the folder that people expect, and where it is.
@@ -118,6 +123,10 @@ def _of_flag(dockerfile: Dockerfile, run: Run, flag: Flag) -> Iterator[Misplaced
     target = posixpath.normpath(value)
     place = next((place for place in _PLACES if target.endswith(place.tail)), None)
     tool = _SYSTEM.get(target) if place is None else place.tool
+    if target in _NO_PLACE and any(use.manager.name == "apt" and use.uses_cache for use in run.found):
+        message = f"apt knows no {target}: packages are in /var/cache/apt, lists in /var/lib/apt/lists"
+        yield Misplaced(flag, False, message)
+        return
     if tool is not None and not _uses_itself(run, tool, place):
         yield from _of_a_stranger(run, flag, target, tool)
     elif place is not None:
@@ -207,10 +216,10 @@ def _of_user(
         wanted = f"/root{place.tail}"
         message = f"this RUN is root's, whose cache of {place.tool} is in {wanted}: mount that"
         yield Misplaced(flag, True, message, _replace(dockerfile, flag, options["target"], wanted))
-    elif not state.root and owner == "/root":
+    elif not state.root and owner in ("/root", "/usr/local/share"):
         wanted = f"{state.home or f'/home/{user}'}{place.tail}"
         shown = wanted if state.home or not user.isdigit() else "that user's home folder"
-        message = f"this RUN is not root's: {place.tool} keeps the cache of user {user} in {shown}, not in /root"
+        message = f"this RUN is not root's: {place.tool} keeps the cache of user {user} in {shown}, not in {owner}"
         fix = _replace(dockerfile, flag, options["target"], wanted) if state.home else None
         yield Misplaced(flag, True, message, fix)
     else:

@@ -58,6 +58,11 @@ UNFIXABLE = [
         "whose uid is not known",
     ),
     (
+        "cache-mount-wrong-directory",
+        "FROM debian:12\nRUN --mount=type=cache,target=/var/apt/cache apt-get update && apt-get install -y x",
+        "which of its folders is meant nobody knows",
+    ),
+    (
         "cache-mount-for-another-user",
         "FROM python:3\nUSER app\nRUN --mount=type=cache,target=/home/app/.cache/pip pip install x",
         "whose uid is not known",
@@ -100,6 +105,18 @@ SILENT = [
         "cache-mount-wrong-directory",
         "FROM python:3\nRUN --mount=type=cache,target=/root/.cache/pip uv pip install x && make",
         "make may run pip",
+    ),
+    (
+        "cache-mount-hides-needed-files",
+        "FROM x\nRUN --mount=type=cache,target=/root/.nuget/packages dotnet restore --packages /p\n"
+        "ENV NUGET_PACKAGES=/p\nRUN dotnet build --no-restore",
+        "restored elsewhere",
+    ),
+    (
+        "cache-mount-hides-needed-files",
+        "FROM node\nWORKDIR /a\nRUN --mount=type=cache,target=/a/node_modules npm ci && cp -r node_modules /b\n"
+        'COPY . /a/node_modules/\nCMD ["npm", "start"]',
+        "something is copied there",
     ),
     (
         "cache-mount-for-another-user",

@@ -58,6 +58,7 @@ def test_tokens_are_found_everywhere_and_never_shown(token: str, place: str) -> 
         "FROM alpine:3\nRUN a && \\\n  tool " + TOKENS[0],
         "FROM a\nARG PASS\nRUN pip install -i https://u:${PASS}@pypi.acme.dev/simple x",
         "FROM a\nENV GH_TOKEN=\nRUN git clone https://${GH_TOKEN}:x-oauth-basic@github.com/a/b",
+        "FROM a\nARG T_TOKEN\nRUN git config --global url.https://$T_TOKEN:@github.com/.insteadOf https://github.com/",
         "FROM a\nRUN git clone https://0123456789abcdef0123:x-oauth-basic@github.com/a/b",
         "FROM a\nRUN psql postgres://app:s3cr3t-1x@db.acme.dev/app",
     ],

@@ -233,10 +233,10 @@ def _read(one: _Mounted, run: Run, command: Command, folder: str | None, known: 
     for text in operands:
         if _inside(_path(text, known), one.target):
             return _message(text, one)
-    return _needs(one, command, folder)
+    return _needs(one, run, command, folder)
 
 
-def _needs(one: _Mounted, command: Command, folder: str | None) -> str:
+def _needs(one: _Mounted, run: Run, command: Command, folder: str | None) -> str:
     """What a program needs although the command does not say so."""
     shown = " ".join(word.raw for word in command.argv[:2])
     action = command.texts[0] if command.texts else ""
@@ -245,11 +245,18 @@ def _needs(one: _Mounted, command: Command, folder: str | None) -> str:
         return (
             f"`{shown}` needs {one.target}, which is a cache mount of another RUN: mount it here too" if needs else ""
         )
-    if command.name == "dotnet" and "--no-restore" in command.texts and one.target.endswith("/.nuget/packages"):
+    if command.name == "dotnet" and "--no-restore" in command.texts and _holds_packages(one, run):
         return f"`{shown} --no-restore` needs the packages that were restored into a cache mount: mount it here too"
     if command.name == "go" and action in _GO_READS and _downloads_only(one):
         return f"`{shown}` downloads again what is in the cache mount {one.target} of another RUN: mount it here too"
     return ""
+
+
+def _holds_packages(one: _Mounted, run: Run) -> bool:
+    """Whether the mount is where NuGet keeps what a restore fetches and a later build needs."""
+    if not one.target.endswith("/.nuget/packages") or "--packages" in one.run.script.text:
+        return False
+    return "NUGET_PACKAGES" not in run.scope.variables and "dotnet restore" in one.run.script.text
 
 
 def _downloads_only(one: _Mounted) -> bool:

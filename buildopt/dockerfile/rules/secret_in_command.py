@@ -82,7 +82,7 @@ _TOKENS = tuple(
     )
 )
 _PASSWORD_IN_URL = re.compile(r"://([^\s/'\"@:$]*):([^\s/'\"@$]+)@([A-Za-z0-9.-]+)")
-_VARIABLE_IN_URL = re.compile(r"://(?:[^\s/'\"@]*:)?\$(?:\{(\w+)\}|(\w+))(?::[\w-]+)?@")
+_VARIABLE_IN_URL = re.compile(r"://(?:[^\s/'\"@]*:)?\$(?:\{(\w+)\}|(\w+))(?::[\w-]*)?@")
 _HEADER = re.compile(
     r"(?i)\b(?:authorization:\s*(?:bearer|token|basic)|(?:private|job|deploy)-token:|x-api-key:|x-jfrog-art-api:)\s*"
     r"(?:\$(?:\{(\w+)\}|(\w+))|([^\s'\"$<{(]{16,}))"
