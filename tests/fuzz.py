@@ -36,7 +36,8 @@ FIX_LIMIT_SECONDS = 20.0  # a fix goes through the whole file up to twenty times
 LIMIT_MEGABYTES = 400  # that a process may grow by
 FIX_EVERY = 10
 CHUNK = 50
-EVERYTHING = LintSettings(profile="strict")
+# ShellCheck is a program of its own, which takes its time over nonsense.
+EVERYTHING = LintSettings(profile="strict", ignore=("shellcheck",))
 
 
 class TooSlow(Exception):

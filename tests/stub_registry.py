@@ -79,10 +79,15 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing: tests read what comes back."""
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing: clients drop connections as they please."""
+
+
 @contextmanager
 def stub_registry() -> Iterator[str]:
     """The address of a registry that runs as long as the block, such as ``http://127.0.0.1:5000``."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    server = _Server(("127.0.0.1", 0), _Handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
