@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from buildopt.dockerfile.lint import fix, lint
@@ -124,6 +126,23 @@ SILENT = [
         "RUN --mount=type=cache,target=/c/.npm npm ci",
         "it was given away",
     ),
+    (
+        "copy-before-install",
+        "FROM node\nCOPY --from=deps /a/node_modules node_modules\nCOPY . .\nRUN npm ci",
+        "brought",
+    ),
+    ("copy-before-install", "FROM node\nCOPY pnpm-lock.yaml .\nRUN pnpm fetch\nCOPY . .\nRUN pnpm install", "fetched"),
+    (
+        "copy-before-install",
+        "FROM rust\nCOPY --from=plan /r.json .\nRUN cargo chef cook --release\nCOPY . .\nRUN cargo build --release",
+        "built before",
+    ),
+    ("copy-before-install", "FROM gradle\nCOPY *.gradle .\nRUN gradle help\nCOPY . .\nRUN gradle build", "fetched"),
+    (
+        "copy-before-install",
+        "FROM maven\nCOPY pom.xml .\nRUN mvn a.b:go-offline-maven-plugin:resolve\nCOPY . .\nRUN mvn package",
+        "fetched",
+    ),
     ("cache-mount-missing", "FROM python:3\nRUN {{ cookiecutter.x }} pip install x", "a template"),
     ("cache-mount-missing", "# syntax=docker/dockerfile:1.0\nFROM python:3\nRUN pip install x", "no mounts there"),
     ("cache-mount-missing", "FROM python:3\nRUN pip install x\nCOPY", "a broken file"),
@@ -133,3 +152,18 @@ SILENT = [
 @pytest.mark.parametrize(("rule", "text", "why"), SILENT)
 def test_near_misses_stay_silent(rule: str, text: str, why: str) -> None:
     assert found(rule, text) == [], why
+
+
+@pytest.mark.parametrize(
+    ("line", "count"), [("flask==3.1", 1), ("-e .", 0), ("./lib", 0), (".[dev]", 0), ("-r x.txt", 1)]
+)
+def test_requirements_that_are_the_sources_themselves(tmp_path: Path, line: str, count: int) -> None:
+    (tmp_path / "requirements.txt").write_text(f"requests\n{line}\n")
+    source = Source(str(tmp_path / "Dockerfile"), "FROM python:3\nCOPY . .\nRUN pip install -r requirements.txt\n")
+    assert len(lint(source, LintSettings(select=("copy-before-install",)))) == count
+
+
+def test_packages_of_the_same_repository_need_the_sources(tmp_path: Path) -> None:
+    (tmp_path / "package.json").write_text('{"dependencies": {"a": "file:packages/a"}}')
+    source = Source(str(tmp_path / "Dockerfile"), "FROM node:22\nCOPY . .\nRUN npm ci\n")
+    assert lint(source, LintSettings(select=("copy-before-install",))) == []

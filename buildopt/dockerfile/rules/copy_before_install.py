@@ -39,6 +39,7 @@ import posixpath
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from buildopt.dockerfile.installs import Install, installs
 from buildopt.dockerfile.model import Dockerfile, Instruction
@@ -51,6 +52,7 @@ NAME = "copy-before-install"
 ALIASES: tuple[str, ...] = ()
 SEVERITY = Severity.WARNING
 CATEGORY = Category.CACHE
+_LARGEST = 1 << 20
 _EVERYTHING = frozenset((".", "./", "*", "./*", "/", "./."))
 # Folders that hold a project's code; others may well hold manifests alone.
 _SOURCES = re.compile(
@@ -92,11 +94,13 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
             done[stage.index] = set(done.get(stage.base_index, ())) if stage.base_index is not None else set()
         elif instruction.keyword in ("COPY", "ADD"):
             copies.setdefault(stage.index, []).extend(_copies(instruction, scope))
+            done.setdefault(stage.index, set()).update(_brought(instruction))
         elif instruction.span.start in of_run:
             found = list(installs(of_run[instruction.span.start]))
             known = done.setdefault(stage.index, set())
             yield from _late(dockerfile, of_run[instruction.span.start], found, copies.get(stage.index, []), known)
             known.update(_family(install.tool) for install in found)
+            known.update(_prepared(of_run[instruction.span.start]))
 
 
 def _late(
@@ -109,7 +113,7 @@ def _late(
         if path is None or _family(install.tool) in known or _is_cached(run, install):
             continue
         copy = next((copy for copy in copies if _holds(copy.destination, path)), None)
-        if copy is None or _is_made(dockerfile, copy, run, install):
+        if copy is None or _is_made(dockerfile, copy, run, install) or _needs_sources(dockerfile, install):
             continue
         copies.remove(copy)  # one word about each copy
         span = copy.instruction.span
@@ -131,6 +135,23 @@ def _is_made(dockerfile: Dockerfile, copy: _Copy, last: Run, install: Install) -
     return False
 
 
+# What a manifest says where it installs something of the source tree itself.
+_OWN = re.compile(r"^\s*(?:-e\s|--editable\b|\.|file:)|\"(?:file|link|portal):", re.MULTILINE)
+
+
+def _needs_sources(dockerfile: Dockerfile, install: Install) -> bool:
+    """Whether the manifest lies beside the Dockerfile and names folders of the source tree as dependencies."""
+    if install.tool not in ("pip", "npm", "yarn", "pnpm", "bun"):
+        return False
+    path = Path(dockerfile.source.path).parent / posixpath.basename(install.reads)
+    try:
+        if not path.is_file() or path.stat().st_size > _LARGEST:
+            return False
+        return _OWN.search(path.read_text("utf-8", "replace")) is not None
+    except (OSError, ValueError):
+        return False
+
+
 def _message(install: Install) -> str:
     files = " and ".join(install.manifests[:2])
     if install.tool == "dotnet":
@@ -147,6 +168,49 @@ def _family(tool: str) -> str:
     if tool in ("npm", "yarn", "pnpm", "bun"):
         return "node"
     return {"mvnw": "mvn", "gradlew": "gradle"}.get(tool, tool)
+
+
+# What a command leaves that an install behind it finds, without being an install that could be read here.
+_PREPARING = {
+    "cargo": re.compile(r"(?:chef cook|build|b|fetch|check|test|vendor)\b"),
+    "mvn": re.compile(r".*(?:go-offline|dependency:|resolve)"),
+    "mvnw": re.compile(r".*(?:go-offline|dependency:|resolve)"),
+    "gradle": re.compile(r".*[a-z]"),
+    "gradlew": re.compile(r".*[a-z]"),
+    "dotnet": re.compile(r"(?:restore|build|publish)\b"),
+    "pnpm": re.compile(r"fetch\b"),
+}
+# Folders of installed dependencies that another stage may hand over, and what finds them.
+_INSTALLED = {
+    "node_modules": ("node",),
+    "vendor": ("composer", "bundle", "go"),
+    "bundle": ("bundle",),
+    ".venv": ("pip", "poetry", "uv", "pdm", "pipenv"),
+    "venv": ("pip", "poetry", "uv", "pdm", "pipenv"),
+    "site-packages": ("pip", "poetry", "uv", "pdm", "pipenv"),
+    ".m2": ("mvn",),
+    ".gradle": ("gradle",),
+    "target": ("cargo",),
+    "cargo": ("cargo",),
+    "registry": ("cargo",),
+    "packages": ("dotnet",),
+    "mod": ("go",),
+}
+
+
+def _prepared(run: Run) -> Iterator[str]:
+    for command in run.script.commands:
+        pattern = _PREPARING.get(command.name or "")
+        words = " ".join(text for text in command.texts if not text.startswith("-"))
+        if pattern is not None and pattern.match(words):
+            yield _family(command.name or "")
+
+
+def _brought(instruction: Instruction) -> Iterator[str]:
+    """What another stage has installed and this one copies."""
+    if instruction.flag("from") is not None:
+        for word in instruction.words:
+            yield from _INSTALLED.get(posixpath.basename(word.text.rstrip("/")), ())
 
 
 def _is_cached(run: Run, install: Install) -> bool:
