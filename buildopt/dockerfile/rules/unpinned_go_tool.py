@@ -55,13 +55,12 @@ _MODULES = re.compile(r"\bgo (?:mod|work)\b|go\.mod|\b(?:git|hg|svn)\b|\bclone\b
 
 def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
     """Look at every install of every stage."""
-    inside = _where_modules_are(dockerfile)
 
     def ours(run: Run, call: Call) -> Iterator[Word]:
         if call.tool != "go" or call.action not in _ACTIONS or call.has("-mod", "-modfile", "-C"):
             return
         words = call.operands[:1] if call.action == "run" else call.operands
-        in_module = run.instruction.span.start in inside
+        in_module = run.instruction.span.start in _where_modules_are(dockerfile)
         yield from (word for word, text in literal(words) if _unpinned(text, in_module))
 
     for run, command, names in unpinned(dockerfile, settings, ours, _theirs):
