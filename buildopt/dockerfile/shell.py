@@ -513,6 +513,7 @@ class _Reader:
                 operator = child.type
             elif target is None and child.is_named:
                 target = self.word(child, context)
+                self.substitutions(child, context)
                 if child.type != "heredoc_start":
                     span = Span(span.start, max(target.span.end, span.start))
             else:
@@ -560,6 +561,7 @@ class _Reader:
                 assignments.append(self.assignment(child, context))
             elif child.type.endswith("_redirect"):
                 found += self.redirects(child, [], context)
+                continue
             elif child.type == "comment":
                 self.comments.append(self.span(child))
                 continue

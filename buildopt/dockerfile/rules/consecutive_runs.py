@@ -54,7 +54,9 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
         if previous.keyword != "RUN" or instruction.keyword != "RUN" or previous.problems or instruction.problems:
             continue
         first, second = of_run.get(previous.span.start), of_run.get(instruction.span.start)
-        if _flags(previous) != _flags(instruction) or not (_single(first) and _single(second)):
+        if _flags(previous) != _flags(instruction):
+            continue
+        if not (_single(previous, first) and _single(instruction, second)):
             continue
         stage = dockerfile.stage_of(instruction)
         if not settings.like_hadolint and (stage is None or stage.index not in shipped or None in (first, second)):
@@ -68,9 +70,13 @@ def _flags(instruction: Instruction) -> tuple[str, ...]:
     return tuple(sorted(flag.text for flag in instruction.flags))
 
 
-def _single(run: Run | None) -> bool:
-    """Whether a RUN is one command at most; an exec form is."""
-    return run is None or len(run.script.commands) <= 1
+def _single(instruction: Instruction, run: Run | None) -> bool:
+    """Whether a RUN is one command at most; an exec form is, and what another shell runs, as far as one sees."""
+    if run is None:
+        return instruction.exec_form or not any(char in instruction.arguments.text for char in ";|&")
+    # As hadolint counts: no tests, and no programs whose name a variable holds.
+    commands = (command for command in run.script.commands if command.name not in (None, "[", "[["))
+    return sum("sh -c" not in command.context for command in commands) <= 1
 
 
 def _fix(dockerfile: Dockerfile, first: Run, second: Run) -> Fix | None:

@@ -27,9 +27,10 @@ COPY app.conf conf/
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
-from buildopt.dockerfile.model import Dockerfile
+from buildopt.dockerfile.model import Dockerfile, Stage
 from buildopt.dockerfile.scope import Scope, is_absolute, walk
 from buildopt.finding import Category, Finding, Severity
 from buildopt.settings import LintSettings
@@ -43,11 +44,15 @@ CATEGORY = Category.CORRECTNESS
 def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
     """Look at every destination; triggers run in another image, which nobody knows."""
     settled: dict[int, bool] = {}  # by stage, whether it has a WORKDIR or starts from one that has
+    names: set[str] = set()  # of stages with one, as hadolint takes them
     for stage, outer, scope in walk(dockerfile):
         if stage.index not in settled:
-            settled[stage.index] = stage.base_index is not None and settled.get(stage.base_index, False)
-        if outer.actual.keyword == "WORKDIR" and (outer is outer.actual or settings.like_hadolint):
+            own = stage.base_index is not None and settled.get(stage.base_index, False)
+            settled[stage.index] = _image(stage) in names if settings.like_hadolint else own
+        if outer.keyword == "WORKDIR":
             settled[stage.index] = True
+        if settled[stage.index]:
+            names.add(_typed_name(stage))
         if outer.keyword not in ("COPY", "ADD") or settled[stage.index] or len(outer.words) < 2:
             continue
         target = outer.words[-1]
@@ -58,6 +63,17 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
         if relative:
             message = f"{target.text} is relative to a folder that the base image decides: set WORKDIR before"
             yield Finding(NAME, message, dockerfile.source, target.span, SEVERITY, CATEGORY, ALIASES)
+
+
+def _image(stage: Stage) -> str:
+    """The image's name without tag and digest."""
+    return "" if stage.image is None else re.sub(r"(?::[^/:@]*)?(?:@.*)?\Z", "", stage.image.text)
+
+
+def _typed_name(stage: Stage) -> str:
+    """What a stage is called, as it is typed; its image's name where it is not called anything."""
+    words = stage.origin.words
+    return words[2].text if len(words) == 3 and stage.index >= 0 else _image(stage)
 
 
 def _is_relative(text: str, scope: Scope) -> bool:

@@ -31,12 +31,12 @@ to warn, nor is the condition of an `if`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 from buildopt.dockerfile.bases import base_of
 from buildopt.dockerfile.model import Dockerfile
 from buildopt.dockerfile.runs import Run, runs
-from buildopt.dockerfile.scope import Scope
 from buildopt.dockerfile.shell import Command
 from buildopt.finding import Category, Finding, Fix, Severity
 from buildopt.settings import LintSettings
@@ -63,12 +63,16 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
     fixed: set[int] = set()
     for run in runs(dockerfile):
         piped = [command for command in run.script.commands if command.operator in ("|", "|&")]
+        # Of a group in front of a pipe, the last command decides.
+        groups = (part for part in run.script.parts if part.command is None and part.operator in ("|", "|&"))
+        piped += [part.commands[-1] for part in groups if part.commands]
         if not piped:
             continue
         if settings.like_hadolint:
-            command = None if _passes_hadolint(dockerfile, run) else piped[0]
+            outer = [command for command in piped if "sh -c" not in command.context]
+            command = None if not outer or _passes_hadolint(run) else outer[0]
         else:
-            safe = _has_pipefail(run.scope) or _SET.search(run.logical.text) is not None
+            safe = _has_pipefail(run.scope.shell) or _SET.search(run.logical.text) is not None
             command = None if safe else next((item for item in piped if _may_fail(item)), None)
         if command is None:
             continue
@@ -79,11 +83,8 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
         yield Finding(NAME, message, dockerfile.source, span, SEVERITY, CATEGORY, ALIASES, fix)
 
 
-def _has_pipefail(scope: Scope) -> bool:
-    return any(
-        _PIPEFAIL.match(option) and value == "pipefail"
-        for option, value in zip(scope.shell, scope.shell[1:], strict=False)
-    )
+def _has_pipefail(shell: Sequence[str]) -> bool:
+    return any(_PIPEFAIL.match(option) and value == "pipefail" for option, value in pairwise(shell))
 
 
 def _may_fail(command: Command) -> bool:
@@ -92,7 +93,7 @@ def _may_fail(command: Command) -> bool:
     return not any(place in command.context for place in ("condition", "sh -c"))
 
 
-def _passes_hadolint(dockerfile: Dockerfile, run: Run) -> bool:
+def _passes_hadolint(run: Run) -> bool:
     """Whether hadolint is silent: a SHELL of this very stage whose program it knows, and no ONBUILD."""
     if not any(instruction is run.instruction for instruction in run.stage.instructions):
         return True
@@ -101,7 +102,8 @@ def _passes_hadolint(dockerfile: Dockerfile, run: Run) -> bool:
         for instruction in run.stage.instructions
     )
     program = run.scope.shell[0] if run.scope.shell else ""
-    return own and program.removeprefix("/bin/") in ("bash", "ash", "zsh") and _has_pipefail(run.scope)
+    words = " ".join(run.scope.shell).split()
+    return own and program.removeprefix("/bin/") in ("bash", "ash", "zsh") and _has_pipefail(words)
 
 
 def _fix(dockerfile: Dockerfile, run: Run) -> Fix | None:

@@ -26,7 +26,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from buildopt.dockerfile.model import Dockerfile
-from buildopt.dockerfile.runs import runs
+from buildopt.dockerfile.named import named
 from buildopt.finding import Category, Finding, Severity
 from buildopt.settings import LintSettings
 
@@ -38,12 +38,9 @@ CATEGORY = Category.CORRECTNESS
 
 def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
     """Look at every `ln`."""
-    for run in runs(dockerfile):
-        for command in run.script.commands:
-            if command.name != "ln":
-                continue
-            names = [text for text in command.texts if not text.startswith("-")]
-            if "/bin/sh" in (names if settings.like_hadolint else names[-1:]):
-                message = "this replaces the shell of the whole image: set the shell of the build with SHELL"
-                span = run.span(command.span)
-                yield Finding(NAME, message, dockerfile.source, span, SEVERITY, CATEGORY, ALIASES)
+    for run, command in named(dockerfile, settings, ("ln",)):
+        names = [text for text in command.texts if not text.startswith("-")]
+        if "/bin/sh" in (names if settings.like_hadolint else names[-1:]):
+            message = "this replaces the shell of the whole image: set the shell of the build with SHELL"
+            span = run.span(command.span)
+            yield Finding(NAME, message, dockerfile.source, span, SEVERITY, CATEGORY, ALIASES)

@@ -43,12 +43,29 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
     """One finding for each problem of the parser, and for what would only fail once it is built."""
     stages = dockerfile.stages
     first = stages[0].origin.span.start if stages else len(dockerfile.source.text) + 1
+    if settings.like_hadolint:
+        yield from _homeless(dockerfile, first)
     for problem in dockerfile.errors:
         aliases = _names(problem, before_stages=problem.span.start < first)
+        if settings.like_hadolint:
+            aliases = tuple(name for name in aliases if name != "DL3061")
+            if not aliases:
+                continue
         yield Finding(NAME, problem.message, dockerfile.source, problem.span, SEVERITY, CATEGORY, aliases)
     if not settings.like_hadolint:
         for problem in refusals(dockerfile):
             yield Finding(NAME, problem.message, dockerfile.source, problem.span, SEVERITY, CATEGORY)
+
+
+def _homeless(dockerfile: Dockerfile, first: int) -> Iterator[Finding]:
+    """hadolint speaks of each instruction above FROM, and passes over a file that has nothing else than ARG."""
+    for instruction in dockerfile.instructions:
+        if instruction.span.start >= first:
+            break
+        if instruction.keyword != "ARG":
+            span = instruction.keyword_span
+            message = f"{instruction.keyword} stands before any FROM: a stage begins with FROM"
+            yield Finding(NAME, message, dockerfile.source, span, SEVERITY, CATEGORY, ALIASES[-1:])
 
 
 def _names(problem: SyntaxProblem, *, before_stages: bool) -> tuple[str, ...]:

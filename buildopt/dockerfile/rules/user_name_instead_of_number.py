@@ -4,8 +4,8 @@
 Finds USER with a name where a number would do. Root and names from variables are left alone.
 
 ## Why
-Kubernetes can tell by a number alone that a container does not run as root (`runAsNonRoot`); for a name it would have to
-read the image's /etc/passwd, and refuses to start it.
+Kubernetes can tell by a number alone that a container does not run as root (`runAsNonRoot`); for a name it would have
+to read the image's /etc/passwd, and refuses to start it.
 
 ## Example
 ```dockerfile
@@ -26,7 +26,6 @@ USER 10001
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from buildopt.dockerfile.model import Dockerfile, Instruction
@@ -39,22 +38,21 @@ ALIASES = ("DL3066",)
 SEVERITY = Severity.INFO
 CATEGORY = Category.SECURITY
 STRICT = True
-_VARIABLE = re.compile(r"\$\{?([A-Za-z_]\w*)\}?")
 
 
 def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
     """Look at the last USER of each stage that becomes an image; hadolint looks at every one."""
     shipped = shipped_stages(dockerfile)
     last: dict[int, Instruction] = {}
-    arguments: set[str] = set()
+    arguments = {argument.pairs[0].key.text for argument in dockerfile.global_args if argument.pairs}
     for stage, instruction, _ in walk(dockerfile):
         if instruction.keyword == "USER":
             last[stage.index] = instruction
-            if settings.like_hadolint and not arguments & set(_VARIABLE.findall(instruction.words[0].text)):
+            text = instruction.words[0].text
+            if settings.like_hadolint and not any(f"${name}" in text or f"${{{name}}}" in text for name in arguments):
                 yield from _finding(dockerfile, instruction, ())
         elif instruction.keyword == "ARG":
-            arguments.update(pair.key.text for pair in instruction.pairs)
-        arguments.update(pair.key.text for argument in dockerfile.global_args for pair in argument.pairs)
+            arguments.update(pair.key.text for pair in instruction.pairs[:1])
     if settings.like_hadolint:
         return
     for index in sorted(last):

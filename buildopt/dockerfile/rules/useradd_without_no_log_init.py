@@ -28,7 +28,7 @@ import re
 from collections.abc import Iterator
 
 from buildopt.dockerfile.model import Dockerfile
-from buildopt.dockerfile.runs import runs
+from buildopt.dockerfile.named import named
 from buildopt.dockerfile.shell import Command
 from buildopt.finding import Category, Finding, Fix, Severity
 from buildopt.settings import LintSettings
@@ -43,18 +43,17 @@ _UID = re.compile(r"-[a-zA-Z]*u|--uid")
 
 def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
     """Look at every `useradd`."""
-    for run in runs(dockerfile):
-        for command in run.script.commands:
-            if command.name != "useradd" or _no_log(command):
-                continue
-            number = _number(command, settings.like_hadolint)
-            if len(number) < _DIGITS or not (number.isdigit() or settings.like_hadolint):
-                continue
-            name = command.argv[0]
-            fix = Fix("add -l", (run.insert_behind(name, " -l"),)) if run.exact(name) else None
-            message = "a user id this large makes the login records huge: add --no-log-init"
-            span = run.span(command.span)
-            yield Finding(NAME, message, dockerfile.source, span, SEVERITY, CATEGORY, ALIASES, fix)
+    for run, command in named(dockerfile, settings, ("useradd",)):
+        if _no_log(command):
+            continue
+        number = _number(command, settings.like_hadolint)
+        if len(number) < _DIGITS or not (number.isdigit() or settings.like_hadolint):
+            continue
+        name = command.argv[0]
+        fix = Fix("add -l", (run.insert_behind(name, " -l"),)) if run.exact(name) else None
+        message = "a user id this large makes the login records huge: add --no-log-init"
+        span = run.span(command.span)
+        yield Finding(NAME, message, dockerfile.source, span, SEVERITY, CATEGORY, ALIASES, fix)
 
 
 def _no_log(command: Command) -> bool:

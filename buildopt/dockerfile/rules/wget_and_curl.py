@@ -31,11 +31,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from buildopt.dockerfile.model import Dockerfile
+from buildopt.dockerfile.named import is_trigger, named
 from buildopt.dockerfile.packages import calls
-from buildopt.dockerfile.runs import Run, runs
+from buildopt.dockerfile.runs import Run, all_runs
 from buildopt.dockerfile.scope import shipped_stages
+from buildopt.dockerfile.shell import Command
 from buildopt.finding import Category, Finding, Severity
 from buildopt.settings import LintSettings
+from buildopt.source import Span
 
 NAME = "wget-and-curl"
 ALIASES = ("DL4001",)
@@ -49,13 +52,16 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
     shipped = shipped_stages(dockerfile)
     used: dict[tuple[int, bool], set[str]] = {}
     installed: dict[int, set[str]] = {}
-    for run in runs(dockerfile):
+    commands_of: dict[Span, list[Command]] = {}
+    for run, command in named(dockerfile, settings, _BOTH):
+        commands_of.setdefault(run.instruction.span, []).append(command)
+    for run in all_runs(dockerfile) if commands_of else ():
         stage = run.stage.index
         if not settings.like_hadolint and stage not in shipped:
             continue
         installed.setdefault(stage, set()).update(_installed(run))
-        commands = [command for command in run.script.commands if command.name in _BOTH]
-        trigger = not any(instruction is run.instruction for instruction in run.stage.instructions)
+        commands = commands_of.get(run.instruction.span, [])
+        trigger = is_trigger(dockerfile, run)
         seen = used.setdefault((stage, trigger), set())
         seen.update(command.name for command in commands if command.name)
         if not commands or seen != _BOTH or not (settings.like_hadolint or installed[stage]):

@@ -30,8 +30,9 @@ from collections.abc import Iterator
 
 from buildopt.dockerfile.bases import base_of
 from buildopt.dockerfile.model import Dockerfile
+from buildopt.dockerfile.named import named
 from buildopt.dockerfile.packages import calls
-from buildopt.dockerfile.runs import runs
+from buildopt.dockerfile.runs import all_runs
 from buildopt.dockerfile.shell import Command
 from buildopt.finding import Category, Finding, Fix, Severity
 from buildopt.settings import LintSettings
@@ -47,24 +48,27 @@ _BUSYBOX = frozenset(("alpine", "busybox"))
 
 def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
     """Look at every `wget`."""
-    real: set[int] = set()  # stages that install the real one
-    for run in runs(dockerfile):
+    found = list(named(dockerfile, settings, ("wget",)))
+    # From where on a stage has the real one.
+    real: dict[int, int] = {}
+    for run in all_runs(dockerfile) if found else ():
         if any(word.text == "wget" for call in calls(run) for word in call.operands):
-            real.add(run.stage.index)
-        for command in run.script.commands:
-            if command.name != "wget" or _is_short(command, settings.like_hadolint):
-                continue
-            base = base_of(dockerfile, run.stage)
-            family = base.distribution if base is not None else ""
-            known = run.stage.index in real or family in _GNU
-            if not known and family in _BUSYBOX and not settings.like_hadolint:
-                continue
-            name = command.argv[0]
-            edit = run.insert_behind(name, " --progress=dot:giga")
-            fix = Fix("add --progress=dot:giga", (edit,), known) if run.exact(name) else None
-            message = "wget reports its progress in thousands of lines: add --progress=dot:giga"
-            span = run.span(command.span)
-            yield Finding(NAME, message, dockerfile.source, span, SEVERITY, CATEGORY, ALIASES, fix)
+            real.setdefault(run.stage.index, run.instruction.span.start)
+    for run, command in found:
+        if _is_short(command, settings.like_hadolint):
+            continue
+        base = base_of(dockerfile, run.stage)
+        family = base.distribution if base is not None else ""
+        installed = real.get(run.stage.index)
+        known = family in _GNU or (installed is not None and installed <= run.instruction.span.start)
+        if not known and family in _BUSYBOX and not settings.like_hadolint:
+            continue
+        name = command.argv[0]
+        edit = run.insert_behind(name, " --progress=dot:giga")
+        fix = Fix("add --progress=dot:giga", (edit,), known) if run.exact(name) else None
+        message = "wget reports its progress in thousands of lines: add --progress=dot:giga"
+        span = run.span(command.span)
+        yield Finding(NAME, message, dockerfile.source, span, SEVERITY, CATEGORY, ALIASES, fix)
 
 
 def _is_short(command: Command, like_hadolint: bool) -> bool:
