@@ -179,9 +179,9 @@ class _Family:
     def _needs(self, run: Run) -> bool:
         if run.needs(self.manager):
             return True
-        if self.manager is not GO or not any(other.needs(GO) for other in self.runs):
+        if self.manager is not GO or all(command.name not in _GO_TOOLS for command in run.commands):
             return False
-        return any(command.name in _GO_TOOLS for command in run.commands)
+        return any(other.needs(GO) for other in self.runs)
 
     def _targets(self, users: Sequence[Run]) -> tuple[str, ...]:
         found: tuple[str, ...] | None = None
