@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -9,6 +10,8 @@ from types import MappingProxyType
 from buildopt.dockerfile.model import Dockerfile
 from buildopt.dockerfile.scope import of_the_last_file
 from buildopt.dockerfile.words import expand
+from buildopt.finding import Fix
+from buildopt.source import Edit, Source, Span
 
 # What BuildKit defines by itself, with values of a plain build; the versions of Linux and most variants are empty.
 PLATFORM_ARGUMENTS = MappingProxyType(
@@ -24,6 +27,8 @@ PLATFORM_ARGUMENTS = MappingProxyType(
 )
 # How far a name may be from the one that was meant; as close as BuildKit wants it.
 _NEAR = 3
+# Shorter names are too easily alike.
+_LEAST_LETTERS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,25 @@ def nearest_name(name: str, known: Iterable[str]) -> str | None:
             if distance < least:
                 best, least = candidate, distance
     return best
+
+
+def mistyped(name: str, known: Iterable[str]) -> str | None:
+    """The known name that ``name`` is with a letter too few, too many or out of place; None where it is none."""
+    near = nearest_name(name, known) if len(name) >= _LEAST_LETTERS - 1 else None
+    if near is None or name[0] != near[0]:
+        return None
+    if len(name) == len(near):
+        return near if sorted(name) == sorted(near) else None
+    digits = (set(name) ^ set(near)) & set("0123456789")
+    return near if len(name) >= _LEAST_LETTERS and abs(len(name) - len(near)) == 1 and not digits else None
+
+
+def renamed(source: Source, span: Span, name: str, known: Iterable[str]) -> Fix | None:
+    """Put the name that was meant in the place of a mistyped one; None where that is not plain."""
+    near = mistyped(name, known)
+    uses = re.finditer(rf"(?<=\$)(\{{?){re.escape(name)}(?![A-Za-z0-9_])", source.text[span.start : span.end])
+    edits = [Edit(Span(span.start + use.end(1), span.start + use.end()), str(near)) for use in uses]
+    return Fix(f"write {near}", tuple(edits), safe=False) if near is not None and edits else None
 
 
 def _distance(first: str, second: str, limit: int) -> int:

@@ -119,6 +119,10 @@ def test_checks_find_what_buildkit_and_hadolint_find(alias: str, text: str, line
     ("name", "text"),
     [
         ("undefined-variable", "FROM scratch\nENV A=$B\n"),
+        ("undefined-variable", "FROM scratch\nENV VERSION1=1\nENV A=$VERSION2\n"),
+        ("undefined-variable", "FROM scratch AS x\nONBUILD ENV A=$PAHT\nFROM x\n"),
+        ("undefined-argument-in-from", "ARG AB\nFROM a$AC\n"),
+        ("undefined-argument-in-from", "FROM a:1${VERSION}\n"),
         ("multiple-instructions", 'FROM a\n# why\nCMD ["b"]\nCMD ["c"]\n'),
         ("expose-invalid-format", "FROM a\nARG P=80:80\nEXPOSE $P\n"),
         ("expose-invalid-format", 'FROM a\nEXPOSE "80:80"\n'),

@@ -27,7 +27,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from buildopt.dockerfile.model import Dockerfile, Stage
-from buildopt.dockerfile.predefined import GlobalArguments, global_arguments, nearest_name
+from buildopt.dockerfile.predefined import GlobalArguments, global_arguments, nearest_name, renamed
 from buildopt.dockerfile.words import expand
 from buildopt.finding import Category, Finding, Severity
 from buildopt.settings import LintSettings
@@ -50,7 +50,8 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
             near = nearest_name(name, known.declared)
             advice = f"did you mean {near}?" if near is not None else "declare it with ARG above the first FROM"
             message = f"{name} is not declared for FROM: {advice}"
-            yield Finding(NAME, message, source, span, SEVERITY, CATEGORY, ALIASES)
+            fix = renamed(source, span, name, known.declared)
+            yield Finding(NAME, message, source, span, SEVERITY, CATEGORY, ALIASES, fix)
 
 
 def _undeclared(stage: Stage, known: GlobalArguments, escape: str) -> Iterator[tuple[Span, str]]:

@@ -34,9 +34,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from buildopt.dockerfile.expansions import Expanded, Known, expansions
+from buildopt.dockerfile.expansions import Expanded, expansions
 from buildopt.dockerfile.model import Dockerfile
-from buildopt.dockerfile.predefined import PLATFORM_ARGUMENTS, nearest_name
+from buildopt.dockerfile.predefined import PLATFORM_ARGUMENTS, mistyped, nearest_name, renamed
 from buildopt.finding import Category, Finding, Fix, Severity
 from buildopt.settings import LintSettings
 from buildopt.source import Edit, Span
@@ -47,7 +47,6 @@ SEVERITY = Severity.WARNING
 CATEGORY = Category.CORRECTNESS
 # An image may well define one of these.
 _OF_IMAGES = re.compile(r"(?:_VERSION|_HOME|PATH|_DIR|_URL|_ROOT)$|^(?:LANG|LANGUAGE|LC_ALL|HOME|USER|TZ|TERM|SHELL)$")
-_LEAST_LETTERS = 5
 
 
 def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
@@ -65,6 +64,8 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
                 # One ARG settles all that follow in the stage.
                 key = (expanded.stage.index, name)
                 fix = fixes[key] if key in fixes else fixes.setdefault(key, _declared(dockerfile, expanded, name))
+            elif not expanded.triggered:
+                fix = renamed(dockerfile.source, expanded.span, name, expanded.known.values)
             message = f"{name} is not defined here: {_advice(name, expanded, arguments)}"
             yield Finding(NAME, message, dockerfile.source, expanded.span, SEVERITY, CATEGORY, ALIASES, fix)
 
@@ -78,21 +79,7 @@ def _certain(name: str, expanded: Expanded, arguments: Iterable[str]) -> bool:
     if name in arguments:
         image = expanded.stage.image.text if expanded.stage.image is not None else ""
         return _OF_IMAGES.search(name) is None and name not in image
-    return _mistyped(name, expanded.known)
-
-
-def _mistyped(name: str, known: Known) -> bool:
-    """Whether a name looks like a known one with a letter too few, too many or out of place."""
-    near = nearest_name(name, known.values) if len(name) >= _LEAST_LETTERS - 1 else None
-    if near is None or name[0] != near[0]:
-        return False
-    if len(name) == len(near):
-        return sorted(name) == sorted(near)
-    return (
-        len(name) >= _LEAST_LETTERS
-        and abs(len(name) - len(near)) == 1
-        and not (set(name) ^ set(near)) & set("0123456789")
-    )
+    return mistyped(name, expanded.known.values) is not None
 
 
 def _advice(name: str, expanded: Expanded, arguments: Iterable[str]) -> str:
