@@ -351,3 +351,9 @@ class Dockerfile:
         text = self.source.text
         end = text.find("\n", instruction.span.end)
         return Span(self.source.line_start(instruction.lines[0]), len(text) if end < 0 else end + 1)
+
+    def line_span(self, span: Span) -> Span:
+        """The whole lines that a span touches, the last line break included."""
+        text = self.source.text
+        end = text.find("\n", max(span.start, span.end - 1))
+        return Span(text.rfind("\n", 0, span.start) + 1, len(text) if end < 0 else end + 1)

@@ -198,6 +198,9 @@ UNFIXABLE = [
     ("consecutive-runs", "FROM a\nRUN x &\nRUN y", "the first runs in the background"),
     ("pipe-without-pipefail", "FROM acme/x\nRUN a | b", "nobody knows whether it has bash"),
     ("pipe-without-pipefail", 'FROM debian:12\nSHELL ["/bin/dash", "-c"]\nRUN a | b', "another shell is wanted"),
+    ("invalid-label-key", "FROM a\nLABEL com.docker.team=a", "which name space would be theirs?"),
+    ("invalid-label-key", "FROM a\nLABEL a--b=a", "nobody knows what was meant"),
+    ("invalid-label-key", "FROM a\nLABEL trailing.=a", "nor here"),
     ("deprecated-maintainer", "FROM a\nMAINTAINER a \\\n# why\n b", "the comment would be lost"),
 ]
 

@@ -30,8 +30,9 @@ from collections.abc import Iterator
 from buildopt.dockerfile.model import Dockerfile
 from buildopt.dockerfile.predefined import global_arguments
 from buildopt.dockerfile.words import expand
-from buildopt.finding import Category, Finding, Severity
+from buildopt.finding import Category, Finding, Fix, Severity
 from buildopt.settings import LintSettings
+from buildopt.source import Edit, Span
 
 NAME = "constant-platform-in-from"
 ALIASES = ("FromPlatformFlagConstDisallowed", "DL3029")
@@ -79,7 +80,10 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
         message = (
             f"every build gets {result.text or flag.value} here: use $BUILDPLATFORM, or say so in the stage's name"
         )
-        yield Finding(NAME, message, dockerfile.source, flag.span, SEVERITY, CATEGORY, aliases)
+        assert stage.image is not None
+        edit = Edit(Span(flag.span.start, stage.image.span.start), "")
+        fix = Fix("leave the platform to the build", (edit,), safe=False)
+        yield Finding(NAME, message, dockerfile.source, flag.span, SEVERITY, CATEGORY, aliases, fix)
 
 
 def _parts(text: str) -> tuple[str, str] | None:

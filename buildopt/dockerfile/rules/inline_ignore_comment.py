@@ -30,9 +30,9 @@ from collections.abc import Iterator
 
 from buildopt.dockerfile.ignores import ignores_of
 from buildopt.dockerfile.model import Dockerfile
-from buildopt.finding import Category, Finding, Severity
+from buildopt.finding import Category, Finding, Fix, Severity
 from buildopt.settings import LintSettings
-from buildopt.source import Span
+from buildopt.source import Edit, Span
 
 NAME = "inline-ignore-comment"
 ALIASES = ("DL1001",)
@@ -52,4 +52,5 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
         if not ignore.directive and ignore.comment not in told:
             told.add(ignore.comment)
             message = "a comment silences rules here: mend what they find, or ignore them in the configuration"
-            yield Finding(NAME, message, dockerfile.source, ignore.comment, SEVERITY, CATEGORY, ALIASES)
+            fix = Fix("remove the comment", (Edit(dockerfile.line_span(ignore.comment), ""),))
+            yield Finding(NAME, message, dockerfile.source, ignore.comment, SEVERITY, CATEGORY, ALIASES, fix)

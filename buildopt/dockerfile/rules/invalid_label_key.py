@@ -2,7 +2,7 @@
 
 ## What it does
 Finds keys of LABEL that have characters other than lower-case letters, digits, `.`, `-`, `_` and `/`, that do not begin
-with a letter and end with a letter or digit, that repeat `.` or `-`, or that lie in the name spaces reserved for Docker.
+with a letter and end with a letter or digit, that repeat `.` or `-`, or that lie in a name space of Docker.
 
 ## Why
 Tools that read labels expect keys in this form: others are missed, or collide with Docker's own.
@@ -28,8 +28,9 @@ from collections.abc import Iterator
 
 from buildopt.dockerfile.labels import labels
 from buildopt.dockerfile.model import Dockerfile
-from buildopt.finding import Category, Finding, Severity
+from buildopt.finding import Category, Finding, Fix, Severity
 from buildopt.settings import LintSettings
+from buildopt.source import Edit
 
 NAME = "invalid-label-key"
 ALIASES = ("DL3048",)
@@ -45,10 +46,18 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
         key = label.key
         if "$" in key and not settings.like_hadolint:
             continue
+        fix = None
         if key.startswith(_RESERVED):
             message = f"{key} lies in a name space of Docker: use one of your own"
-        elif not _KEY.fullmatch(key) or ".." in key or "--" in key:
+        elif not _is_proper(key):
+            written = label.pair.key
+            if _is_proper(key.lower()) and written.text == key:
+                fix = Fix(f"write {key.lower()}", (Edit(written.span, key.lower()),), safe=False)
             message = f"{key} is no proper key: lower-case letters, digits and single . and - between them"
         else:
             continue
-        yield Finding(NAME, message, dockerfile.source, label.pair.key.span, SEVERITY, CATEGORY, ALIASES)
+        yield Finding(NAME, message, dockerfile.source, label.pair.key.span, SEVERITY, CATEGORY, ALIASES, fix)
+
+
+def _is_proper(key: str) -> bool:
+    return _KEY.fullmatch(key) is not None and ".." not in key and "--" not in key

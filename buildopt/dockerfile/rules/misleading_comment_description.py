@@ -30,8 +30,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from buildopt.dockerfile.model import Dockerfile, Instruction, Word
-from buildopt.finding import Category, Finding, Severity
+from buildopt.finding import Category, Finding, Fix, Severity
 from buildopt.settings import LintSettings
+from buildopt.source import Edit, Span
 
 NAME = "misleading-comment-description"
 ALIASES = ("InvalidDefinitionDescription",)
@@ -54,7 +55,10 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
             names = [name.lower() for name in names]
         if comment.text.split(" ", 1)[0] not in names:
             message = f"the comment above is shown as a description: begin it with {' or '.join(names)}"
-            yield Finding(NAME, message, dockerfile.source, words[0].span, SEVERITY, CATEGORY, ALIASES)
+            end = dockerfile.line_span(comment.span).end
+            edit = Edit(Span(end, end), f"#{dockerfile.source.newline}")
+            fix = Fix("set the comment apart with an empty one", (edit,))
+            yield Finding(NAME, message, dockerfile.source, words[0].span, SEVERITY, CATEGORY, ALIASES, fix)
 
 
 def _keys(instruction: Instruction) -> Iterator[Word]:

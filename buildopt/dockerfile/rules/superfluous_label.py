@@ -25,10 +25,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from buildopt.dockerfile.labels import labels
+from buildopt.dockerfile.labels import Label, labels
 from buildopt.dockerfile.model import Dockerfile
-from buildopt.finding import Category, Finding, Severity
+from buildopt.finding import Category, Finding, Fix, Severity
 from buildopt.settings import LintSettings
+from buildopt.source import Edit, Span
 
 NAME = "superfluous-label"
 ALIASES = ("DL3050",)
@@ -42,4 +43,20 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
     for label in labels(dockerfile) if settings.strict_labels else ():
         if label.key not in wanted:
             message = f"the label {label.key} is not among those that are agreed on"
-            yield Finding(NAME, message, dockerfile.source, label.pair.span, SEVERITY, CATEGORY, ALIASES)
+            fix = _fix(dockerfile, label)
+            yield Finding(NAME, message, dockerfile.source, label.pair.span, SEVERITY, CATEGORY, ALIASES, fix)
+
+
+def _fix(dockerfile: Dockerfile, label: Label) -> Fix | None:
+    """Take the pair out; with the last pair goes the instruction."""
+    if any(comment.inside for comment in label.instruction.comments):
+        return None
+    pairs = label.instruction.pairs
+    place = pairs.index(label.pair)
+    if len(pairs) == 1:
+        span = dockerfile.whole_lines(label.instruction)
+    elif place:
+        span = Span(pairs[place - 1].span.end, label.pair.span.end)
+    else:
+        span = Span(label.pair.span.start, pairs[1].span.start)
+    return Fix("remove the label", (Edit(span, ""),), safe=False)
