@@ -52,11 +52,12 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
     for run in all_runs(dockerfile):
         for command in _theirs(run) if settings.like_hadolint else _ours(dockerfile, run):
             found = call(command)
+            asking = found is not None and found.action in _ASKING
             fix = None
-            if found is not None and found.anchor is not None and run.exact(found.anchor):
+            if found is not None and asking and found.anchor is not None and run.exact(found.anchor):
                 fix = Fix("add -y", (run.insert_behind(found.anchor, " -y"),))
             name = command.name or "dnf"
-            action = (found.action if found is not None else "") or "install"
+            action = found.action if found is not None and asking else "install"
             message = f"{name} {action} asks, and nobody answers in a build: add -y"
             span = run.span(command.span)
             aliases = (_ALIAS.get(name, "DL3038"),)

@@ -52,7 +52,7 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
             program = command.argv[0]
             fix = Fix("add -n", (run.insert_behind(program, " -n"),)) if run.exact(program) else None
             found = call(command)
-            action = (found.action if found is not None else "") or "install"
+            action = found.action if found is not None and found.action in _ASKING else "install"
             message = f"zypper {action} asks, and nobody answers in a build: use zypper -n"
             span = run.span(command.span)
             yield Finding(NAME, message, dockerfile.source, span, SEVERITY, CATEGORY, ALIASES, fix)
