@@ -159,6 +159,7 @@ _KINDS = {
         operands=True,
         offline=word_set("--no-restore"),
     ),
+    "mix": _Kind(word_set("deps.get"), ("mix.exs", "mix.lock"), valued=word_set("--only")),
     "mvn": _MAVEN,
     "mvnw": _MAVEN,
     "gradle": _GRADLE,

@@ -167,3 +167,22 @@ def test_packages_of_the_same_repository_need_the_sources(tmp_path: Path) -> Non
     (tmp_path / "package.json").write_text('{"dependencies": {"a": "file:packages/a"}}')
     source = Source(str(tmp_path / "Dockerfile"), "FROM node:22\nCOPY . .\nRUN npm ci\n")
     assert lint(source, LintSettings(select=("copy-before-install",))) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "COPY . .\nRUN sh -c 'pip install -r requirements.txt'",
+        "COPY . .\nRUN mix deps.get --only prod",
+        "ADD ./ /a/\nWORKDIR /a\nRUN yarn --frozen-lockfile && yarn build",
+        "COPY web /w\nRUN npm --prefix /w ci",
+        "COPY package.json .\nCOPY . .\nRUN pnpm i --frozen-lockfile",
+        "COPY --chown=1:1 . /s\nWORKDIR /s/x\nRUN dotnet publish -c Release",
+        "COPY . .\nRUN gradle build --no-daemon -x test",
+        "COPY . .\nRUN ./mvnw -q package",
+        "COPY . .\nRUN pip install -U pip && python3 -m pip install --user -r requirements.txt",
+        "COPY . .\nRUN cd sub && bundle install --jobs 4",
+    ],
+)
+def test_installs_of_many_kinds_are_found(text: str) -> None:
+    assert len(found("copy-before-install", f"FROM x\n{text}\n")) == 1

@@ -43,6 +43,7 @@ from pathlib import Path
 
 from buildopt.dockerfile.installs import Install, installs
 from buildopt.dockerfile.model import Dockerfile, Instruction
+from buildopt.dockerfile.passes.runs import runs_what_is_read
 from buildopt.dockerfile.runs import Run, runs
 from buildopt.dockerfile.scope import Scope, joined, walk
 from buildopt.finding import Category, Finding, Severity
@@ -129,6 +130,8 @@ def _is_made(dockerfile: Dockerfile, copy: _Copy, last: Run, install: Install) -
         for command in run.script.commands:
             if command is install.command:
                 break
+            if runs_what_is_read(command):
+                continue  # the commands of its script come by themselves
             words = [*command.words, *(item.target for item in command.redirects if item.target is not None)]
             if name[0] != "*" and any(name in word.raw for word in words):
                 return True
