@@ -23,7 +23,8 @@ def append(dockerfile: Dockerfile, run: Run, command: str) -> Edit | None:
     if heredoc is not None:
         if not re.search(r"^\s*set\s+-\w*e", run.logical.text, re.MULTILINE):
             return None  # without `set -e` one more command would hide the failure of the one before
-        return Edit(run.logical.span(script.parts[-1].span.end, script.parts[-1].span.end), f"\n{command}")
+        place = script.parts[-1].span.end
+        return Edit(run.logical.span(place, place), f"{dockerfile.source.newline}{command}")
     if run.instruction.heredocs:
         return None
     end = run.logical.span(len(run.logical.text), len(run.logical.text))

@@ -86,9 +86,16 @@ def _update(run: Run) -> Command | None:
     """The update whose lists stay."""
     if run.mounted(_LISTS):
         return None
-    words = [(command, apt_subcommand(command)) for command in run.script.commands]
-    update = next((command for command, word in words if word is not None and word.text == "update"), None)
-    return None if update is None or any(map(_removes, run.script.commands)) else update
+    update: Command | None = None
+    for command in run.script.commands:
+        word = apt_subcommand(command)
+        if word is not None and word.text == "update":
+            update = update or command
+        elif _removes(command):
+            if "function" in command.context:
+                return None  # called later, most likely
+            update = None
+    return update
 
 
 def _removes(command: Command) -> bool:
