@@ -222,6 +222,8 @@ def compiled(command: Command) -> tuple[str, str] | None:
         goal = next((text for text in words if text.rpartition(":")[2] in kind.builds - {"clean"}), None)
         family = "gradle" if name.startswith("gradle") else "mvn"
         return None if goal is None else (family, f"{name} {goal}")
+    if name == "cmake" and "--build" in command.texts:
+        return "make", "cmake --build"
     return ("make", name) if name in ("make", "ninja", "gcc", "g++", "cc", "c++", "clang") else None
 
 

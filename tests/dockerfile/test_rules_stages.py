@@ -38,3 +38,55 @@ GO = "FROM golang:1.24 AS build\nCOPY . .\nRUN go build -o /app .\n"
 )
 def test_whole_context_in_final_stage(text: str, found: list[int]) -> None:
     assert lines("whole-context-in-final-stage", text) == found
+
+
+END = "FROM alpine:3\nCOPY --from=build /app /app\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (f"FROM golang:1 AS build\nRUN go build\n{END}ARG TARGETARCH\n", [1]),
+        (f"FROM golang:1 AS build\nRUN <<E\nGOARCH=$TARGETARCH go build\nE\n{END}", [1]),
+        (f"FROM golang:1 AS build\nENV CGO_ENABLED=0\nRUN go build -o /app ./cmd\nARG TARGETPLATFORM\n{END}", [1]),
+        (f"# TARGETARCH\nFROM golang:1 AS build\nRUN go build\n{END}", []),
+        (f"FROM golang:1 AS build\nRUN go build # $MY_TARGETARCH\n{END}", []),
+        (f"FROM golang:1 AS build\nENV GOARCH=amd64\nRUN go build\n{END}ARG TARGETARCH\n", []),
+        (f"FROM --platform=linux/amd64 golang:1 AS build\nRUN go build\n{END}ARG TARGETARCH\n", []),
+        (f"FROM --platform=$BUILDPLATFORM golang:1 AS b\nFROM b AS build\nRUN go build\n{END}", []),
+        ("FROM golang:1\nARG TARGETARCH\nRUN go build\n", []),
+        ("FROM golang:1 AS base\nARG TARGETARCH\nRUN go build\nFROM base\n", []),
+        (f"FROM golang:1 AS build\nRUN go install example.com/x@v1\nARG TARGETARCH\n{END}", []),
+        (f"FROM rust:1 AS build\nARG TARGETARCH\nRUN cargo build --target x86_64-unknown-linux-musl\n{END}", []),
+        (f"FROM rust:1 AS build\nARG TARGETARCH\nRUN cargo install --path .\n{END}", [1]),
+        (f"FROM rust:1 AS build\nARG TARGETARCH\nRUN cargo install cargo-chef\n{END}", []),
+    ],
+)
+def test_emulated_build_step(text: str, found: list[int]) -> None:
+    assert lines("emulated-build-step", text) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("FROM rust:1\nRUN cargo build --release\nCMD ./target/release/app\n", [1]),
+        ("FROM maven:3\nRUN mvn -B -q package\nENTRYPOINT java -jar target/app.jar\n", [1]),
+        ("FROM gradle:8\nRUN ./gradlew :app:bootJar\nCMD java -jar app.jar\n", [1]),
+        ("FROM mcr.microsoft.com/dotnet/sdk:9.0\nRUN dotnet publish -c Release\nCMD dotnet app.dll\n", [1]),
+        ("FROM gcc:15\nRUN cmake -B b . && cmake --build b\nCMD b/app\n", [1]),
+        ("FROM docker.io/library/node:22\nRUN npm ci && npm run build\nCMD npm start\n", [1]),
+        ("FROM node:22\nRUN yarn build\nCMD node dist/main.js\n", [1]),
+        ("FROM node:22\nRUN npm run build && npm prune --omit=dev\nCMD node dist/main.js\n", []),
+        ("FROM node:22\nRUN npm ci\nCMD node main.js\n", []),
+        ("FROM node:22\nRUN npm run build\nCMD npm run dev\n", []),
+        ("FROM golang:1\nRUN go build ./...\n", []),
+        ("FROM golang:1\nRUN go build ./...\nCMD go test ./...\n", []),
+        ("FROM golang:1\nRUN go build ./...\nCMD bash\n", []),
+        ("FROM golang:1\nRUN go install example.com/tool@latest\nCMD tool\n", []),
+        ("FROM rust:1\nRUN cargo install ripgrep\nCMD rg\n", []),
+        ("FROM debian:12\nRUN make\nCMD app\n", []),
+        ("FROM $BASE\nRUN go build\nCMD app\n", []),
+    ],
+)
+def test_single_stage_build(text: str, found: list[int]) -> None:
+    assert lines("single-stage-build", text) == found

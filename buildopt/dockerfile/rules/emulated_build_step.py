@@ -1,20 +1,22 @@
-"""A Go program for another platform, compiled in emulation.
+"""A compiler that runs under emulation.
 
 ## What it does
-Finds stages that compile Go for `$TARGETARCH` (or `$TARGETPLATFORM`) on a golang image of the target's platform, in
-files made for several platforms.
+Finds a stage that compiles Go or Rust without `FROM --platform=$BUILDPLATFORM`, in a file that is made for several
+platforms (it uses TARGETARCH, TARGETPLATFORM or BUILDPLATFORM), where another stage takes the result.
 
 ## Why
-Without `--platform=$BUILDPLATFORM` the whole stage, compiler included, runs as a program of the target's processor:
-emulated, many times slower. Go compiles for every platform from any platform.
+For every platform but the builder's own, BuildKit then runs the compiler through QEMU: five to twenty times slower.
+Both compilers can make programs for other platforms natively, once their stage runs on the builder's platform.
 
 ## Example
 ```dockerfile
 FROM golang:1.24 AS build
-ARG TARGETOS TARGETARCH
-COPY . .
-RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH go build -o /app .
-FROM scratch
+COPY . /src
+RUN cd /src && CGO_ENABLED=0 go build -o /app .
+
+FROM alpine:3.22
+ARG TARGETARCH
+ADD https://example.com/tool-$TARGETARCH /usr/local/bin/tool
 COPY --from=build /app /app
 ```
 
@@ -22,15 +24,20 @@ COPY --from=build /app /app
 ```dockerfile
 FROM --platform=$BUILDPLATFORM golang:1.24 AS build
 ARG TARGETOS TARGETARCH
-COPY . .
-RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH go build -o /app .
-FROM scratch
+COPY . /src
+RUN cd /src && CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH go build -o /app .
+
+FROM alpine:3.22
+ARG TARGETARCH
+ADD https://example.com/tool-$TARGETARCH /usr/local/bin/tool
 COPY --from=build /app /app
 ```
-The fix is unsafe: other commands of the stage may make files for the platform that they run on.
+It is silent where cgo is on, or a target is named outright. The fix is there where Go knows the target already. Rust
+needs the target installed (`rustup target add`) and a linker for it; `xx` has both.
 
 ## References
 - https://docs.docker.com/build/building/multi-platform/#cross-compilation
+- https://github.com/tonistiigi/xx
 """
 
 from __future__ import annotations
@@ -39,8 +46,10 @@ import re
 from collections.abc import Iterator
 
 from buildopt.dockerfile.model import Dockerfile, Stage
+from buildopt.dockerfile.runs import Run
 from buildopt.dockerfile.scope import shipped_stages
-from buildopt.dockerfile.toolchains import base_tool, compilations
+from buildopt.dockerfile.shell import Command
+from buildopt.dockerfile.toolchains import compilations
 from buildopt.finding import Category, Finding, Fix, Severity
 from buildopt.settings import LintSettings
 from buildopt.source import Edit, Span
@@ -49,46 +58,98 @@ NAME = "emulated-build-step"
 ALIASES: tuple[str, ...] = ()
 SEVERITY = Severity.INFO
 CATEGORY = Category.CACHE
-_TARGET = re.compile(r"\bGOARCH=[\"']?\$\{?TARGETARCH\b")
-_NO_CGO = re.compile(r"\bCGO_ENABLED[= ][\"']?0\b")
+_PLATFORM = re.compile(r"(?<![A-Za-z0-9_])(?:TARGETARCH|TARGETPLATFORM|BUILDPLATFORM|BUILDARCH)(?![A-Za-z0-9_])")
+_MANNER = {
+    "go": "GOOS=$TARGETOS GOARCH=$TARGETARCH",
+    "cargo": "--target for $TARGETPLATFORM",
+}
+_TARGET = re.compile(r"[\"']?\$(?:TARGETARCH|\{TARGETARCH\})[\"']?")
+_USED = ("ADD", "ARG", "COPY", "ENV", "FROM", "RUN")
 
 
 def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
-    """Look at the stages that compile Go for the target."""
-    if "TARGETARCH" not in dockerfile.source.text:
+    """Look at the stages that compile, in files for several platforms."""
+    if len(dockerfile.stages) < 2 or not _is_for_several(dockerfile):
         return
     shipped = shipped_stages(dockerfile)
+    told: set[int] = set()
     for stage in dockerfile.stages:
-        if stage.index in shipped or stage.image is None or base_tool(dockerfile, stage) != "go":
+        chain = list(_chain(dockerfile, stage))
+        first = chain[-1]
+        if stage.index in shipped or first.index in told or any(item.platform for item in chain):
             continue
-        origin = _origin(dockerfile, stage)
-        if origin is None:
+        found = next((item for item in compilations(dockerfile, stage) if item[1] in _MANNER), None)
+        if found is None or first.image is None:
             continue
-        found = next((shown for _, tool, shown, _ in compilations(dockerfile, stage) if tool == "go"), None)
-        text = "\n".join(
-            dockerfile.source.text[item.span.start : item.span.end]
-            for item in stage.instructions
-            if item.keyword in ("RUN", "ENV")
-        )
-        if found is None or not _TARGET.search(text) or not _NO_CGO.search(text):
+        run, tool, shown, place = found
+        command = next(item for item in run.script.commands if run.span(item.span) == place)
+        known = _known(run, command)
+        if _is_bound(tool, known, command):
             continue
+        told.add(first.index)
         message = (
-            f"`{found}` runs emulated for other platforms: write FROM --platform=$BUILDPLATFORM, Go cross-compiles"
+            f"`{shown}` runs under emulation for other platforms: FROM --platform=$BUILDPLATFORM, and {_MANNER[tool]}"
         )
-        assert origin.image is not None
-        start = origin.image.span.start
-        fix = Fix(
-            "build on the builder's platform", (Edit(Span(start, start), "--platform=$BUILDPLATFORM "),), safe=False
-        )
-        yield Finding(NAME, message, dockerfile.source, origin.image.span, SEVERITY, CATEGORY, ALIASES, fix)
+        fix = _fix(dockerfile, first) if tool == "go" and _is_ready(known) else None
+        yield Finding(NAME, message, dockerfile.source, first.image.span, SEVERITY, CATEGORY, ALIASES, fix)
 
 
-def _origin(dockerfile: Dockerfile, stage: Stage) -> Stage | None:
-    """The stage whose FROM names the image; None where one on the way names a platform, or others start from it too."""
-    while True:
-        if stage.platform is not None:
-            return None
-        if stage.base_index is None:
-            children = [other for other in dockerfile.stages if other.base_index == stage.index]
-            return stage if stage.image is not None and len(children) < 2 else None
+def _fix(dockerfile: Dockerfile, first: Stage) -> Fix | None:
+    """The platform in FROM, where no other stage starts from the same."""
+    children = sum(stage.base_index == first.index for stage in dockerfile.stages)
+    if children > 1 or first.image is None:
+        return None
+    start = first.image.span.start
+    edit = Edit(Span(start, start), "--platform=$BUILDPLATFORM ")
+    return Fix("build on the builder's platform", (edit,), safe=False)
+
+
+def _is_for_several(dockerfile: Dockerfile) -> bool:
+    """Whether some instruction speaks of platforms; comments do not count."""
+    return any(
+        instruction.actual.keyword in _USED and _PLATFORM.search(instruction.logical.text)
+        for instruction in dockerfile.instructions
+    ) or any(
+        _PLATFORM.search(heredoc.body.text)
+        for instruction in dockerfile.instructions
+        for heredoc in instruction.actual.heredocs
+    )
+
+
+def _chain(dockerfile: Dockerfile, stage: Stage) -> Iterator[Stage]:
+    """A stage and those that it starts from."""
+    yield stage
+    while stage.base_index is not None:
         stage = dockerfile.stages[stage.base_index]
+        yield stage
+
+
+def _known(run: Run, command: Command) -> dict[str, str]:
+    """The variables that a compile sees, as they are written where they hold others."""
+    settings = {item.name: item.value.raw for item in command.environment}
+    for other in run.script.commands:
+        if not other.words:
+            settings |= {item.name: item.value.raw for item in other.assignments}
+        if other.name == "export":
+            settings |= dict(word.raw.split("=", 1) for word in other.arguments if "=" in word.raw)
+    written = {name: value or "$" for name, value in run.scope.env.items()}
+    for instruction in run.stage.instructions:
+        if instruction.keyword == "ENV" and instruction.span < run.instruction.span:
+            written |= {pair.key.text: pair.value.text for pair in instruction.pairs if pair.value is not None}
+    return written | settings
+
+
+def _is_ready(known: dict[str, str]) -> bool:
+    """Whether Go is told the target already, and needs nothing of C."""
+    return _TARGET.fullmatch(known.get("GOARCH", "")) is not None and known.get("CGO_ENABLED", "").strip("\"'") == "0"
+
+
+def _is_bound(tool: str, known: dict[str, str], command: Command) -> bool:
+    """Whether a compile needs the platform that it runs on, or is for one platform only."""
+    if tool == "go":
+        architecture = known.get("GOARCH", "")
+        return known.get("CGO_ENABLED", "").strip("\"'") == "1" or bool(architecture and "$" not in architecture)
+    return any(word.raw.startswith("--target=") and "$" not in word.raw for word in command.arguments) or any(
+        word.raw == "--target" and following.text is not None
+        for word, following in zip(command.arguments, command.arguments[1:], strict=False)
+    )

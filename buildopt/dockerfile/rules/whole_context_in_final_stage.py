@@ -32,8 +32,8 @@ WORKDIR /app
 COPY package.json server.js ./
 COPY --from=build /app/dist ./dist
 ```
-It is silent where the last stage's language runs from sources (Python, PHP, Ruby), and where the earlier stages compile
-nothing, or install dependencies alone.
+It is silent where the last stage's language runs from sources (Python, PHP, Ruby), where it compiles itself, and where
+the earlier stages compile nothing, or install dependencies alone.
 
 ## References
 - https://docs.docker.com/build/building/multi-stage/
@@ -45,9 +45,8 @@ import re
 from collections.abc import Iterator
 
 from buildopt.dockerfile.bases import base_of
-from buildopt.dockerfile.compiles import compiles
 from buildopt.dockerfile.model import Dockerfile, Instruction, Stage
-from buildopt.dockerfile.runs import runs
+from buildopt.dockerfile.toolchains import compilations
 from buildopt.finding import Category, Finding, Severity
 from buildopt.settings import LintSettings
 
@@ -74,15 +73,15 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
     if last is None or len(dockerfile.stages) < 2:
         return
     copies = [item for item in last.instructions if _copies_context(item)]
-    if not copies:
+    if not copies or any(compilations(dockerfile, last)):
         return
     made = _made(dockerfile)
     base = base_of(dockerfile, last)
     name = base.repository if base is not None else ""
     for instruction in last.instructions:
         origin = _taken_from(dockerfile, last, instruction)
-        language = made.get(origin.index) if origin is not None else None
-        if language and (_RUNTIMES.fullmatch(name) or (language == "node" and name == "node")):
+        tool = made.get(origin.index) if origin is not None else None
+        if tool and (_RUNTIMES.fullmatch(name) or (tool == "node" and name == "node")):
             message = "the last stage copies all sources beside what was built from them: copy only what it runs"
             span = copies[0].span
             yield Finding(NAME, message, dockerfile.source, span, SEVERITY, CATEGORY, ALIASES)
@@ -112,19 +111,16 @@ def _taken_from(dockerfile: Dockerfile, last: Stage, instruction: Instruction) -
 
 
 def _made(dockerfile: Dockerfile) -> dict[int, str]:
-    """By stage, the language that it compiles; only stages that have all sources."""
+    """By stage, the tool that it compiles with; only stages that have all sources."""
     whole: set[int] = set()
     for stage in dockerfile.stages:
         inherited = stage.base_index is not None and stage.base_index in whole
         if inherited or any(_copies_context(item) for item in stage.instructions):
             whole.add(stage.index)
     found: dict[int, str] = {}
-    for run in runs(dockerfile):
-        if run.stage.index in whole:
-            for command in run.script.commands:
-                compiled = compiles(command)
-                if compiled is not None:
-                    found[run.stage.index] = compiled.language
+    for stage in dockerfile.stages:
+        if stage.index in whole:
+            found.update((stage.index, tool) for _, tool, _, _ in compilations(dockerfile, stage))
     for stage in dockerfile.stages:
         if stage.base_index is not None and stage.base_index in found:
             found.setdefault(stage.index, found[stage.base_index])
