@@ -78,6 +78,7 @@ _STRANGERS = tuple(map(word_set, ("npm yarn pnpm", "pip uv", "apt apk dnf")))
 _MOVED = {
     ("rust", "/root/.cargo"): "/usr/local/cargo",
     ("golang", "/root/go/pkg/mod"): "/go/pkg/mod",
+    ("golang", "/root/go"): "/go",
     ("composer", "/root/.composer/cache"): "/tmp/cache",
 }
 _DISTRIBUTIONS = frozenset(("alpine", "debian", "ubuntu", "fedora"))
@@ -106,14 +107,15 @@ def _of_flag(dockerfile: Dockerfile, run: Run, flag: Flag) -> Iterator[Misplaced
         return
     home = run.state.home
     if written.startswith("~"):
-        shown = f"{home}{written[1:]}" if home and written[1:2] in ("", "/") else "the home folder's path"
+        plain = home is not None and written[1:2] in ("", "/")
+        shown = _likely(run, f"{home}{written[1:]}") if plain else "the home folder's path"
         fix = _replace(dockerfile, flag, written, shown) if home and shown.startswith("/") else None
         message = f"nothing expands the ~ of a mount's target, which is a folder named ~ here: write {shown}"
         yield Misplaced(flag, False, message, fix)
         return
     if _HOME.search(written) and "HOME" not in {**run.state.environment, **run.state.arguments}:
         if home is not None and run.state.base.runs_as_root:
-            shown = _HOME.sub(home, written)
+            shown = _likely(run, _HOME.sub(home, written))
             message = f"HOME is no variable of this file, so that it is empty in a mount's target: write {shown}"
             yield Misplaced(flag, False, message, _replace(dockerfile, flag, written, shown))
         return
@@ -131,6 +133,19 @@ def _of_flag(dockerfile: Dockerfile, run: Run, flag: Flag) -> Iterator[Misplaced
         yield from _of_a_stranger(run, flag, target, tool)
     elif place is not None:
         yield from _of_home(dockerfile, run, flag, place, target, options)
+
+
+def _likely(run: Run, path: str) -> str:
+    """The folder that was meant: where this image has it, or the only one of the RUN's only manager."""
+    for (image, there), place in _MOVED.items():
+        if image == run.state.base.repository and (path == there or path.startswith(f"{there}/")):
+            return place + path[len(there) :]
+    if path == f"{run.state.home}/.cache" or any(path.endswith(place.tail) for place in _PLACES):
+        return path
+    tools = {place for place in _PLACES for use in run.found if use.uses_cache and use.manager.name == place.tool}
+    if len({use.manager.name for use in run.found if use.uses_cache}) == 1 and len(tools) == 1:
+        return f"{run.state.home}{tools.pop().tail}"
+    return path
 
 
 def _uses_itself(run: Run, tool: str, place: _Place | None) -> bool:

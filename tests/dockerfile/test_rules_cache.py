@@ -186,3 +186,26 @@ def test_packages_of_the_same_repository_need_the_sources(tmp_path: Path) -> Non
 )
 def test_installs_of_many_kinds_are_found(text: str) -> None:
     assert len(found("copy-before-install", f"FROM x\n{text}\n")) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("FROM python:3\nRUN --mount=type=cache,target=~/pip/.cache pip install x", "/root/.cache/pip"),
+        ("FROM python:3\nRUN --mount=type=cache,target=~/.cache pip install x", "/root/.cache"),
+        ("FROM rust:1\nRUN --mount=type=cache,target=$HOME/.cargo/registry cargo build", "/usr/local/cargo/registry"),
+        ("FROM golang:1\nRUN --mount=type=cache,target=${HOME}/go go build .", "/go"),
+        ("FROM node:22\nUSER node\nRUN --mount=type=cache,target=~/.npm npm ci", "/home/node/.npm"),
+        ("FROM node:22\nENV HOME=/h\nRUN --mount=type=cache,target=~/.npm npm ci", "/h/.npm"),
+        ("FROM composer:2\nRUN --mount=type=cache,target=/root/.composer/cache composer install", "/tmp/cache"),
+    ],
+)
+def test_the_right_folder_is_named(text: str, wanted: str) -> None:
+    [finding] = found("cache-mount-wrong-directory", text)
+    assert finding.fix is not None and finding.fix.title == f"mount {wanted}"
+
+
+def test_modules_that_lead_into_a_mount() -> None:
+    mount = "RUN --mount=type=cache,target=/app/node_modules/.pnpm pnpm install"
+    text = f"FROM node:22\nWORKDIR /app\n{mount}\nCOPY . .\nRUN pnpm build\n"
+    assert len(found("cache-mount-hides-needed-files", text)) == 1

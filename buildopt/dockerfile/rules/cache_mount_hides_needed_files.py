@@ -240,7 +240,7 @@ def _needs(one: _Mounted, run: Run, command: Command, folder: str | None) -> str
     """What a program needs although the command does not say so."""
     shown = " ".join(word.raw for word in command.argv[:2])
     action = command.texts[0] if command.texts else ""
-    if command.name in _NODE and one.target == _path("node_modules", folder) and one.programs & _NODE:
+    if command.name in _NODE and _holds_modules(one, folder):
         needs = command.name == "npx" or action in _SCRIPTS
         return (
             f"`{shown}` needs {one.target}, which is a cache mount of another RUN: mount it here too" if needs else ""
@@ -250,6 +250,12 @@ def _needs(one: _Mounted, run: Run, command: Command, folder: str | None) -> str
     if command.name == "go" and action in _GO_READS and _downloads_only(one):
         return f"`{shown}` downloads again what is in the cache mount {one.target} of another RUN: mount it here too"
     return ""
+
+
+def _holds_modules(one: _Mounted, folder: str | None) -> bool:
+    """Whether the mount is the node_modules of a folder, or where pnpm keeps what they lead to."""
+    modules = _path("node_modules", folder)
+    return bool(one.programs & _NODE) and modules is not None and one.target in (modules, f"{modules}/.pnpm")
 
 
 def _holds_packages(one: _Mounted, run: Run) -> bool:
@@ -287,7 +293,7 @@ def _starts(one: _Mounted, own: Sequence[_Step]) -> Iterator[tuple[Span, str]]:
                 break
         else:
             script = " ".join(words[:2])
-            if name in _NODE and one.programs & _NODE and one.target == _path("node_modules", scope.workdir):
+            if name in _NODE and _holds_modules(one, scope.workdir):
                 if name == "npx" or (words[1:2] or [""])[0] in _SCRIPTS:
                     yield (
                         instruction.span,
