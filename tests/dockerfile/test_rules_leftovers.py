@@ -45,9 +45,9 @@ def fixed(name: str, text: str, *, unsafe: bool = False, profile: str = "recomme
         ("apk-cache-left-in-image", "FROM a\nRUN x || apk update && echo\n", "the chain would change"),
         ("apk-cache-left-in-image", "FROM a\nRUN apk update > log && echo\n", "its output is wanted"),
         ("apk-cache-left-in-image", "FROM a\nRUN apk update && \\\n# why\n echo\n", "a comment would go"),
-        ("npm-cache-left-in-image", "FROM a\nRUN npm ci\nRUN npm ci --prefer-offline\n", "it is read later"),
+        ("npm-cache-left-in-image", "FROM a\nRUN npm ci\nRUN ./build --offline\n", "it is read later"),
         ("npm-cache-left-in-image", "FROM a\nRUN su node -c 'npm ci'\n", "another user's cache"),
-        ("yarn-cache-left-in-image", "FROM a\nRUN yarn\nRUN yarn --offline\n", "it is read later"),
+        ("yarn-cache-left-in-image", "FROM a\nRUN yarn\nRUN ./build --offline\n", "it is read later"),
     ],
 )
 def test_what_cannot_be_fixed_is_left(name: str, text: str, why: str) -> None:
@@ -79,6 +79,31 @@ def test_fixes(name: str, before: str, after: str) -> None:
     assert fixed(name, before).endswith(after)
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "count"),
+    [
+        ("missing-dnf-yes", "RUN echo assumeyes=1 >> /etc/yum.conf && yum install x", 0),
+        ("missing-dnf-yes", "RUN echo defaultyes=True >> /etc/dnf/dnf.conf\nRUN dnf install x", 0),
+        ("missing-dnf-yes", "RUN dnf --assumeyes install x && dnf install y", 1),
+        ("missing-dnf-yes", "RUN dnf --setopt=assumeyes=1 install x && dnf install y", 1),
+        ("dnf-cache-left-in-image", "RUN dnf install -y x && rm -rf /var/{cache,log}/*", 0),
+        ("dnf-cache-left-in-image", "RUN dnf install -y x && rm -rf {/var/cache/dnf,/tmp}/*", 0),
+        ("dnf-cache-left-in-image", "RUN dnf install -y x && cd /var/cache && rm -rf /var/log/*", 1),
+        ("zypper-cache-left-in-image", "RUN zypper -n in x && rm -rf /var/{log,cache}/*", 0),
+        ("apk-cache-left-in-image", "RUN apk -U add x && rm -rf /var/{cache/apk,log}/*", 0),
+        ("npm-cache-left-in-image", "RUN npm ci && rm -rf /root/.n* /root/.cache", 0),
+        ("npm-cache-left-in-image", "RUN npm ci && rm -rf /root/.cache", 1),
+        ("npm-cache-left-in-image", "RUN npm ci && npm cache verify", 1),
+        ("unpinned-go-tool", "RUN go mod init x && go get example.com/y/z", 0),
+        ("unpinned-go-tool", "RUN --mount=type=bind,target=. go get example.com/y/z", 0),
+        ("unpinned-go-tool", "RUN go get -u example.com/y/z", 1),
+    ],
+)
+def test_near_misses(name: str, text: str, count: int) -> None:
+    settings = LintSettings(select=(name,))
+    assert len(lint(Source("Dockerfile", f"FROM a\n{text}\n"), settings)) == count
+
+
 def test_an_update_goes_only_where_no_script_may_want_its_index() -> None:
     text = "FROM alpine\nRUN apk update && apk add x\nRUN ./setup.sh\n"
     assert fixed("apk-cache-left-in-image", text) == text
@@ -97,6 +122,7 @@ def test_an_update_goes_only_where_no_script_may_want_its_index() -> None:
         "ENV NPM_CONFIG_CACHE=/tmp/npm\nRUN npm ci",
         "ARG npm_config_cache=/tmp/npm\nRUN npm ci",
         "RUN npm_config_cache=/tmp/npm npm ci",
+        "RUN yarn $ACTION && npm $ACTION && npm --version && yarn -v",
     ],
 )
 def test_caches_elsewhere_and_newer_yarns_are_left_alone(text: str) -> None:

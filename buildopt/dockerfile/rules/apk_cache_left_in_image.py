@@ -51,7 +51,7 @@ _READS = (*_ADDS, "fetch", "search", "list", "policy", "version", "dot")
 _ELSEWHERE = ("--no-cache", "--cache-dir", "-p", "--root", "--no-network", "-h", "--help", "-s", "--simulate")
 # Options with which apk does not read the index of the image.
 _FRESH = ("--no-cache", "-U", "--update", "--update-cache", "-p", "--root", "--cache-dir", "-h", "--help")
-_REMOVED = re.compile(r"\b(?:var/(?:\*|cache(?:/?$|/?\*|.*apk))|etc/apk/cache|APKINDEX)")
+_REMOVED = re.compile(r"\b(?:var/(?:\*|\{[^}]*\bcache\b|cache(?:/?$|/?\*|.*apk))|etc/apk/cache|APKINDEX)")
 
 
 def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:

@@ -52,7 +52,7 @@ _INSTALLS = word_set(
     "reinstall rei distro-sync dsync downgrade dg swap builddep build-dep"
 ) | {"group install", "group update", "group upgrade", "module install", "module update"}
 _ELSEWHERE = ("--installroot", "--downloadonly", "-C", "--cacheonly", "--help", "-h", "--assumeno")
-_REMOVED = re.compile(r"\bvar/(?:\*|cache(?:/?$|/?\*|.*(?:yum|dnf)))")
+_REMOVED = re.compile(r"\bvar/(?:\*|\{[^}]*\bcache\b|cache(?:/?$|/?\*|.*(?:yum|dnf)))")
 _THEIR_DNF = word_set("install in upgrade up upgrade-minimal up-min reinstall rei")
 
 

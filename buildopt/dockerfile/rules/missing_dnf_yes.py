@@ -22,6 +22,7 @@ RUN dnf install -y curl && dnf clean all
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from buildopt.dockerfile.hadolint import seen
@@ -44,6 +45,8 @@ _ASKING = word_set(
 ) | {f"{family} {action}" for family in ("group", "module") for action in ("install", "update", "upgrade", "remove")}
 _ANSWERED = ("-y", "--assumeyes", "--assumeno", "--help", "-h", "--version", "--downloadonly")
 _INSTALLS = ("install", "groupinstall", "localinstall")
+# In a line for a configuration file, that is; not as an option.
+_SETTING = re.compile(r"(?<!--)(?<!--setopt=)\b(?:assume|default)yes\b")
 _ALIAS = {"yum": "DL3030"}
 
 
@@ -71,8 +74,8 @@ def _ours(dockerfile: Dockerfile, run: Run) -> Iterator[Command]:
         found = call(command)
         if found is None or found.tool != "dnf" or found.action not in _ASKING or answered or _never_asks(found):
             continue
-        if "assumeyes" in dockerfile.source.text[: run.instruction.span.start]:
-            continue  # something speaks of a setting in dnf.conf or yum.conf
+        if _SETTING.search(dockerfile.source.text, 0, run.instruction.span.end):
+            continue  # something speaks of dnf.conf or yum.conf
         yield command
 
 

@@ -70,7 +70,7 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
 
 
 def _fix(dockerfile: Dockerfile, run: Run, filling: Call) -> Fix | None:
-    if "offline" in dockerfile.source.text:
+    if "offline" in dockerfile.source.text[run.instruction.span.end :]:
         return None  # a later command wants to find its packages in the cache
     return clean_up(dockerfile, run, filling, "npm cache clean --force")
 

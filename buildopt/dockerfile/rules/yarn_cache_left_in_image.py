@@ -80,8 +80,8 @@ def _finding(dockerfile: Dockerfile, run: Run, command: Command, filling: Call |
 
 
 def _fix(dockerfile: Dockerfile, run: Run, filling: Call) -> Fix | None:
-    if _mounted(run) or not _is_plain(dockerfile) or "offline" in dockerfile.source.text:
-        return None
+    if _mounted(run) or not _is_plain(dockerfile) or "offline" in dockerfile.source.text[run.instruction.span.end :]:
+        return None  # a later command may want to find its packages in the cache
     return clean_up(dockerfile, run, filling, f"{filling.command.name} cache clean", safe=False)
 
 
@@ -96,7 +96,9 @@ def _mounted(run: Run) -> bool:
 
 
 def _fills(call: Call) -> bool:
-    return call.tool == "yarn" and call.action in _INSTALLS and not call.has(*_IDLE)
+    if call.tool != "yarn" or call.action not in _INSTALLS or call.has(*_IDLE):
+        return False
+    return bool(call.action) or not call.operands  # a variable may be any subcommand
 
 
 def _cleans(call: Call) -> bool:

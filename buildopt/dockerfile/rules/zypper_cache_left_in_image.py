@@ -51,7 +51,7 @@ _INSTALLS = word_set("install in update up dist-upgrade dup patch source-install
 _ELSEWHERE = word_set(
     "-R --root --installroot -C --cache-dir --raw-cache-dir --pkg-cache-dir --dry-run --download-only -h --help"
 )
-_REMOVED = re.compile(r"\bvar/(?:\*|cache(?:/?$|/?\*|.*zypp))")
+_REMOVED = re.compile(r"\bvar/(?:\*|\{[^}]*\bcache\b|cache(?:/?$|/?\*|.*zypp))")
 
 
 def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
