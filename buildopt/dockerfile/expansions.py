@@ -22,6 +22,7 @@ _WORDS = frozenset(("ADD", "COPY", "WORKDIR", "USER", "STOPSIGNAL", "VOLUME"))
 _EXPANDING = frozenset((*_WORDS, "ENV", "LABEL", "ARG", "RUN"))
 # Arguments that set nothing.
 _NO_VARIABLES = frozenset(("BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE"))
+_USE = re.compile(r"\$\{?(\w+)")
 _QUOTES_KEPT = Lexing(plain_quotes=True)
 _SET = "x"  # what a variable holds does not matter here
 
@@ -158,10 +159,11 @@ class _Walker:
         if not heredoc.expand or "$" not in heredoc.body.text:
             return
         result = expand(heredoc.body.text, self.known.values, "\\", _QUOTES_KEPT)
-        span = heredoc.operator
+        places: dict[str, Span] = {}
+        for use in _USE.finditer(heredoc.body.text):
+            places.setdefault(use[1], heredoc.body.span(*use.span()))
         for name in sorted(result.missing):
-            found = re.search(rf"\$\{{?{re.escape(name)}", heredoc.body.text)
-            place = span if found is None else heredoc.body.span(*found.span())
+            place = places.get(name, heredoc.operator)
             only = Expansion("", (), (), result.used, frozenset((name,)), result.error)
             yield self._as_expanded(instruction, place, only, triggered)
 

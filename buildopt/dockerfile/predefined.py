@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from types import MappingProxyType
 
 from buildopt.dockerfile.model import Dockerfile
@@ -29,6 +30,8 @@ PLATFORM_ARGUMENTS = MappingProxyType(
 _NEAR = 3
 # Shorter names are too easily alike.
 _LEAST_LETTERS = 5
+# A file with more variables than this has not been written by hand.
+_MOST_NAMES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +67,10 @@ def global_arguments(dockerfile: Dockerfile) -> GlobalArguments:
 
 def nearest_name(name: str, known: Iterable[str]) -> str | None:
     """The first of the names that differ least from ``name``, by at most two letters; None where none does."""
-    best, least = None, _NEAR
-    for candidate in known:
-        if abs(len(candidate) - len(name)) < least:
+    best, least, letters = None, _NEAR, set(name)
+    for candidate in islice(known, _MOST_NAMES):
+        # Each letter that is put in or taken out changes one of the letters used, each that is changed two.
+        if abs(len(candidate) - len(name)) < least and len(letters.symmetric_difference(candidate)) < 2 * least:
             distance = _distance(name, candidate, least)
             if distance < least:
                 best, least = candidate, distance

@@ -28,6 +28,7 @@ COPY --from=build /app /app
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 
 from buildopt.dockerfile.model import Dockerfile, Flag, Instruction, Stage
@@ -44,27 +45,36 @@ _FROM = re.compile(r"(?:^|,)\s*from=([^,]*)", re.IGNORECASE)
 
 def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
     """Look at the name of every stage."""
-    for stage in dockerfile.stages:
-        if stage.name is None or stage.origin.problems:
-            continue
+    wrong = [stage for stage in dockerfile.stages if _is_wrong(stage)]
+    uses = _uses(dockerfile) if wrong else {}
+    for stage in wrong:
         word = stage.origin.words[2]
-        if word.text != stage.name:
-            message = f"the stage's name {word.text} should be in lower case"
-            fix = Fix(f"write {stage.name}", tuple(_edits(dockerfile, stage)))
-            yield Finding(NAME, message, dockerfile.source, word.span, SEVERITY, CATEGORY, ALIASES, fix)
+        message = f"the stage's name {word.text} should be in lower case"
+        lowered = str(stage.name)
+        edits = tuple(Edit(span, lowered) for span in (word.span, *uses.get(stage.index, ())))
+        fix = Fix(f"write {lowered}", edits)
+        yield Finding(NAME, message, dockerfile.source, word.span, SEVERITY, CATEGORY, ALIASES, fix)
 
 
-def _edits(dockerfile: Dockerfile, stage: Stage) -> Iterator[Edit]:
-    """The name in lower case where it is given and wherever it is used."""
-    lowered = str(stage.name)
-    yield Edit(stage.origin.words[2].span, lowered)
-    for later in dockerfile.stages[stage.index + 1 :]:
-        if later.base_index == stage.index and later.image is not None and later.image.text != lowered:
-            yield Edit(later.image.span, lowered)
-        for instruction in later.instructions:
-            for span, text in _references(dockerfile, instruction):
-                if text.lower() == lowered and text != lowered and dockerfile.stage(text, later.index) is stage:
-                    yield Edit(span, lowered)
+def _is_wrong(stage: Stage) -> bool:
+    return stage.name is not None and not stage.origin.problems and stage.origin.words[2].text != stage.name
+
+
+def _uses(dockerfile: Dockerfile) -> dict[int, list[Span]]:
+    """Where later lines name each stage in another casing, by the stage's index."""
+    found: dict[int, list[Span]] = defaultdict(list)
+    newest: dict[str, int] = {}
+    for stage in dockerfile.stages:
+        names = [] if stage.image is None else [(stage.image.span, stage.image.text)]
+        for instruction in stage.instructions:
+            names += _references(dockerfile, instruction)
+        for span, text in names:
+            lowered = text.lower()
+            if lowered != text and lowered in newest:
+                found[newest[lowered]].append(span)
+        if stage.name is not None:
+            newest[stage.name] = stage.index
+    return found
 
 
 def _references(dockerfile: Dockerfile, instruction: Instruction) -> Iterator[tuple[Span, str]]:
