@@ -61,6 +61,8 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
         stage = dockerfile.stage_of(instruction)
         if not settings.like_hadolint and (stage is None or stage.index not in shipped or None in (first, second)):
             continue
+        if not settings.like_hadolint and any("type=cache" in text for text in _flags(instruction)):
+            continue  # apart, one is not run again because the other has changed; what they share is in the mount
         fix = None if first is None or second is None else _fix(dockerfile, first, second)
         message = "this RUN and the one before it can be one"
         yield Finding(NAME, message, dockerfile.source, instruction.keyword_span, SEVERITY, CATEGORY, ALIASES, fix)
