@@ -1,7 +1,20 @@
 """Makes the helpers of this folder importable for the tests below it, and their generated inputs the same each time."""
 
+from collections.abc import Iterator
+
+import pytest
+import shellcheck_extra
 from hypothesis import settings
 
 settings.register_profile("same", derandomize=True, deadline=None, print_blob=True)
 settings.register_profile("search", deadline=None, max_examples=2000)  # pytest --hypothesis-profile=search
 settings.load_profile("same")
+
+
+@pytest.fixture
+def with_shellcheck() -> Iterator[None]:
+    """The extra ``shellcheck``; without a package registry the test is skipped."""
+    with shellcheck_extra.known() as there:
+        if not there:
+            pytest.skip("the extra shellcheck cannot be installed here")
+        yield

@@ -16,7 +16,6 @@ import pytest
 from buildopt.dockerfile.lint import fix, lint
 from buildopt.dockerfile.parse import parse
 from buildopt.dockerfile.rules import RULES, Rule
-from buildopt.dockerfile.shellcheck import program
 from buildopt.finding import Severity
 from buildopt.report.text import findings_text
 from buildopt.settings import LintSettings
@@ -24,10 +23,10 @@ from buildopt.source import Source
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "dockerfile"
 HEADINGS = ["What it does", "Why", "Example", "Use instead", "References"]
-_without_extra = pytest.mark.skipif(program() is None, reason="the extra shellcheck is not installed")
+_with_extra = pytest.mark.usefixtures("with_shellcheck")
 every_rule = pytest.mark.parametrize(
     "rule",
-    [pytest.param(rule, marks=_without_extra if rule.NAME == "shellcheck" else ()) for rule in RULES],
+    [pytest.param(rule, marks=_with_extra if rule.NAME == "shellcheck" else ()) for rule in RULES],
     ids=lambda rule: str(rule.NAME),
 )
 

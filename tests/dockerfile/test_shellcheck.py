@@ -13,7 +13,7 @@ from buildopt.dockerfile.lint import fix, lint
 from buildopt.settings import LintSettings
 from buildopt.source import Source
 
-needs_program = pytest.mark.skipif(shellcheck.program() is None, reason="the extra shellcheck is not installed")
+needs_program = pytest.mark.usefixtures("with_shellcheck")
 ONLY = LintSettings(select=("shellcheck",))
 
 
