@@ -191,7 +191,11 @@ def _of_home(
             return
         wanted = f"{state.home}{place.tail}"
         message = f"without GOPATH, go keeps its modules in {wanted}: mount that"
-    elif place.tool == "yarn" and state.root and owner == "/root" and "HOME" not in state.environment:
+    elif place.tool == "maven" and "HOME" in state.environment:
+        return  # Java asks the user database, not HOME
+    elif place.tool == "yarn" and state.root:
+        if owner == "/usr/local/share":
+            return  # where it is for root, whatever HOME says
         if _is_modern_yarn(dockerfile):
             message = (
                 "as root, yarn 1 keeps its cache in /usr/local/share/.cache/yarn, later ones in /root/.yarn/berry/cache"

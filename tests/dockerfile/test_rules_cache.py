@@ -109,6 +109,16 @@ SILENT = [
         "make may run pip",
     ),
     (
+        "cache-mount-wrong-directory",
+        "FROM maven:3\nENV HOME=/a\nRUN --mount=type=cache,target=/root/.m2 mvn package",
+        "Java asks the user database",
+    ),
+    (
+        "cache-mount-wrong-directory",
+        "FROM node:22\nENV HOME=/a\nRUN --mount=type=cache,target=/usr/local/share/.cache/yarn yarn",
+        "root's, whatever HOME says",
+    ),
+    (
         "cache-mount-hides-needed-files",
         "FROM x\nRUN --mount=type=cache,target=/root/.nuget/packages dotnet restore --packages /p\n"
         "ENV NUGET_PACKAGES=/p\nRUN dotnet build --no-restore",
@@ -197,6 +207,10 @@ def test_installs_of_many_kinds_are_found(text: str) -> None:
         ("FROM golang:1\nRUN --mount=type=cache,target=${HOME}/go go build .", "/go"),
         ("FROM node:22\nUSER node\nRUN --mount=type=cache,target=~/.npm npm ci", "/home/node/.npm"),
         ("FROM node:22\nENV HOME=/h\nRUN --mount=type=cache,target=~/.npm npm ci", "/h/.npm"),
+        (
+            "FROM node:22\nENV HOME=/h\nRUN --mount=type=cache,target=/h/.cache/yarn yarn",
+            "/usr/local/share/.cache/yarn",
+        ),
         ("FROM composer:2\nRUN --mount=type=cache,target=/root/.composer/cache composer install", "/tmp/cache"),
     ],
 )

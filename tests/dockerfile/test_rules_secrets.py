@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from pathlib import Path
 
 import pytest
 
@@ -85,3 +86,20 @@ def test_more_places(text: str) -> None:
 )
 def test_what_is_no_secret(text: str) -> None:
     assert hits(text) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("legacy-peer-deps=true\n", 0),
+        ("//r/:_authToken=${NPM_TOKEN}\n", 0),
+        ("//r/:_authToken=0123456789\n", 1),
+        (None, 1),
+    ],
+)
+def test_an_npmrc_without_credentials_is_no_secret(tmp_path: Path, text: str | None, count: int) -> None:
+    if text is not None:
+        (tmp_path / ".npmrc").write_text(text)
+    source = Source(str(tmp_path / "Dockerfile"), "FROM node:22\nCOPY .npmrc package.json ./\n")
+    found = lint(source, LintSettings(select=("secret-file-copied",)))
+    assert [finding.severity for finding in found] == [Severity.INFO] * count

@@ -30,6 +30,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from buildopt.dockerfile.model import Dockerfile, Word
 from buildopt.dockerfile.scope import shipped_stages, walk
@@ -56,6 +57,8 @@ _PUBLIC = re.compile(
     r"(?i)(?:^|[/._-])(?:pub(?:lic)?|gpg|pgp|apt|archive|signing|release|rpm|repo(?:sitory)?|keyring|docker|nodesource|"
     r"tests?|testdata|fixtures?|examples?|snakeoil|dummy|fake|mock|samples?|insecure|self-?signed|localhost|dev)(?:$|[/._-])"
 )
+_CREDENTIAL = re.compile(r"_(?:auth|authToken|password)\s*=\s*(?!\$\{)")
+_LARGEST = 1 << 20
 _KEYRINGS = (
     "/etc/apt/",
     "/usr/share/keyrings",
@@ -77,11 +80,26 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
             what = None if word.span.start in heredocs else _secret(word, actual.words[-1])
             if what is None or (what == "settings" and stage.index not in shipped):
                 continue
+            doubtful = word.text.endswith(".npmrc")
+            if doubtful and _is_harmless(dockerfile, word.text):
+                continue
             message = (
                 f"{word.text} may hold secrets, and stays in this layer even if it is removed later: "
                 "use RUN --mount=type=secret"
             )
-            yield Finding(NAME, message, dockerfile.source, word.span, SEVERITY, CATEGORY, ALIASES)
+            severity = Severity.INFO if doubtful else SEVERITY
+            yield Finding(NAME, message, dockerfile.source, word.span, severity, CATEGORY, ALIASES)
+
+
+def _is_harmless(dockerfile: Dockerfile, name: str) -> bool:
+    """Whether the file lies beside the Dockerfile and holds settings only."""
+    path = Path(dockerfile.source.path).parent / name
+    try:
+        if not path.is_file() or path.stat().st_size > _LARGEST:
+            return False
+        return _CREDENTIAL.search(path.read_text("utf-8", "replace")) is None
+    except (OSError, ValueError):
+        return False
 
 
 def _secret(word: Word, destination: Word) -> str | None:
