@@ -59,7 +59,9 @@ def seen(run: Run) -> Iterator[Seen]:
             continue
         name = command.argv[0].text if command.argv else None
         if name:
-            yield Seen(name, tuple(_text(word.text, word.raw) for word in command.arguments), command, index)
+            # Behind `exec` and its like the program itself counts as an argument.
+            words = command.words[1:] if set(command.wrappers) - {"time"} else command.arguments
+            yield Seen(name, tuple(_text(word.text, word.raw) for word in words), command, index)
 
 
 def _text(text: str | None, raw: str) -> str:

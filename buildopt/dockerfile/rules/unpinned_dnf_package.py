@@ -70,7 +70,7 @@ def _ours(run: Run, call: Call) -> Iterator[Word]:
 
 
 def _theirs(variables: Set[str], item: Seen) -> Iterator[str]:
-    if not item.runs(("yum", "dnf", "microdnf"), ("install",)) or "group" in item.words:
+    if not item.runs(("yum", "dnf", "microdnf"), ("install",)) or ("group" in item.words and item.name != "yum"):
         return
     module = "module" in item.words
     for text in item.operands():

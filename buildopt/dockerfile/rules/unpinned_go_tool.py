@@ -32,7 +32,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from buildopt.dockerfile.hadolint import Seen
+from buildopt.dockerfile.hadolint import Seen, seen
 from buildopt.dockerfile.model import Dockerfile
 from buildopt.dockerfile.packages import Call
 from buildopt.dockerfile.pins import literal, unpinned
@@ -99,11 +99,12 @@ def _where_modules_are(dockerfile: Dockerfile) -> frozenset[int]:
 
 
 def _theirs(run: Run, item: Seen) -> Iterator[str]:
-    if item.name != "go" or not item.runs(("go",), _ACTIONS):
+    if not item.runs(("go",), _ACTIONS):
         return
-    words = [word for word in item.operands() if word not in (*_ACTIONS, "tool")]
-    for text in words[:1] if "run" in item.words else words:
-        if text.startswith((".", "/")):
-            continue
-        if "@" not in text or text.endswith(("@latest", "@none")):
+    packages = [word for word in item.operands() if word not in (*_ACTIONS, "tool")]
+    if any(other.runs(("go",), ("run",)) for other in seen(run)):
+        # The rest are arguments of the program, and commands beside a `go run` are not looked at.
+        packages = packages[:1] if "run" in item.words else []
+    for text in packages:
+        if not text.startswith((".", "/")) and ("@" not in text or text.endswith(("@latest", "@none"))):
             yield text
