@@ -30,6 +30,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \\
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from buildopt.dockerfile.model import Dockerfile
@@ -44,6 +45,8 @@ ALIASES: tuple[str, ...] = ()
 SEVERITY = Severity.INFO
 CATEGORY = Category.CACHE
 _TITLE = "cache mounts for "
+_TARGET = re.compile(r"--mount=type=cache,(?:[^\s,]+,)*?target=([^\s,]+)")
+_COMPILES = re.compile(r"\bgo\s+(?:\S+\s+)*?(?:build|install|test|run|vet|generate)\b")
 
 
 def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
@@ -55,7 +58,11 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
         instruction = places.get(change.lines)
         if instruction is None or not change.title.startswith(_TITLE):
             continue
+        targets = [target for edit in change.edits for target in _TARGET.findall(edit.text)]
+        if all(target.endswith("/go-build") for target in targets) and not _COMPILES.search(instruction.arguments.text):
+            continue
         names = change.title[len(_TITLE) :]
-        message = f"{names} could keep downloads between builds in a cache mount: `buildopt optimize` adds it"
+        shown = " and ".join(targets[:2])
+        message = f"{names} could keep {shown} between builds in a cache mount: `buildopt optimize` adds it"
         span = instruction.keyword_span
         yield Finding(NAME, message, dockerfile.source, span, SEVERITY, CATEGORY, ALIASES)
