@@ -7,7 +7,7 @@ It takes every word that starts with a dash for a flag, knows the values of some
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from buildopt.dockerfile.model import Dockerfile
@@ -75,6 +75,18 @@ def installs_by_pip(item: Seen) -> bool:
     return item.name.startswith("pip") and not item.name.startswith("pipenv") and "install" in item.words
 
 
+def environment(run: Run) -> Mapping[str, str | None]:
+    """The variables of ENV before a RUN; a trigger knows those of triggers only."""
+    if run.instruction in run.stage.instructions:
+        return run.scope.env
+    found: dict[str, str | None] = {}
+    for instruction in run.stage.instructions:
+        trigger = instruction.trigger
+        if trigger is not None and trigger.keyword == "ENV" and trigger.span.start < run.instruction.span.start:
+            found.update((pair.key.text, None if pair.value is None else pair.value.text) for pair in trigger.pairs)
+    return found
+
+
 def mounts_on(run: Run, *parts: str) -> bool:
     """Whether the target of a cache or tmpfs mount holds one of these texts, as written."""
     return any(part in target for target in _targets(run) for part in parts)
@@ -89,7 +101,7 @@ def _targets(run: Run) -> Iterator[str]:
     for match in _MOUNT.finditer(run.instruction.logical.text):
         options = mount_options(match[1])
         if options["type"] in ("cache", "tmpfs"):
-            yield options.get("target", "")
+            yield options.get("target", "").strip("\"'")
 
 
 def ships_for_hadolint(dockerfile: Dockerfile, run: Run) -> bool:

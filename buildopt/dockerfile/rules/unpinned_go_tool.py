@@ -101,10 +101,13 @@ def _where_modules_are(dockerfile: Dockerfile) -> frozenset[int]:
 def _theirs(run: Run, item: Seen) -> Iterator[str]:
     if not item.runs(("go",), _ACTIONS):
         return
-    packages = [word for word in item.operands() if word not in (*_ACTIONS, "tool")]
-    if any(other.runs(("go",), ("run",)) for other in seen(run)):
-        # The rest are arguments of the program, and commands beside a `go run` are not looked at.
-        packages = packages[:1] if "run" in item.words else []
+    if "run" in item.words:
+        # The rest are arguments of the program.
+        packages = [word for word in item.operands() if word != "run"][:1]
+    elif any(other.runs(("go",), ("run",)) for other in seen(run)):
+        return  # commands beside a `go run` are not looked at
+    else:
+        packages = [word for word in item.operands() if word not in (*_ACTIONS, "tool")]
     for text in packages:
         if not text.startswith((".", "/")) and ("@" not in text or text.endswith(("@latest", "@none"))):
             yield text

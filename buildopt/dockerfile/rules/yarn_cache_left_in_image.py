@@ -113,6 +113,7 @@ def _theirs(run: Run) -> Command | None:
         return None
 
     def fills(item: Seen) -> bool:
-        return item.runs(("yarn",), ("install",))
+        # `yarn install cache` counts as a clean-up.
+        return item.runs(("yarn",), ("install",)) and not item.runs(("yarn",), ("cache", "clean"))
 
     return left_for_hadolint(run, fills, lambda item: item.runs(("yarn",), ("cache", "clean")))
