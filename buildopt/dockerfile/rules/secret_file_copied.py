@@ -43,7 +43,9 @@ SEVERITY = Severity.WARNING
 CATEGORY = Category.SECURITY
 _KEY = re.compile(
     r"(?:.*/)?(?:id_(?:rsa|dsa|ecdsa|ed25519)(?:_\w+)?|[^/]*\.(?:p12|pfx|ppk)|(?:[^/]*[-_.])?(?:priv(?:ate)?[-_.]?)?key"
-    r"\.pem|privkey\d*\.pem|[^/]+\.key)"
+    r"\.pem|privkey\d*\.pem|"
+    r"[^/]*(?:server|client|priv|tls|ssl|cert|domain|host|site|www|web|app|api|jwt|proxy|user|star|wildcard)[^/]*\.key|"
+    r"(?:certs?|certificates|ssl|tls|keys|pki|private)/[^/]+\.key)"
 )
 _CREDENTIALS = re.compile(
     r"(?:.*/)?(?:\.aws(?:/credentials)?/?|\.docker/config\.json|\.dockercfg|\.kube(?:/config)?/?|kubeconfig(?:\.ya?ml)?|"
