@@ -72,9 +72,9 @@ def _finding(dockerfile: Dockerfile, run: Run, command: Command) -> Finding:
 
 
 def _quiet_for_hadolint(item: Seen) -> bool:
-    quiet = sum(word == "--quiet" for word in item.words)
-    quiet += sum(word.count("q") for word in item.words if word.startswith("-") and not word.startswith("--"))
-    return quiet >= 2 or "-q=2" in item.words or item.has("y", "yes", "assume-yes")
+    # Two of them exactly.
+    short = sum(word.count("q") for word in item.words if word.startswith("-") and not word.startswith("--"))
+    return 2 in (short, item.words.count("--quiet")) or "-q=2" in item.words or item.has("y", "yes", "assume-yes")
 
 
 def _never_asks(command: Command) -> bool:

@@ -31,7 +31,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from buildopt.dockerfile.hadolint import installs_by_pip, mounts_on, seen
+from buildopt.dockerfile.hadolint import environment, installs_by_pip, mounts_on, seen
 from buildopt.dockerfile.model import Dockerfile
 from buildopt.dockerfile.runs import Run, all_runs
 from buildopt.dockerfile.scope import shipped_stages
@@ -78,23 +78,13 @@ def _caches(command: Command) -> bool:
 
 def _for_hadolint(run: Run) -> Iterator[Command]:
     """It looks at all stages, at any assignment in the script, and at mounts of .cache/pip."""
-    if mounts_on(run, ".cache/pip") or _set_for_hadolint(run).lower() in _ON:
+    if mounts_on(run, ".cache/pip") or (environment(run).get(_VARIABLE) or "").lower() in _ON:
         return
     if any(match[1].lower() in _ON for match in _ASSIGNED.finditer(run.script.text)):
         return
     for item in seen(run):
         if installs_by_pip(item) and item.name != "pipx" and "--no-cache-dir" not in item.words:
             yield item.command
-
-
-def _set_for_hadolint(run: Run) -> str:
-    """The variable's value; triggers know that of triggers only."""
-    if run.instruction in run.stage.instructions:
-        return run.scope.env.get(_VARIABLE) or ""
-    triggers = [item.trigger for item in run.stage.instructions if item.trigger is not None]
-    earlier = [item for item in triggers if item.keyword == "ENV" and item.span.start < run.instruction.span.start]
-    values = [pair.value for item in earlier for pair in item.pairs if pair.key.text == _VARIABLE]
-    return values[-1].text if values and values[-1] is not None else ""
 
 
 def _install(command: Command) -> Word | None:

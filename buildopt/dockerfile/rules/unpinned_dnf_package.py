@@ -28,7 +28,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Set
 
-from buildopt.dockerfile.hadolint import Seen
+from buildopt.dockerfile.hadolint import Seen, environment
 from buildopt.dockerfile.model import Dockerfile
 from buildopt.dockerfile.packages import Call
 from buildopt.dockerfile.pins import literal, unpinned
@@ -49,10 +49,12 @@ _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 
 def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
     """Look at every install of every stage."""
-    given = {pair.key.text for item in dockerfile.instructions if item.keyword == "ARG" for pair in item.pairs}
+    arguments = [item for item in dockerfile.instructions if item.keyword == "ARG"]
 
     def theirs(run: Run, item: Seen) -> Iterator[str]:
-        return _theirs(run.scope.env.keys() | given, item)
+        # An ARG of any stage counts.
+        earlier = (each for each in arguments if each.span.start < run.instruction.span.start)
+        return _theirs(environment(run).keys() | {pair.key.text for each in earlier for pair in each.pairs}, item)
 
     for run, command, names in unpinned(dockerfile, settings, _ours, theirs):
         alias = "DL3033" if command.name == "yum" else "DL3041"
