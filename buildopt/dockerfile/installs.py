@@ -233,10 +233,13 @@ def _install(command: Command, folder: str | None) -> Install | None:
         return None
     if name == "go":
         return _go(command, folder)
+    arguments = command.arguments
+    if _INTERPRETED.fullmatch(name) and command.texts[:1] == ("-m",) and command.texts[1:2] != ("pip",):
+        name, arguments = (command.texts[1:2] or ("",))[0], arguments[2:]
     if (name.startswith("pip") and name != "pipenv") or _INTERPRETED.fullmatch(name):
         return _pip(command, folder)
     kind = _KINDS.get(name)
-    return None if kind is None else _plain(name, kind, command, folder)
+    return None if kind is None else _plain(name, kind, command, arguments, folder)
 
 
 def _go(command: Command, folder: str | None) -> Install | None:
@@ -263,8 +266,8 @@ def _pip(command: Command, folder: str | None) -> Install | None:
     return Install("pip", command, shown, tuple(posixpath.basename(name) for name in names), names[0], folder)
 
 
-def _plain(name: str, kind: _Kind, command: Command, folder: str | None) -> Install | None:
-    operands, options, place = _read(kind, command.arguments)
+def _plain(name: str, kind: _Kind, command: Command, arguments: tuple[Word, ...], folder: str | None) -> Install | None:
+    operands, options, place = _read(kind, arguments)
     if operands is None or options & kind.offline:
         return None
     # Maven's and Gradle's goals may be several: the first that says anything counts.

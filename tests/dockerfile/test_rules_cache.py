@@ -183,6 +183,8 @@ def test_packages_of_the_same_repository_need_the_sources(tmp_path: Path) -> Non
     "text",
     [
         "COPY . .\nRUN sh -c 'pip install -r requirements.txt'",
+        "COPY --from=node /usr/local/lib/node_modules /usr/local/lib/node_modules\nCOPY . .\nRUN npm install",
+        "COPY ./backend ./app\nWORKDIR /app\nRUN python3 -m poetry install",
         "COPY . .\nRUN mix deps.get --only prod",
         "ADD ./ /a/\nWORKDIR /a\nRUN yarn --frozen-lockfile && yarn build",
         "COPY web /w\nRUN npm --prefix /w ci",

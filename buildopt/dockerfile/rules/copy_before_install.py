@@ -212,7 +212,8 @@ def _prepared(run: Run) -> Iterator[str]:
 def _brought(instruction: Instruction) -> Iterator[str]:
     """What another stage has installed and this one copies."""
     if instruction.flag("from") is not None:
-        for word in instruction.words:
+        # What lies in /usr is a tool's own, such as npm itself.
+        for word in (word for word in instruction.words if not word.text.startswith("/usr/")):
             yield from _INSTALLED.get(posixpath.basename(word.text.rstrip("/")), ())
 
 
