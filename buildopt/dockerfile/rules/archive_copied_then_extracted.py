@@ -57,6 +57,8 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
     for stage, instruction, _ in walk(dockerfile):
         if instruction.keyword != "COPY" or instruction.flag("from") is not None or len(instruction.words) < 2:
             continue
+        if settings.like_hadolint and stage.index < len(dockerfile.stages) - 1:
+            continue  # it forgets what it has found when it comes to the next stage
         names = _names(instruction, settings)
         if not names:
             continue

@@ -39,6 +39,7 @@ NAME = "copy-to-relative-path-without-workdir"
 ALIASES = ("DL3045",)
 SEVERITY = Severity.WARNING
 CATEGORY = Category.CORRECTNESS
+_NOT_THE_NAME = re.compile(r"\A[^/]*\.[^/]*/|(?::[^/:@]*)?(?:@.*)?\Z")
 
 
 def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
@@ -66,8 +67,8 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
 
 
 def _image(stage: Stage) -> str:
-    """The image's name without tag and digest."""
-    return "" if stage.image is None else re.sub(r"(?::[^/:@]*)?(?:@.*)?\Z", "", stage.image.text)
+    """The image's name without registry, tag and digest."""
+    return "" if stage.image is None else _NOT_THE_NAME.sub("", stage.image.text)
 
 
 def _typed_name(stage: Stage) -> str:

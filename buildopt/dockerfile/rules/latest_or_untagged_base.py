@@ -25,6 +25,7 @@ FROM python:3.13-slim@sha256:…
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from buildopt.dockerfile.model import Dockerfile, Stage
@@ -36,6 +37,7 @@ NAME = "latest-or-untagged-base"
 ALIASES = ("DL3006", "DL3007")
 SEVERITY = Severity.WARNING
 CATEGORY = Category.CORRECTNESS
+_REGISTRY = re.compile(r"\A[^/]*\.[^/]*/")
 
 
 def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
@@ -43,10 +45,11 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
     for stage, instruction, scope in walk(dockerfile):
         if instruction is not stage.origin or stage.image is None:
             continue
-        image = stage.image.text if settings.like_hadolint else _registry_image(dockerfile, stage, scope)
+        if settings.like_hadolint:
+            image = _as_hadolint(dockerfile, stage, stage.image.text)
+        else:
+            image = _registry_image(dockerfile, stage, scope)
         if image is None or image == "scratch" or "@" in image:
-            continue
-        if settings.like_hadolint and _hadolint_passes(dockerfile, stage, image):
             continue
         last = image.rsplit("/", 1)[-1]
         name, colon, tag = last.partition(":")
@@ -66,9 +69,12 @@ def _registry_image(dockerfile: Dockerfile, stage: Stage, scope: Scope) -> str |
     return expanded.text
 
 
-def _hadolint_passes(dockerfile: Dockerfile, stage: Stage, image: str) -> bool:
-    """It resolves nothing, and compares the names of stages as they are typed."""
-    if image.startswith("$") and not image.endswith(":latest"):
-        return True
+def _as_hadolint(dockerfile: Dockerfile, stage: Stage, image: str) -> str | None:
+    """The image without its registry. It resolves nothing, and compares names of stages as they are typed."""
+    image = _REGISTRY.sub("", image)
+    name, colon, tag = image.partition(":")
+    if colon:
+        return f"{name.rsplit('/', 1)[-1]}:{tag.replace('/', '_')}"
     words = (other.origin.words for other in dockerfile.stages[: stage.index])
-    return any(len(parts) == 3 and parts[2].text == image for parts in words)
+    known = image.startswith("$") or any(len(parts) == 3 and parts[2].text == image for parts in words)
+    return None if known else image
