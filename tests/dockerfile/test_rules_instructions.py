@@ -55,6 +55,8 @@ def test_what_cannot_be_fixed_is_found_and_left(name: str, text: str, why: str) 
     [
         ("sudo-in-run", "FROM a:1\nUSER root\nRUN sudo make", True),
         ("sudo-in-run", "FROM a:1\nRUN sudo make", False),
+        ("sudo-in-run", "FROM a:1\nUSER root\nRUN A=1 sudo make", False),
+        ("sudo-in-run", "FROM a:1\nENV A=1\nUSER root\nRUN sudo make", False),
         ("sudo-in-run", "FROM a:1\nUSER root\nONBUILD RUN sudo make", False),
         ("cd-instead-of-workdir", "FROM a:1\nRUN cd /src && make\nWORKDIR /srv", True),
         ("copy-several-to-file", "FROM a:1\nCOPY a b c", True),

@@ -21,8 +21,9 @@ FROM debian:12
 USER root
 RUN apt-get update
 ```
-The fix drops `sudo` where it has no options that matter. It is safe behind `USER root`, unsafe where the base image
-decides who builds; under another user there is none: put `USER root` before and that user behind.
+The fix drops `sudo` where it has no options that matter. It is safe behind `USER root`, unless there are variables that
+sudo would hide, and unsafe where the base image decides who builds; under another user there is none: put `USER root`
+before and that user behind.
 
 ## References
 - https://docs.docker.com/build/building/best-practices/#user
@@ -89,5 +90,6 @@ def _fix(dockerfile: Dockerfile, run: Run, command: Command, word: Word) -> Fix 
     span = Span(run.span(word.span).start, run.span(rest[0].span).start)
     if any(span.start <= comment.span.start < span.end for comment in run.instruction.comments):
         return None
-    # Another build decides who runs a trigger.
-    return Fix("drop sudo", (Edit(span, ""),), safe=root and not is_trigger(dockerfile, run))
+    # Another build decides who runs a trigger, and sudo hides variables from what it runs.
+    hidden = bool(command.assignments or run.scope.env)
+    return Fix("drop sudo", (Edit(span, ""),), safe=root and not hidden and not is_trigger(dockerfile, run))
