@@ -6,6 +6,7 @@ it, rewriters refuse it. The text is the logical one: a RUN body without its con
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -146,9 +147,16 @@ class Script:
     complete: bool = True
 
 
+# Hundreds of these in a row are nothing that a person wrote, and take the grammar's recovery quadratic time.
+_NONSENSE = re.compile(r"(?:[)}|<][ \t\n]*){300}")
+_MOST_UNOPENED = 1000
+
+
 @lru_cache(maxsize=1024)
 def parse_shell(text: str) -> Script:
     """Parse a POSIX shell or bash text."""
+    if _NONSENSE.search(text) or text.count(")") > text.count("(") + _MOST_UNOPENED:
+        return Script(text, (), (), complete=False)
     data = text.encode("utf-8", "surrogatepass")
     reader = _Reader(text, None if len(data) == len(text) else _offsets(text))
     try:

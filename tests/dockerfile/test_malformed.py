@@ -31,3 +31,9 @@ def test_a_file_that_takes_too_long_is_stopped() -> None:
     with pytest.raises(fuzz.TooSlow), fuzz.at_most(0.05):
         while True:
             pass
+
+
+@pytest.mark.parametrize("unit", [")", "} ", ") ", "|", "<<<", "a) "])
+def test_marks_by_the_thousand_are_given_up(unit: str) -> None:
+    with fuzz.at_most(fuzz.LIMIT_SECONDS):
+        fuzz.lint_one(f"FROM debian:12\nCMD {unit * (65000 // len(unit))}\n".encode())
