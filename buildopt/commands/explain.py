@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import re
 import sys
@@ -31,11 +30,13 @@ class Topic:
 
 def topics() -> Iterator[Topic]:
     """All rules, then all passes."""
+    from buildopt.dockerfile.optimize import PASSES
+
     for name, text in rule_texts().items():
         rule = text.rule
         severity, category = rule.SEVERITY.label, rule.CATEGORY.value
         yield Topic("rule", name, text.markdown, rule.ALIASES, severity, category, text.profiles)
-    for rewrite in getattr(importlib.import_module("buildopt.dockerfile.passes"), "PASSES", ()):
+    for rewrite in PASSES:
         yield Topic("pass", rewrite.NAME, inspect.cleandoc(rewrite.__doc__ or ""))
 
 

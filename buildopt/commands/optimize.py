@@ -96,7 +96,7 @@ def _check_options(
 
 
 def _known(names: tuple[str, ...]) -> tuple[str, ...]:
-    from buildopt.dockerfile.passes import PASSES
+    from buildopt.dockerfile.optimize import PASSES
     from buildopt.settings import nearest
 
     known = [item.NAME for item in PASSES]

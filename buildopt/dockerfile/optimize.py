@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from buildopt.dockerfile.model import Dockerfile
 from buildopt.dockerfile.parse import parse
-from buildopt.dockerfile.passes import PASSES
-from buildopt.dockerfile.passes.images import image
-from buildopt.dockerfile.passes.result import Change, Refusal
-from buildopt.dockerfile.passes.state import base_reference
+from buildopt.dockerfile.passes import cache_mounts, split_stages
+from buildopt.dockerfile.passes.result import Change, Pass, Refusal
+from buildopt.dockerfile.passes.strangers import left_alone, template
 from buildopt.source import Edit, Source, apply_edits
 
-_TEMPLATE = re.compile(r"\{%|%\}|<%|\{\{(?!\s*\.)|@[A-Z][A-Z0-9_]+@|^[ \t]*\{\{", re.MULTILINE)
-_QUOTED = re.compile(r"'[^'\n]*'|\"[^\"\n]*\"")
-_FRONTEND = re.compile(r"(?:docker\.io/)?docker/dockerfile(?:-upstream)?(?::([^@]*))?(?:@.*)?")
+# In this order: a build stage of its own first, then what both kinds of file have in common.
+PASSES: tuple[Pass, ...] = (split_stages, cache_mounts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +38,7 @@ def optimize(
     out parses; where it does not, nothing is changed and a refusal says so.
     """
     dockerfile = parse(source)
-    reason = _template(source)
+    reason = template(source)
     if dockerfile.errors:
         problem = dockerfile.errors[0]
         line = source.position(problem.span.start)[0]
@@ -96,32 +92,3 @@ def _offset_before(offset: int, edits: Sequence[Edit]) -> int:
             return edit.span.start
         grown += len(edit.text) - (edit.span.end - edit.span.start)
     return offset - grown
-
-
-def _template(source: Source) -> Refusal | None:
-    """Whether the text is a template, whose result nobody knows here. Quoted braces belong to the programs that run."""
-    template = _TEMPLATE.search(_QUOTED.sub(lambda match: " " * len(match.group()), source.text))
-    if template is None:
-        return None
-    return Refusal("file", source.position(template.start())[0], "this is a template: what it becomes is not known")
-
-
-def left_alone(dockerfile: Dockerfile) -> Refusal | None:
-    """Why a whole file is no business of any pass; None where it is."""
-    template = _template(dockerfile.source)
-    if template is not None:
-        return template
-    syntax = dockerfile.directive("syntax")
-    if syntax is not None:
-        line = dockerfile.source.position(syntax.span.start)[0]
-        match = _FRONTEND.fullmatch(syntax.value.strip())
-        if match is None:
-            return Refusal("file", line, f"what the frontend {syntax.value} understands is not known")
-        version = re.match(r"1\.([0-9]+)", match.group(1) or "1")
-        if version is not None and int(version.group(1)) < 2:
-            return Refusal("file", line, f"the frontend {syntax.value} has no RUN --mount: use docker/dockerfile:1")
-    for stage in dockerfile.stages:
-        platform = stage.platform.value if stage.platform is not None and stage.platform.value else ""
-        if image(base_reference(dockerfile, stage)).windows or platform.startswith("windows"):
-            return Refusal("file", stage.origin.lines[0], "Windows images have no cache mounts")
-    return None

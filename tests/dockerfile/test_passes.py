@@ -11,9 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from buildopt.dockerfile.optimize import Optimized, optimize
+from buildopt.dockerfile.optimize import PASSES, Optimized, optimize
 from buildopt.dockerfile.parse import parse
-from buildopt.dockerfile.passes import PASSES
 from buildopt.source import Source
 
 ROOT = Path(__file__).parents[2]

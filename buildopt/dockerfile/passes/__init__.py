@@ -1,9 +1,4 @@
-"""Structural rewrites. Each is a module with NAME, a docstring that explains it, and ``rewrite``."""
+"""Structural rewrites. Each is a module with NAME, a docstring that explains it, and ``rewrite``.
 
-from __future__ import annotations
-
-from buildopt.dockerfile.passes import cache_mounts, split_stages
-from buildopt.dockerfile.passes.result import Pass
-
-# In this order: a build stage of its own first, then what both kinds of file have in common.
-PASSES: tuple[Pass, ...] = (split_stages, cache_mounts)
+Nothing is imported here: rules ask single passes, and need not load all of them. ``optimize.PASSES`` lists them.
+"""

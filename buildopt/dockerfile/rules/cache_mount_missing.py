@@ -34,8 +34,8 @@ import re
 from collections.abc import Iterator
 
 from buildopt.dockerfile.model import Dockerfile
-from buildopt.dockerfile.optimize import left_alone
 from buildopt.dockerfile.passes import cache_mounts
+from buildopt.dockerfile.passes.strangers import left_alone
 from buildopt.dockerfile.runs import runs
 from buildopt.finding import Category, Finding, Severity
 from buildopt.settings import LintSettings
