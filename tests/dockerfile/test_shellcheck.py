@@ -81,6 +81,9 @@ def test_codes_are_names() -> None:
         ('FROM a\nSHELL ["/bin/zsh", "-c"]\nRUN echo "$foo"\n', [(3, "SC1071")]),
         ('FROM a AS b\nSHELL ["/bin/bash", "-c"]\nFROM b\nRUN source x\n', [(4, "SC3046")]),
         ("FROM a\n# hadolint ignore=SC2086\nRUN cd /x; echo $X\n", []),
+        ("# hadolint shell=/bin/bash\nFROM a\nRUN source x\nENV A=1\nRUN source x\n", [(5, "SC3046")]),
+        ("FROM a\n# hadolint shell=bash\nRUN source x\nFROM a\nRUN source x\n", [(3, "SC2239"), (5, "SC3046")]),
+        ('SHELL ["/bin/bash", "-c"]\nFROM a\nRUN source x\n', [(3, "SC3046")]),
     ],
 )
 def test_like_hadolint(text: str, found: list[tuple[int, str]]) -> None:

@@ -30,6 +30,7 @@ those that no shell of the sh family runs, are left out. What ShellCheck propose
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -54,7 +55,6 @@ _LEVELS = {
 }
 # A sourced file is not there to be followed, and ash is a shell as good as any.
 _EXCLUDE = ("SC1090", "SC1091", "SC2187")
-_FOREIGN_SHELL = "SC1071"
 _SUPPORTED = frozenset(("sh", "bash", "dash", "ksh", "ash", "busybox"))
 _NOT_POSIX = re.compile(r"(?:.*[/\\])?(?:pwsh|powershell|cmd)(?:\.exe)?", re.IGNORECASE)
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -63,6 +63,9 @@ _PROXIES = tuple(
 )
 _ALL_PROXIES = (*_PROXIES, "ALL_PROXY", "all_proxy")
 _MAX_SCRIPT = 1 << 14
+_PRAGMA = re.compile(r"hadolint\s+shell\s*=\s*(\S+)", re.IGNORECASE)
+_ALL = -2
+_SH = "/bin/sh"
 _DISABLED = re.compile(r"shellcheck\s+(?:\S+\s+)*?disable=([\w,]+)")
 # What /bin/sh is in the images that nearly all others are made from.
 _SHELLS = {"alpine": "/bin/busybox sh", "busybox": "/bin/busybox sh", "debian": "/bin/dash", "ubuntu": "/bin/dash"}
@@ -116,7 +119,7 @@ def _findings(
     disabled: set[str] = set() if settings.like_hadolint else _disabled(script.instruction)
     for item in _last(script, items) if settings.like_hadolint else items:
         span = _place(script, item)
-        if span is None and settings.like_hadolint and item.code == _FOREIGN_SHELL:
+        if span is None and settings.like_hadolint:
             span = script.instruction.keyword_span
         if span is None or item.code in disabled:
             continue
@@ -133,8 +136,8 @@ def _findings(
 
 
 def _last(script: _Script, items: Sequence[Comment]) -> list[Comment]:
-    """The one of a RUN that hadolint shows."""
-    shown = [item for item in items if script.position(item.start) is not None or item.code == _FOREIGN_SHELL]
+    """The one of a RUN that hadolint shows; what it has to say of the shell comes first."""
+    shown = [item for item in items if script.position(item.start) is not None or item.start < script.head]
     return sorted(shown, key=lambda item: (item.start, list(_LEVELS).index(item.level), item.code))[-1:]
 
 
@@ -176,12 +179,13 @@ def _fix(dockerfile: Dockerfile, script: _Script, item: Comment) -> Fix | None:
 
 
 def _scripts(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[_Script]:
+    shells = _shells_of_hadolint(dockerfile) if settings.like_hadolint else []
     for stage, outer, scope in walk(dockerfile):
         instruction = outer.actual
         if instruction.keyword != "RUN" or instruction.exec_form:
             continue
         if settings.like_hadolint:
-            shell = _shell_of_stage(stage, outer, scope)
+            shell = _shell_of_stage(shells, stage, outer, scope)
         else:
             shell = _shell(dockerfile, stage, scope)
         if shell is None:
@@ -237,16 +241,35 @@ def _exported(names: Sequence[str]) -> list[str]:
     return sorted(name for name in set(names) if _VARIABLE.fullmatch(name))
 
 
-def _shell_of_stage(stage: Stage, outer: Instruction, scope: Scope) -> str | None:
+def _shells_of_hadolint(dockerfile: Dockerfile) -> list[tuple[int, int, str]]:
+    """Where a shell is named, in which stage, and which one; a comment above the first FROM is of _ALL.
+
+    An ARG or ENV makes hadolint forget the shell.
+    """
+    found = [
+        (instruction.span.start, stage.index, instruction.words[0].text if instruction.keyword == "SHELL" else _SH)
+        for stage, instruction, _ in walk(dockerfile)
+        if instruction.keyword in ("ARG", "ENV") or (instruction.keyword == "SHELL" and instruction.words)
+    ]
+    for comment in dockerfile.comments:
+        pragma = _PRAGMA.match(comment.text)
+        if pragma is not None:
+            starts = [stage.index for stage in dockerfile.stages if stage.origin.span.start < comment.span.start]
+            found.append((comment.span.start, starts[-1] if starts else _ALL, pragma[1]))
+    return sorted(found)
+
+
+def _shell_of_stage(
+    shells: Sequence[tuple[int, int, str]], stage: Stage, outer: Instruction, scope: Scope
+) -> str | None:
     """As hadolint sees it: no stage inherits a shell, and ONBUILD has the default one."""
     if scope.shell and _NOT_POSIX.fullmatch(scope.shell[0]):
         return None
-    shells = [
-        item.words[0].text
-        for item in stage.instructions
-        if item.keyword == "SHELL" and item.words and item.span < outer.span
-    ]
-    return "/bin/sh" if outer.trigger is not None or not shells else shells[-1]
+    if outer.trigger is not None:
+        return _SH
+    behind = bisect_left(shells, (outer.span.start,))
+    own = next((shell for _, index, shell in reversed(shells[:behind]) if index in (stage.index, _ALL)), _SH)
+    return own.split(" ")[0]
 
 
 def _shell(dockerfile: Dockerfile, stage: Stage, scope: Scope) -> str | None:
@@ -262,7 +285,7 @@ def _shell(dockerfile: Dockerfile, stage: Stage, scope: Scope) -> str | None:
     if name not in _SUPPORTED:
         return None
     if name == "sh":
-        shell = _SHELLS.get(base.distribution, "/bin/sh") if base is not None else "/bin/sh"
+        shell = _SHELLS.get(base.distribution, _SH) if base is not None else _SH
         if base is not None and _BASH_IS_SH.fullmatch(base.distribution):
             shell = "/bin/bash"
     else:
