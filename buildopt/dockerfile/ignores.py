@@ -20,7 +20,9 @@ BUILDKIT_NAME = re.compile(r"[A-Z][a-z]+[A-Za-z]+|JSON[A-Za-z]+")
 
 @dataclass(frozen=True, slots=True)
 class Ignore:
-    """One name in one comment. ``name`` is in lower case; ``lines`` are those it holds for, None for the whole file.
+    """One name in one comment. ``lines`` are those it holds for, None for the whole file.
+
+    ``name`` is in lower case; that of BuildKit's directive is as written, as there its case matters.
 
     ``comment`` is the span of the comment (or of the directive's value), ``listed`` that of its list of names.
     """
@@ -36,8 +38,10 @@ class Ignore:
         """Whether it speaks of this finding's rule, at its place."""
         if self.lines is not None and not self.lines[0] <= finding.start[0] <= self.lines[1]:
             return False
-        if self.directive and self.name == "all":
-            return any(BUILDKIT_NAME.fullmatch(alias) for alias in finding.aliases)
+        if self.directive:
+            if self.name == "all":
+                return any(BUILDKIT_NAME.fullmatch(alias) for alias in finding.aliases)
+            return self.name == finding.rule or self.name in finding.aliases
         return self.name == finding.rule or any(self.name == alias.lower() for alias in finding.aliases)
 
 
@@ -68,17 +72,19 @@ def _names(dockerfile: Dockerfile, listed: Span) -> Iterator[tuple[str, Span]]:
 
 
 def _skipped_checks(dockerfile: Dockerfile) -> Iterator[Ignore]:
-    """The names behind ``# check=skip=``; ``all`` stands for every check that BuildKit has."""
+    """The names behind ``# check=skip=`` as BuildKit takes them: the last list, no blanks removed, no case forgiven."""
     directive = dockerfile.directive("check")
     if directive is None:
         return
+    listed = None
     start = directive.value_span.start
     for part in directive.value.split(";"):
-        key, equals, value = part.partition("=")
-        begin = start + len(key) + len(equals)
+        if part.startswith("skip="):
+            listed = Span(start + len("skip="), start + len(part))
         start += len(part) + 1
-        if key.strip().lower() != "skip":
-            continue
-        listed = Span(begin, begin + len(value))
-        for name, span in _names(dockerfile, listed):
-            yield Ignore(name, span, None, directive.value_span, listed, directive=True)
+    position = listed.start if listed is not None else 0
+    for name in dockerfile.source.text[listed.start : listed.end].split(",") if listed is not None else ():
+        if name:
+            span = Span(position, position + len(name))
+            yield Ignore(name, span, None, directive.value_span, listed or span, directive=True)
+        position += len(name) + 1

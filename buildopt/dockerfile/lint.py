@@ -95,7 +95,7 @@ def _unused(
         found = _found(dockerfile, everything, rules)
     # Whether there is anything for ShellCheck's name to silence depends on the machine.
     judged = {name for rule in rules if rule is not shellcheck for name in _names(rule)}
-    unused = unused_ignore.unused(dockerfile, [ignore for ignore in ignores if ignore.name in judged], found)
+    unused = unused_ignore.unused(dockerfile, [ignore for ignore in ignores if ignore.name.lower() in judged], found)
     return [shown for finding in unused if (shown := _as_wanted(finding, settings)) is not None]
 
 

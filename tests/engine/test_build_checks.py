@@ -64,10 +64,6 @@ DIFFERENCES = (
     ),
     Difference("WorkdirRelativePath", "", r"^WORKDIR [A-Z]:", "with a drive it is absolute, on Windows"),
     Difference("CopyIgnoredFile", "", r"^COPY \. ", "the folder itself is copied, with what is let in again"),
-    Difference("JSONArgsRecommended", "", r"^CMD$", "it runs nothing"),
-    Difference("JSONArgsRecommended", "skip_case", "", "names of checks in any case"),
-    Difference("JSONArgsRecommended", "skip_several", "", "all of several skip= count, not the last alone"),
-    Difference("MaintainerDeprecated", "skip_with_spaces", "", "blanks around names are no part of them"),
     Difference("InvalidDefinitionDescription", "experimental_skipped", "", "what is skipped is skipped"),
 )
 

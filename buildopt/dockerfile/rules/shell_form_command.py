@@ -44,7 +44,12 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
     """Look at every CMD and ENTRYPOINT; hadolint looks at health checks too, and does not mind SHELL."""
     for stage, instruction, scope in walk(dockerfile):
         keyword = instruction.keyword
-        if keyword not in ("CMD", "ENTRYPOINT", "HEALTHCHECK") or instruction.exec_form or not instruction.words:
+        if keyword not in ("CMD", "ENTRYPOINT", "HEALTHCHECK") or instruction.exec_form:
+            continue
+        if not instruction.words:  # it takes the base's command away, through a shell that has nothing to run
+            span = instruction.keyword_span
+            message = f"this {keyword} runs nothing: write {keyword} [] to take that of the base image away"
+            yield Finding(NAME, message, dockerfile.source, span, Severity.STYLE, CATEGORY, ALIASES[1:])
             continue
         plain = keyword != "HEALTHCHECK" and not scope.shell_is_set
         if not plain and not (settings.like_hadolint and instruction.command_word in (None, "CMD")):

@@ -56,7 +56,7 @@ def unused(dockerfile: Dockerfile, ignores: Sequence[Ignore], found: Sequence[Fi
     idle = [
         ignore
         for ignore in ignores
-        if not (ignore.directive and ignore.name in _UNDECIDED)
+        if not (ignore.directive and ignore.name.lower() in _UNDECIDED)
         and not any(ignore.silences(finding) for finding in found)
     ]
     for ignore in idle:
