@@ -160,15 +160,25 @@ def _applied(
     dockerfile: Dockerfile, fixes: Sequence[tuple[str, Fix]], refused: set[tuple[str, tuple[Edit, ...]]]
 ) -> Fixed:
     """The source with as many of the fixes as leave it as sound as it was."""
-    source, limit = dockerfile.source, len(dockerfile.errors)
-    text = apply_edits(source.text, [edit for _, item in fixes for edit in item.edits])
-    changed = source.replace(text)
-    if not fixes or len(parse(changed).errors) <= limit:
-        return Fixed(changed, len(fixes))
-    for rule, item in fixes:
-        alone = source.replace(apply_edits(source.text, item.edits))
-        if len(parse(alone).errors) > limit:
-            refused.add((rule, item.edits))
-        else:
-            return Fixed(alone, 1)
-    return Fixed(source, 0)
+    kept = _sound(dockerfile, fixes, refused)
+    return Fixed(_edited(dockerfile, kept), len(kept))
+
+
+def _sound(
+    dockerfile: Dockerfile, fixes: Sequence[tuple[str, Fix]], refused: set[tuple[str, tuple[Edit, ...]]]
+) -> Sequence[tuple[str, Fix]]:
+    """Fixes that bring in no error together; halves are tried apart until those that do are found."""
+    if not fixes or len(parse(_edited(dockerfile, fixes)).errors) <= len(dockerfile.errors):
+        return fixes
+    if len(fixes) == 1:
+        refused.update((rule, item.edits) for rule, item in fixes)
+        return ()
+    middle = len(fixes) // 2
+    first = _sound(dockerfile, fixes[:middle], refused)
+    both = (*first, *_sound(dockerfile, fixes[middle:], refused))
+    return both if len(parse(_edited(dockerfile, both)).errors) <= len(dockerfile.errors) else first
+
+
+def _edited(dockerfile: Dockerfile, fixes: Sequence[tuple[str, Fix]]) -> Source:
+    source = dockerfile.source
+    return source.replace(apply_edits(source.text, [edit for _, item in fixes for edit in item.edits]))

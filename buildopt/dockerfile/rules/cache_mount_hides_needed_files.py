@@ -57,6 +57,8 @@ _READING = frozenset(
     ("cat", "file", "java", "ldd", "node", "python", "python3", "readelf", "sha256sum", "strip", "upx")
 )
 _NODE = frozenset(("npm", "yarn", "pnpm", "npx", "bun"))
+# Each mount is compared with all that follows: more of them than anybody writes would take long.
+_MOST = 100
 _SCRIPTS = frozenset(("run", "start", "exec", "test", "build", "run-script"))
 _CARGO_APART = frozenset(
     ("fetch", "install", "binstall", "update", "add", "init", "new", "generate-lockfile", "--version")
@@ -90,7 +92,7 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
         return
     steps = [_Step(*step) for step in walk(dockerfile)]
     seen: set[Span] = set()
-    for one in mounted:
+    for one in mounted[:_MOST]:
         later = [step for step in steps if step.instruction.span.start > one.run.instruction.span.start]
         own = [step for step in later if _descends(dockerfile, step.stage, one.run.stage)]
         if one.run.stage.index < 0 or _is_filled(dockerfile, one, steps, of_run):

@@ -69,13 +69,16 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
             if manager is None:
                 continue
             message = f"builds share this cache, but {manager} must be alone in it: add sharing=locked"
-            fix = Fix("add sharing=locked", (_edit(dockerfile, flag),))
+            edit = _edit(dockerfile, flag)
+            fix = Fix("add sharing=locked", (edit,)) if edit is not None else None
             yield Finding(NAME, message, dockerfile.source, flag.span, SEVERITY, CATEGORY, ALIASES, fix)
 
 
-def _edit(dockerfile: Dockerfile, flag: Flag) -> Edit:
-    """Put the option behind the others, or in the place of `sharing=shared`."""
+def _edit(dockerfile: Dockerfile, flag: Flag) -> Edit | None:
+    """Put the option behind the others, or in the place of `sharing=shared`; None where the value is written oddly."""
     text = dockerfile.source.text[flag.span.start : flag.span.end]
+    if (flag.value or "") not in text:
+        return None
     place = text.find("sharing=shared")
     if place >= 0:
         start = flag.span.start + place

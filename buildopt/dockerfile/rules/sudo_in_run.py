@@ -79,7 +79,7 @@ def _fix(dockerfile: Dockerfile, run: Run, command: Command, word: Word) -> Fix 
     """Drop it, where what remains does the same as root."""
     place = command.words.index(word)
     rest = command.words[place + 1 :]
-    while rest and rest[0].text in _IDLE:
+    while rest and (rest[0].text in _IDLE or rest[0].text == "sudo"):
         rest = rest[1:]
     user = run.scope.user
     root = user is not None and user.partition(":")[0] in ("root", "0")
