@@ -77,7 +77,7 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
 def _edit(dockerfile: Dockerfile, flag: Flag) -> Edit | None:
     """Put the option behind the others, or in the place of `sharing=shared`; None where the value is written oddly."""
     text = dockerfile.source.text[flag.span.start : flag.span.end]
-    if (flag.value or "") not in text:
+    if (flag.value or "").strip("\"'") not in text.replace('"', "").replace("'", ""):
         return None
     place = text.find("sharing=shared")
     if place >= 0:
