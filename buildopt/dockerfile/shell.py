@@ -155,7 +155,7 @@ _MOST_UNOPENED = 1000
 @lru_cache(maxsize=1024)
 def parse_shell(text: str) -> Script:
     """Parse a POSIX shell or bash text."""
-    if _NONSENSE.search(text) or text.count(")") > text.count("(") + _MOST_UNOPENED:
+    if "\0" in text or _NONSENSE.search(text) or text.count(")") > text.count("(") + _MOST_UNOPENED:
         return Script(text, (), (), complete=False)
     data = text.encode("utf-8", "surrogatepass")
     reader = _Reader(text, None if len(data) == len(text) else _offsets(text))

@@ -302,8 +302,10 @@ def _starts(one: _Mounted, own: Sequence[_Step]) -> Iterator[tuple[Span, str]]:
                         f"`{script}` needs {one.target}, which is a cache mount and not in the image",
                     )
                 continue
+            if posixpath.basename(one.target) not in (".venv", "venv"):
+                continue
             path = scope.env.get("PATH") or _written_path(step)
-            if posixpath.basename(one.target) in (".venv", "venv") and f"{one.target}/bin" in path.split(":"):
+            if f"{one.target}/bin" in path.split(":"):
                 yield instruction.span, _message(f"the virtual environment of `{words[0]}`", one)
 
 
