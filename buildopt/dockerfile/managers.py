@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 
-from buildopt.dockerfile.shell import Command, Word
+from buildopt.dockerfile.shell import Command, Word, of_the_command
 
 
 class Portable(Enum):
@@ -316,6 +316,7 @@ def _manager(name: str) -> Manager | None:
     return next((manager for manager in MANAGERS if manager.runs(name)), None)
 
 
+@of_the_command
 def recognise(command: Command) -> Use | None:
     """The manager that a command runs, ``python -m pip`` included; None for anything else."""
     argv = command.argv

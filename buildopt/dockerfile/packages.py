@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from buildopt.dockerfile.managers import word_set
 from buildopt.dockerfile.runs import Run
-from buildopt.dockerfile.shell import Command, Word
+from buildopt.dockerfile.shell import Command, Word, of_the_command
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +175,7 @@ TOOLS = (
 _PYTHON = re.compile(r"(?:python|pypy)[0-9.]*")
 
 
+@of_the_command
 def call(command: Command) -> Call | None:
     """What a command asks a package manager for (``python -m pip`` too); None where it runs none that is known."""
     name, arguments = command.name, command.arguments

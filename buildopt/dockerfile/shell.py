@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING
+from functools import cached_property, lru_cache, wraps
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from buildopt.source import Span
 
@@ -120,6 +120,23 @@ class Command:
             if text.startswith("-") and text != "-":
                 found.append(text)
         return tuple(found)
+
+
+_Fact = TypeVar("_Fact")
+
+
+def of_the_command(function: Callable[[Command], _Fact]) -> Callable[[Command], _Fact]:
+    """Keep what a function found out about a command with the command: dozens of rules ask the same."""
+    name = f"{function.__module__}.{function.__qualname__}"
+
+    @wraps(function)
+    def remembered(command: Command) -> _Fact:
+        known = command.__dict__
+        if name not in known:
+            known[name] = function(command)
+        return cast(_Fact, known[name])
+
+    return remembered
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,8 +80,14 @@ class Expansion:
     error: str | None = None
 
 
+# One word in which nothing has a meaning: most texts are.
+_PLAIN = re.compile(r"[A-Za-z0-9_./:@%+=,~^-]+")
+
+
 def expand(text: str, variables: Mapping[str, str], escape: str = "\\", lexing: Lexing = Lexing()) -> Expansion:  # noqa: B008 - frozen
     """Resolve quotes, escapes and variables, in every form that BuildKit knows."""
+    if _PLAIN.fullmatch(text):
+        return Expansion(text, (text,), ((0, len(text)),), frozenset(), frozenset())
     lexer = _Lexer(text, variables, escape, lexing)
     try:
         result, words, places = lexer.run(None, lexing.raw_escapes)
