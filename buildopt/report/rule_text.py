@@ -16,12 +16,17 @@ _FENCE = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class RuleText:
-    """``title`` is the first line, ``markdown`` the whole docstring, ``reference`` the first address in it."""
+    """``title`` is the first line, ``markdown`` the whole docstring, ``reference`` the first of its references."""
 
     rule: Rule
     title: str
     markdown: str
-    reference: str
+
+    @property
+    def reference(self) -> str:
+        """The first address among the references (those of the examples lead nowhere); empty where there is none."""
+        address = re.search(r"https://[^\s)>]+", self.section("References"))
+        return address[0] if address is not None else ""
 
     def section(self, heading: str) -> str:
         """The text below a heading, empty where there is none."""
@@ -48,5 +53,4 @@ def rule_texts() -> dict[str, RuleText]:
 
 def _read(rule: Rule) -> RuleText:
     text = inspect.cleandoc(rule.__doc__ or "")
-    address = re.search(r"https://[^\s)>]+", text)
-    return RuleText(rule, text.partition("\n")[0], text, address[0] if address is not None else "")
+    return RuleText(rule, text.partition("\n")[0], text)

@@ -17,6 +17,7 @@ from buildopt.finding import Finding, Severity
 from buildopt.report import sarif
 from buildopt.report.line_hashes import line_hashes
 from buildopt.report.place import Places
+from buildopt.report.rule_text import rule_texts
 from buildopt.source import Source, apply_edits
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -217,3 +218,8 @@ def test_bytes_that_are_no_text_stay_out(folder: Path) -> None:
     broken = Finding(item.rule, "a \udcff b", source, item.span, item.severity, item.category, (), None)
     (result,) = report([broken])["results"]
     assert result["message"]["text"] == "a \ufffd b"
+
+
+def test_the_page_of_a_rule_is_one_of_its_references_and_no_address_of_an_example() -> None:
+    for text in rule_texts().values():
+        assert f"- {text.reference}" in text.section("References").splitlines(), text.rule.NAME
