@@ -7,11 +7,13 @@ the text.
 from __future__ import annotations
 
 import difflib
+import errno
 import os
 import stat
 import tempfile
 from bisect import bisect_right
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -132,28 +134,50 @@ def unified_diff(old: Source, new: Source) -> str:
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Replace a file whole or not at all, keeping its mode; a symbolic link stays one, its target is replaced.
+    """Replace a file whole or not at all, keeping its mode and owner; a symbolic link stays one, its target is replaced.
 
-    Raises UsageError where the folder cannot be written.
+    What is no regular file (a terminal, a pipe, ``/dev/null``) is written to instead. A file that may not be written is
+    left alone. Raises UsageError where it cannot be done.
     """
-    target = path.resolve()
     try:
-        mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o666 & ~_umask()
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        try:
-            with os.fdopen(handle, "wb") as stream:
+        if path.exists() and not path.is_file():
+            with open(path, "wb") as stream:
                 stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.chmod(name, mode)
-            os.replace(name, target)
-        except BaseException:
-            os.unlink(name)
-            raise
+        else:
+            _replace(path.resolve(), data)
     except OSError as error:
         raise UsageError(
-            f"{path} cannot be written: {error.strerror}", hint="check permissions and free space"
+            f"{path} cannot be written: {error.strerror}", hint=_ADVICE.get(error.errno or 0, "check its permissions")
         ) from error
+
+
+_ADVICE = {
+    errno.ENOENT: "make its folder first",
+    errno.ENOTDIR: "check the path",
+    errno.EISDIR: "name a file",
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space",
+}
+
+
+def _replace(target: Path, data: bytes) -> None:
+    before = target.stat() if target.exists() else None
+    if before is not None and not os.access(target, os.W_OK):
+        raise PermissionError(errno.EACCES, "it is read-only")
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:200]}.")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        if before is not None:
+            with suppress(PermissionError):  # whoever is not root may only keep a group that they are in
+                os.chown(name, before.st_uid, before.st_gid)
+        os.chmod(name, stat.S_IMODE(before.st_mode) if before is not None else 0o666 & ~_umask())
+        os.replace(name, target)
+    except BaseException:
+        os.unlink(name)
+        raise
 
 
 def _umask() -> int:

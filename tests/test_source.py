@@ -70,6 +70,57 @@ def test_write_keeps_mode_and_follows_links(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path)) == ["Dockerfile", "link"]
 
 
+def test_write_keeps_the_owner(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can give files away")
+    target = tmp_path / "Dockerfile"
+    target.write_bytes(b"old")
+    os.chown(target, 1234, 2345)
+    write_atomic(target, b"new")
+    assert (target.stat().st_uid, target.stat().st_gid, target.read_bytes()) == (1234, 2345, b"new")
+
+
+def test_what_is_no_regular_file_is_written_to_and_stays(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_atomic(pipe, b"new")
+        assert os.read(reader, 9) == b"new" and pipe.is_fifo()
+    finally:
+        os.close(reader)
+
+
+def test_a_pipe_can_be_named_by_its_number() -> None:
+    reader, writer = os.pipe()
+    try:
+        write_atomic(Path(f"/dev/fd/{writer}"), b"new")
+        assert os.read(reader, 9) == b"new"
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+def test_a_read_only_file_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "Dockerfile"
+    target.write_bytes(b"old")
+    target.chmod(0o444)
+    if os.geteuid() == 0:  # root may write everything: ask as somebody else
+        monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)
+    with pytest.raises(UsageError, match="Dockerfile cannot be written: it is read-only"):
+        write_atomic(target, b"new")
+    assert target.read_bytes() == b"old" and os.listdir(tmp_path) == ["Dockerfile"]
+
+
+def test_what_to_do_about_a_file_that_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as missing:
+        write_atomic(tmp_path / "no" / "such", b"new")
+    assert missing.value.hint == "make its folder first"
+    with pytest.raises(UsageError) as folder:
+        write_atomic(tmp_path, b"new")
+    assert folder.value.hint == "name a file"
+
+
 def test_reading_what_is_not_there_or_no_file_says_so(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="does not exist"):
         Source.read(tmp_path / "Dockerfile")
