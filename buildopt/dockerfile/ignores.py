@@ -49,12 +49,12 @@ def ignores_of(dockerfile: Dockerfile, *, like_hadolint: bool = False) -> tuple[
     """Read ``# hadolint ignore=…``, ``# buildopt ignore=…``, both with ``global``, and ``# check=skip=…``.
 
     A comment above or inside an instruction holds for it; a global one, wherever it stands, for the file. hadolint
-    takes none of a comment's names where one of them is not a code.
+    takes none of a comment's names where one of them is not a code, and knows nothing of BuildKit's.
     """
     lines = {
         comment.span: instruction.lines for instruction in dockerfile.instructions for comment in instruction.comments
     }
-    found = list(_skipped_checks(dockerfile))
+    found = [] if like_hadolint else list(_skipped_checks(dockerfile))
     for comment in dockerfile.comments:
         text = dockerfile.source.text[comment.span.start : comment.span.end]
         for match in _PRAGMA.finditer(text):
