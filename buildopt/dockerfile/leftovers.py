@@ -63,10 +63,60 @@ def clean_up(dockerfile: Dockerfile, run: Run, filling: Call, command: str, *, s
     """
     if filling.command.depth or any(part.operator == "||" for part in run.script.parts):
         return None
-    if "sudo" in filling.command.wrappers:
-        command = f"sudo {command}"
+    prefix = user_prefix(filling.command)
+    if prefix is None or any(_MOVES.match(item.name) for item in filling.command.environment):
+        return None
+    if filling.command.argv[0].text != filling.command.name or _goes_away(run, filling):
+        return None
+    command = prefix + command
     edit = append(dockerfile, run, command)
     return None if edit is None else Fix(f"add `{command}` to the same RUN", (edit,), safe)
+
+
+# Variables that may put a cache elsewhere for one command.
+_MOVES = re.compile(r"HOME$|npm_config|yarn|xdg", re.IGNORECASE)
+# Wrappers that change nothing about who runs a command, nor where.
+_PLAIN_WRAPPERS = frozenset(
+    (
+        *("builtin", "chronic", "command", "eatmydata", "env", "exec", "ionice", "nice", "nohup", "stdbuf", "time"),
+        *("timeout", "unbuffer", "xargs"),
+    )
+)
+_PLAIN_SUDO = frozenset(("sudo", "-E", "--preserve-env", "-n", "--non-interactive", "-H", "--set-home"))
+
+
+def user_prefix(command: Command) -> str | None:
+    """What makes another command run as the same user: nothing, or ``sudo``; None where that is not plain."""
+    wrappers = set(command.wrappers) - _PLAIN_WRAPPERS
+    if not wrappers:
+        return ""
+    options = command.words[: len(command.words) - len(command.argv)]
+    if wrappers == {"sudo"} and all(word.text in _PLAIN_SUDO | _PLAIN_WRAPPERS for word in options):
+        return "sudo "
+    return None
+
+
+_REMOVALS = frozenset(
+    ("remove", "rm", "purge", "del", "erase", "autoremove", "uninstall", "un", "global remove", "unlink", "r")
+)
+_PROGRAMS = re.compile(r"/usr/|/opt/|\bbin\b|\bnpm\b|\byarn\b|\bnvm\b|\bnodejs?\b|[$`]")
+
+
+def _goes_away(run: Run, filling: Call) -> bool:
+    """Whether the manager itself may be removed later in the same RUN, so that it could clean nothing."""
+    for command in run.script.commands:
+        if command.span.start < filling.command.span.start:
+            continue
+        found = call(command)
+        removed = found.operands if found is not None and found.action in _REMOVALS else ()
+        if found is not None and removed and found.tool != filling.tool:
+            return True
+        if any(word.text is None or filling.tool in word.text for word in removed):
+            return True
+        programs = command.arguments if command.name in ("rm", "mv", "find") else ()
+        if filling.tool in ("npm", "yarn") and any(_PROGRAMS.search(word.raw) for word in programs):
+            return True
+    return False
 
 
 def later_runs(dockerfile: Dockerfile, run: Run) -> Iterator[Run]:

@@ -6,6 +6,7 @@ import posixpath
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from buildopt.dockerfile.model import Dockerfile, Instruction, Logical, Stage
 from buildopt.dockerfile.scope import Scope, mount_options, of_the_last_file, walk
@@ -94,6 +95,22 @@ def _foreign(instruction: Instruction, logical: Logical) -> bool:
     if instruction.lone_heredoc is None or not first.startswith("#!"):
         return False
     return not any(part.rsplit("/", 1)[-1] in ("sh", "bash", "dash", "ash") for part in first[2:].split())
+
+
+_ANSWERING = frozenset(("yes", "echo", "printf"))
+
+
+def unanswered(run: Run) -> Iterator[Command]:
+    """The commands that no pipe answers, be it before themselves or before a construct around them (``yes | (…)``)."""
+    inside: set[Span] = set()
+    for first, second in pairwise(run.script.parts):
+        if first.operator in ("|", "|&") and first.command is not None and first.command.name in _ANSWERING:
+            inside.update(command.span for command in second.commands)
+    fed = False
+    for command in run.script.commands:
+        answered, fed = fed, command.operator in ("|", "|&")
+        if not answered and command.span not in inside:
+            yield command
 
 
 # Options of apt-get and apt that take the next word.

@@ -102,9 +102,21 @@ def _fix(dockerfile: Dockerfile, run: Run) -> Fix | None:
     edits = [run.insert_behind(word, " --no-cache") for word in adds]
     updates = [found.command for found in filling if found.action == "update"]
     dropped = [edit for command in updates if (edit := _without(run, command)) is not None]
-    if updates and len(dropped) == len(updates) and not _needed_later(dockerfile, run):
+    if updates and len(dropped) == len(updates) and not _reads(run) and not _needed_later(dockerfile, run):
         return Fix("use --no-cache and no apk update", (*dropped, *edits), not _opaque(dockerfile, run))
-    return Fix("add --no-cache", tuple(edits)) if edits else None
+    if not edits:
+        return None
+    fetched = any(found.has(*_FRESH) for found in filling)
+    kept = bool(updates) or not fetched or not (_reads(run) or _needed_later(dockerfile, run))
+    return Fix("add --no-cache", tuple(edits), kept)
+
+
+def _reads(run: Run) -> bool:
+    """Whether a command of the RUN reads the index without installing anything."""
+    return any(
+        found.tool == "apk" and found.action in _READS and found.action not in _ADDS and not found.has(*_FRESH)
+        for found in calls(run)
+    )
 
 
 def _without(run: Run, command: Command) -> Edit | None:
@@ -116,8 +128,12 @@ def _without(run: Run, command: Command) -> Edit | None:
     before = parts[place - 1].operator if place else ""
     if parts[place].operator not in ("&&", ";", "\n") or before not in ("", "&&", ";", "\n"):
         return None
+    if before == "&&" and parts[place].operator != "&&":
+        return None  # what follows would be bound to what comes before
     if command.redirects or command.assignments or command.negated or _follows_or(parts[place + 1 :]):
         return None
+    if "!" in run.script.text[command.span.end : parts[place + 1].span.start]:
+        return None  # the span of what follows does not hold its `!`
     span = run.logical.span(command.span.start, parts[place + 1].span.start)
     if any(span.overlaps(comment.span) for comment in run.instruction.comments):
         return None

@@ -36,6 +36,7 @@ from collections.abc import Iterator, Sequence
 
 from buildopt.dockerfile.appending import append
 from buildopt.dockerfile.hadolint import mounts_from, seen, ships_for_hadolint
+from buildopt.dockerfile.leftovers import user_prefix
 from buildopt.dockerfile.model import Dockerfile
 from buildopt.dockerfile.passes.hidden import BUILDERS
 from buildopt.dockerfile.passes.runs import HARMLESS, runs_what_is_read, script_run
@@ -73,8 +74,8 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
         if update is None:
             continue
         needed = run.instruction.span.start < dependent.get(run.stage.index, -1)
-        clean_up = f"sudo {_CLEAN_UP}" if "sudo" in update.wrappers else _CLEAN_UP
-        edit = None if needed else append(dockerfile, run, clean_up)
+        prefix = _prefix(run, update)
+        edit = None if needed or prefix is None else append(dockerfile, run, prefix + _CLEAN_UP)
         safe = run.instruction.span.start >= doubtful.get(run.stage.index, -1)
         fix = None if edit is None else Fix("remove the lists in the same RUN", (edit,), safe)
         message = "the package lists of apt stay in this layer: remove /var/lib/apt/lists in the same RUN"
@@ -96,6 +97,13 @@ def _update(run: Run) -> Command | None:
                 return None  # called later, most likely
             update = None
     return update
+
+
+def _prefix(run: Run, update: Command) -> str | None:
+    """How to become who ran the update; None where that is not plain: ``sudo sh -c '…'``."""
+    if "sh -c" in update.context and any(command.wrappers or command.name == "su" for command in run.script.commands):
+        return None
+    return user_prefix(update)
 
 
 def _removes(command: Command) -> bool:

@@ -95,7 +95,7 @@ def _fix(dockerfile: Dockerfile, run: Run, first: Command) -> Fix | None:
     instruction = run.instruction
     if instruction.comments or instruction.heredocs or instruction.flags or len(run.script.parts) < 2:
         return None
-    if any(part.operator == "||" for part in run.script.parts) or "OLDPWD" in run.script.text:
+    if any(part.operator in ("||", "&") for part in run.script.parts) or "OLDPWD" in run.script.text:
         return None
     following = _following(run)
     if following is None or following.keyword != "WORKDIR" or not following.words[0].text.startswith("/"):

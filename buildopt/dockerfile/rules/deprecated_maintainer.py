@@ -52,7 +52,7 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
 
 def _fix(dockerfile: Dockerfile, instruction: Instruction) -> Fix:
     name = instruction.words[0].text
-    if len(name) > 1 and name[0] == name[-1] and name[0] in "\"'":
+    if len(name) > 1 and name[0] == name[-1] and name[0] in "\"'" and name[0] not in name[1:-1]:
         name = name[1:-1]
     # MAINTAINER takes its text as it is; in a label these three would mean something.
     for char in (dockerfile.escape, '"', "$"):

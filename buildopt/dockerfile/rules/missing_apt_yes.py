@@ -23,11 +23,12 @@ RUN apt-get update && apt-get install -y python3
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from buildopt.dockerfile.hadolint import Seen, seen
 from buildopt.dockerfile.model import Dockerfile
-from buildopt.dockerfile.runs import Run, all_runs, apt_settings, apt_subcommand
+from buildopt.dockerfile.runs import Run, all_runs, apt_settings, apt_subcommand, unanswered
 from buildopt.dockerfile.shell import Command
 from buildopt.finding import Category, Finding, Fix, Severity
 from buildopt.settings import LintSettings
@@ -52,11 +53,9 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
                 if item.runs(("apt-get",), ("install",)) and not _quiet_for_hadolint(item):
                     yield _finding(dockerfile, run, item.command)
             continue
-        fed = False
-        for command in run.script.commands:
+        for command in unanswered(run):
             word = apt_subcommand(command)
-            answered, fed = fed, command.operator == "|"
-            if word is None or word.text not in _ASKING or answered or _never_asks(command):
+            if word is None or word.text not in _ASKING or _never_asks(command) or _told_by_variable(run, command):
                 continue
             if "assume-yes" in dockerfile.source.text[: run.instruction.span.end].lower():
                 continue  # something speaks of APT::Get::Assume-Yes: a line for apt.conf.d, usually
@@ -75,6 +74,21 @@ def _quiet_for_hadolint(item: Seen) -> bool:
     # Two of them exactly.
     short = sum(word.count("q") for word in item.words if word.startswith("-") and not word.startswith("--"))
     return 2 in (short, item.words.count("--quiet")) or "-q=2" in item.words or item.has("y", "yes", "assume-yes")
+
+
+_TELLS = r"(?:^|[\s\"'])-(?:[a-zA-Z]*y|-yes|-assume-yes|qq|[a-zA-Z]*q[a-zA-Z]*q)"
+
+
+def _told_by_variable(run: Run, command: Command) -> bool:
+    """Whether a variable among the words holds the option."""
+    for word in command.arguments:
+        for name in re.findall(r"\$\{?(\w+)", word.raw) if word.text is None else ():
+            value = run.scope.variables.get(name)
+            if value is not None and re.search(_TELLS, value):
+                return True
+            if re.search(rf"\b{name}\+?=(?:\"[^\"]*|'[^']*|\S*?){_TELLS}", run.logical.text):
+                return True
+    return False
 
 
 def _never_asks(command: Command) -> bool:

@@ -29,7 +29,7 @@ from buildopt.dockerfile.hadolint import seen
 from buildopt.dockerfile.managers import word_set
 from buildopt.dockerfile.model import Dockerfile
 from buildopt.dockerfile.packages import Call, call
-from buildopt.dockerfile.runs import Run, all_runs
+from buildopt.dockerfile.runs import Run, all_runs, unanswered
 from buildopt.dockerfile.shell import Command
 from buildopt.finding import Category, Finding, Fix, Severity
 from buildopt.settings import LintSettings
@@ -68,11 +68,9 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
 
 
 def _ours(dockerfile: Dockerfile, run: Run) -> Iterator[Command]:
-    fed = False
-    for command in run.script.commands:
-        answered, fed = fed, command.operator in ("|", "|&")
+    for command in unanswered(run):
         found = call(command)
-        if found is None or found.tool != "dnf" or found.action not in _ASKING or answered or _never_asks(found):
+        if found is None or found.tool != "dnf" or found.action not in _ASKING or _never_asks(found):
             continue
         if _SETTING.search(dockerfile.source.text, 0, run.instruction.span.end):
             continue  # something speaks of dnf.conf or yum.conf

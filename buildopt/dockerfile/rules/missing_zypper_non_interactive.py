@@ -29,7 +29,7 @@ from buildopt.dockerfile.hadolint import seen
 from buildopt.dockerfile.managers import word_set
 from buildopt.dockerfile.model import Dockerfile
 from buildopt.dockerfile.packages import Call, call
-from buildopt.dockerfile.runs import Run, all_runs
+from buildopt.dockerfile.runs import Run, all_runs, unanswered
 from buildopt.dockerfile.shell import Command
 from buildopt.finding import Category, Finding, Fix, Severity
 from buildopt.settings import LintSettings
@@ -59,11 +59,9 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
 
 
 def _ours(run: Run) -> Iterator[Command]:
-    fed = False
-    for command in run.script.commands:
-        answered, fed = fed, command.operator in ("|", "|&")
+    for command in unanswered(run):
         found = call(command)
-        if answered or found is None or found.tool != "zypper" or found.action not in _ASKING:
+        if found is None or found.tool != "zypper" or found.action not in _ASKING:
             continue
         if not _never_asks(found):
             yield command

@@ -57,6 +57,9 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
     for run, command in found:
         if _is_short(command, settings.like_hadolint):
             continue
+        other = "busybox" in command.wrappers  # it knows no such option
+        if other and not settings.like_hadolint:
+            continue
         base = base_of(dockerfile, run.stage)
         family = base.distribution if base is not None else ""
         installed = real.get(run.stage.index)
@@ -65,7 +68,7 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
             continue
         name = command.argv[0]
         edit = run.insert_behind(name, " --progress=dot:giga")
-        fix = Fix("add --progress=dot:giga", (edit,), known) if run.exact(name) else None
+        fix = Fix("add --progress=dot:giga", (edit,), known) if run.exact(name) and not other else None
         message = "wget reports its progress in thousands of lines: add --progress=dot:giga"
         span = run.span(command.span)
         yield Finding(NAME, message, dockerfile.source, span, SEVERITY, CATEGORY, ALIASES, fix)
