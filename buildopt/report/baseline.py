@@ -60,7 +60,7 @@ class Baseline:
         hint = f"write one with: buildopt lint --format json --fail-on never --output {path}"
         try:
             document = json.loads(path.read_bytes())
-            return cls(_read(document))
+            return cls(_read(document, path.parent))
         except OSError as error:
             raise UsageError(f"the baseline {path} cannot be read: {error.strerror}", hint=hint) from error
         except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
@@ -112,15 +112,35 @@ def _without(findings: Sequence[Finding], left: list[Known], *, by_text: bool) -
     return new
 
 
-def _read(document: Any) -> dict[str, tuple[Known, ...]]:
-    """The findings of a parsed report. Raises ValueError and its like where it has another shape."""
+def _read(document: Any, folder: Path) -> dict[str, tuple[Known, ...]]:
+    """The findings of a parsed report that lies in ``folder``. Raises ValueError and its like where it is none."""
     if document["version"] != 1:
         raise ValueError(document["version"])
     files: defaultdict[str, list[Known]] = defaultdict(list)
     for entry in document["findings"]:
         known = Known(_text(entry["rule"]), _text(entry["message"]), _text(entry.get("fingerprint", "")))
-        files[_key(_text(entry["path"]))].append(known)
-    return {name: tuple(entries) for name, entries in files.items()}
+        files[_text(entry["path"])].append(known)
+    base = _base(list(files), folder)
+    named: defaultdict[str, list[Known]] = defaultdict(list)
+    for path, entries in files.items():
+        named[_key(path if path == "-" else os.path.join(base, path))] += entries
+    return {name: tuple(entries) for name, entries in named.items()}
+
+
+def _base(paths: Sequence[str], folder: Path) -> str:
+    """The folder that a report was written in, as which most of its paths lead to files.
+
+    The working folder comes first, then that of the report, then those above up to the repository's root.
+    """
+    here = Path(os.path.abspath(""))
+    bases = [here, folder]
+    for parent in (here, *here.parents):
+        bases.append(parent)
+        if (parent / ".git").exists():
+            break
+    else:
+        bases = bases[:2]
+    return max(map(os.fspath, bases), key=lambda base: sum(os.path.lexists(os.path.join(base, path)) for path in paths))
 
 
 def _key(path: str) -> str:

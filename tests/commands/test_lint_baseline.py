@@ -73,6 +73,22 @@ def test_a_path_may_be_written_in_other_ways(folder: Path) -> None:
     assert run(folder / "api", "lint", "--baseline", "old.json", "../Dockerfile").returncode == 1
 
 
+def test_it_holds_in_every_folder_of_the_repository(folder: Path) -> None:
+    (folder / ".git").mkdir()
+    (folder / "api" / "v1").mkdir(parents=True)
+    (folder / "api" / "v1" / "Dockerfile").write_text(OLD)
+    written = run(folder, "lint", "--format", "json", "--fail-on", "never", "--output", "old.json")
+    assert written.returncode == 0
+    for place, report in (("api", "../old.json"), ("api/v1", "../../old.json"), ("api", str(folder / "old.json"))):
+        done = run(folder / place, "lint", "--baseline", report)
+        assert (done.returncode, done.stdout) == (0, "")
+        assert "2 findings of the baseline left out, 0 of it gone" in done.stderr
+    (folder / "ci").mkdir()
+    shutil.move(folder / "old.json", folder / "ci")
+    done = run(folder / "api" / "v1", "lint", "--baseline", "../../ci/old.json")
+    assert (done.returncode, done.stdout) == (0, "")
+
+
 @pytest.mark.parametrize("mode", ["--fix", "--diff"])
 def test_only_what_is_new_is_fixed(folder: Path, mode: str) -> None:
     code, shown, _ = lint(folder, f"{OLD}ADD new.py /c\n", mode)
