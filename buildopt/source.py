@@ -134,7 +134,7 @@ def unified_diff(old: Source, new: Source) -> str:
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Replace a file whole or not at all, keeping its mode and owner; a symbolic link stays one, its target is replaced.
+    """Replace a file whole or not at all, keeping its mode and owner; of a symbolic link, its target.
 
     What is no regular file (a terminal, a pipe, ``/dev/null``) is written to instead. A file that may not be written is
     left alone. Raises UsageError where it cannot be done.
