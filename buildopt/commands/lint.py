@@ -75,9 +75,10 @@ def lint(
     PATH is a Dockerfile, a folder to search, or - for standard input; without one, the current folder is searched for
     all Dockerfiles that git does not ignore.
     """
-    mode = _mode(fix, diff, unsafe_fixes)
+    mode = _mode(fix, diff, unsafe_fixes, output)
     request = Request(output.config, profile, _names(select), _names(ignore), mode, unsafe_fixes, fail_on)
     check_names((*request.select, *request.ignore))
+    _check_extra(request.select)
     _check_standard_input(paths, fix, output)
     earlier = _earlier(baseline, output_file)
     if import_hadolint:
@@ -96,11 +97,14 @@ def _names(values: Sequence[str]) -> tuple[str, ...]:
     return tuple(name.strip() for value in values for name in value.split(",") if name.strip())
 
 
-def _mode(fix: bool, diff: bool, unsafe: bool) -> str:
+def _mode(fix: bool, diff: bool, unsafe: bool, output: Output) -> str:
     if fix and diff:
         raise errors.UsageError("--fix and --diff exclude each other", hint="--diff shows what --fix would write")
     if unsafe and not (fix or diff):
         raise errors.UsageError("--unsafe-fixes does nothing alone", hint="add --fix or --diff")
+    if diff and output.format != "text":
+        name = "JSON" if output.json else output.format
+        raise errors.UsageError(f"--diff prints a diff: no room for {name}", hint=f"leave out --format {output.format}")
     return "fix" if fix else "diff" if diff else ""
 
 
@@ -140,3 +144,17 @@ def _import_hadolint(output: Output) -> Path:
     for line in lines:
         output.message(line)
     return written
+
+
+def _check_extra(select: tuple[str, ...]) -> None:
+    """Whoever asks for ShellCheck must not be told that all is well because it is not there."""
+    asked = next(
+        (name for name in select if name.lower() == "shellcheck" or name[:2].upper() == "SC" and name[2:].isdigit()),
+        None,
+    )
+    if asked is not None:
+        from buildopt.dockerfile.shellcheck import program
+
+        if program() is None:
+            hint = "install it: pip install 'buildopt[shellcheck]'"
+            raise errors.UsageError(f"{asked} needs ShellCheck, which is not installed", hint=hint)

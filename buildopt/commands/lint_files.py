@@ -59,6 +59,8 @@ def named_files(
     broken: list[FileResult] = []
     for name in paths or (".",):
         path = Path(name)
+        if not name:  # such as "$FILE" where FILE is not set: hardly the whole folder
+            raise errors.UsageError("a PATH is empty", hint="leave it out to search the current folder")
         if path.is_dir():
             found += (item for item in discover.below(path) if not _configured_out(item, config))
         elif path.suffix in (".yml", ".yaml"):
@@ -99,9 +101,9 @@ def check_names(names: Sequence[str], where: str = "") -> None:
     unknown = linter.unknown_names(names)
     if unknown:
         place = f"{where}: " if where else ""
-        raise errors.UsageError(
-            f"{place}no such rule: {unknown[0]}", hint=settings.nearest(unknown[0], sorted(linter.known_names()))
-        )
+        near = settings.nearest(unknown[0], sorted(linter.known_names()))
+        hint = near if near.startswith("did you mean") else "list them all with: buildopt explain"
+        raise errors.UsageError(f"{place}no such rule: {unknown[0]}", hint=hint)
 
 
 def _configured_out(path: Path, config: Path | None) -> bool:

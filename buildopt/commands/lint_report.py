@@ -23,14 +23,15 @@ def report(
     """Print or write the report, then say on standard error how it went; the exit code."""
     findings = [finding for result in results for finding in result.findings]
     text, note = _rendered(results, findings, request, output, to_file=output_file is not None)
-    if output_file is not None:
-        write_atomic(output_file, text.encode("utf-8", "surrogateescape"))
-    elif request.mode == "fix" and [result.path for result in results] == ["-"]:
+    fixed_input = request.mode == "fix" and [result.path for result in results] == ["-"]
+    if fixed_input:
         # Standard output is the file and nothing else; the report goes beside it.
         source = results[0].changed or results[0].original
         output.result(source.text if source is not None else "")
-        if text:
-            output.message(text.rstrip("\n"))
+    if output_file is not None:
+        write_atomic(output_file, text.encode("utf-8", "surrogateescape"))
+    elif text and fixed_input:
+        output.message(text.rstrip("\n"))
     elif text:
         output.result(text)
     _tell_errors(results)

@@ -65,6 +65,10 @@ def test_standard_input(folder: Path) -> None:
     assert run(folder, "lint", "-", stdin=BAD).stdout.startswith("-:2:1: warning")
     assert run(folder, "lint", "-", "--fix", stdin=BAD).stdout == GOOD
     assert run(folder, "lint", "-", "--fix", stdin=GOOD).stdout == GOOD
+    text = BAD.replace(":1", "")
+    done = run(folder, "lint", "-", "--fix", "--output", "report", stdin=text)
+    assert done.stdout == GOOD.replace(":1", "")
+    assert (folder / "report").read_text().startswith("-:1:6: warning latest-or-untagged-base")
 
 
 @pytest.mark.parametrize(("level", "code"), [("error", 0), ("warning", 1), ("style", 1), ("never", 0)])
@@ -97,6 +101,9 @@ def test_a_file_that_is_none_is_a_finding(folder: Path, data: bytes, reason: str
         (("--fix", "--diff"), "--fix and --diff exclude each other"),
         (("--unsafe-fixes",), "--unsafe-fixes does nothing alone"),
         (("-", "Dockerfile"), "- cannot stand beside other paths"),
+        (("",), "a PATH is empty"),
+        (("--ignore", "zzz"), "hint: list them all with: buildopt explain\n"),
+        *((("--diff", "--format", format_), f"leave out --format {format_}") for format_ in ("json", "sarif")),
     ],
 )
 def test_wrong_usage(folder: Path, words: tuple[str, ...], problem: str) -> None:
@@ -224,3 +231,10 @@ def test_workflows_are_refused(folder: Path) -> None:
     done = run(folder, "lint", ".github/workflows/ci.yml", "Dockerfile")
     assert done.returncode == 2 and ".github/workflows/ci.yml is YAML, not a Dockerfile" in done.stderr
     assert done.stdout.startswith("Dockerfile:2:1:")
+
+
+def test_who_asks_for_shellcheck_must_have_it(folder: Path) -> None:
+    done = run(folder, "lint", "--select", "SC2086")
+    assert done.returncode == 2
+    assert "SC2086 needs ShellCheck, which is not installed" in done.stderr
+    assert "pip install 'buildopt[shellcheck]'" in done.stderr
