@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -148,10 +149,7 @@ def _import_hadolint(output: Output) -> Path:
 
 def _check_extra(select: tuple[str, ...]) -> None:
     """Whoever asks for ShellCheck must not be told that all is well because it is not there."""
-    asked = next(
-        (name for name in select if name.lower() == "shellcheck" or name[:2].upper() == "SC" and name[2:].isdigit()),
-        None,
-    )
+    asked = next((name for name in select if re.fullmatch(r"shellcheck|SC\d+", name, re.IGNORECASE)), None)
     if asked is not None:
         from buildopt.dockerfile.shellcheck import program
 
