@@ -10,10 +10,12 @@ from pathlib import Path
 from buildopt import process
 from buildopt.errors import ToolError
 
-_NAMES = re.compile(r"(?:Dockerfile|Containerfile)(?:\..+)?|.+\.(?:[Dd]ockerfile|[Cc]ontainerfile)")
-# `Dockerfile.dockerignore` and editors' leftovers are no Dockerfiles.
+_NAMES = re.compile(r"(?:Dockerfile|Containerfile)(?:[-_.].+)?|.+\.(?:[Dd]ockerfile|[Cc]ontainerfile)", re.DOTALL)
+# `Dockerfile.dockerignore`, editors' leftovers and documents are no Dockerfiles; templates are none yet.
 _NOT = re.compile(
-    r".*(?:\.dockerignore|\.orig|\.rej|\.bak|\.swp|~|\.md|\.txt|\.ya?ml|\.json|\.py|\.sh|\.go)", re.DOTALL
+    r".*(?:~|\.(?:dockerignore|orig|rej|bak|swp|md|rst|txt|html|ya?ml|json|toml|lock|log|diff|patch|py|sh|go"
+    r"|j2|jinja2?|erb|tmpl|tpl|template|gotmpl|mustache|hbs|in|m4))",
+    re.DOTALL,
 )
 _SKIPPED_FOLDERS = frozenset((".git", ".hg", ".svn", "node_modules", ".venv", ".tox", ".buildopt", "__pycache__"))
 

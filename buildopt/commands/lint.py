@@ -43,6 +43,11 @@ from buildopt.report.baseline import Baseline
 )
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Leave these files out (again for more).")
 @click.option(
+    "--force-exclude",
+    is_flag=True,
+    help="Leave out what the configuration excludes even where it is named, as by pre-commit.",
+)
+@click.option(
     "--baseline",
     type=click.Path(path_type=Path),
     metavar="FILE",
@@ -66,6 +71,7 @@ def lint(
     ignore: tuple[str, ...],
     fail_on: str | None,
     exclude: tuple[str, ...],
+    force_exclude: bool,
     baseline: Path | None,
     import_hadolint: bool,
     jobs: int | None,
@@ -88,7 +94,7 @@ def lint(
     if "-" in paths:
         results = [lint_standard_input(request, earlier)]
     else:
-        files, broken = named_files(paths, exclude, request.config)
+        files, broken = named_files(paths, exclude, request.config, force_exclude=force_exclude)
         results = [*broken, *lint_files(files, request, earlier, jobs or os.cpu_count() or 1)]
         results.sort(key=lambda result: result.path)
     return report(results, request, earlier, output, output_file)

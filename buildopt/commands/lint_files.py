@@ -52,9 +52,12 @@ class FileResult:
 
 
 def named_files(
-    paths: Sequence[str], exclude: Sequence[str], config: Path | None
+    paths: Sequence[str], exclude: Sequence[str], config: Path | None, *, force_exclude: bool = False
 ) -> tuple[list[Path], list[FileResult]]:
-    """The files to look at, and a result for every named path that cannot be one."""
+    """The files to look at, and a result for every named path that cannot be one.
+
+    What the configuration excludes is passed over in folders; with ``force_exclude`` also where it is named.
+    """
     found: list[Path] = []
     broken: list[FileResult] = []
     for name in paths or (".",):
@@ -69,7 +72,7 @@ def named_files(
         elif not path.exists():
             error = errors.UsageError(f"{name} does not exist", hint="check the path")
             broken.append(FileResult(name, error=error))
-        else:
+        elif not (force_exclude and _configured_out(path, config)):
             found.append(path)
     kept = [path for path in discover.unique(found) if not discover.excluded(path, exclude, Path())]
     return kept, broken

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 from command_line import BAD, run
 
 from buildopt import cli
+from buildopt.commands import discover
 
 GOOD = "FROM a:1\nCOPY a.py /b\n"
 
@@ -82,6 +85,8 @@ def test_configuration_of_the_nearest_folder(folder: Path) -> None:
     (folder / "old" / "Dockerfile").write_text("BROKEN\n")
     assert run(folder, "lint").returncode == 0
     assert run(folder, "lint", "old/Dockerfile").returncode == 1
+    forced = run(folder, "lint", "--force-exclude", "Dockerfile", "old/Dockerfile")
+    assert (forced.returncode, forced.stderr) == (0, "no findings in 1 file\n")
 
 
 @pytest.mark.parametrize(
@@ -123,6 +128,36 @@ def test_a_folder_is_searched_for_what_git_does_not_ignore(folder: Path) -> None
     assert found == ["Containerfile", "Dockerfile", "Dockerfile.dev", "api.Dockerfile"]
     left = [line.split(":")[0] for line in run(folder, "lint", "--exclude", "*.Dockerfile").stdout.splitlines()]
     assert left == ["Containerfile", "Dockerfile", "Dockerfile.dev"]
+
+
+def test_the_hooks_take_the_files_that_a_folder_is_searched_for() -> None:
+    hooks = yaml.safe_load((Path(__file__).parents[2] / ".pre-commit-hooks.yaml").read_text())
+    names = {
+        **dict.fromkeys(("Dockerfile", "Containerfile", "Dockerfile.dev", "Dockerfile-dev", "Dockerfile_dev"), True),
+        **dict.fromkeys(("api.Dockerfile", "api.dockerfile", "api.Containerfile", "Dockerfile.node"), True),
+        **dict.fromkeys(("Dockerfile.dockerignore", "Dockerfile.md", "Dockerfile.orig", "Dockerfile~"), False),
+        **dict.fromkeys(("Dockerfile.j2", "Dockerfile.template", "Dockerfile-dev.tmpl", "api.dockerfile.in"), False),
+        **dict.fromkeys(("Dockerfiles", "MyDockerfile", "docker-compose.yml", "Dockerfile.", "dockerfile.go"), False),
+    }
+    for name, wanted in names.items():
+        assert discover.is_dockerfile_name(name) is wanted, name
+        for hook in hooks:
+            path = f"services/{name}"  # pre-commit searches both patterns
+            taken = re.search(hook["files"], path) is not None and re.search(hook["exclude"], path) is None
+            assert taken is wanted, (hook["id"], name)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_the_hooks_run_with_the_names_that_they_are_given(folder: Path, number: int) -> None:
+    hook = yaml.safe_load((Path(__file__).parents[2] / ".pre-commit-hooks.yaml").read_text())[number]
+    (folder / "buildopt.yaml").write_text("lint: {exclude: ['vendor/**']}\n")
+    (folder / "vendor").mkdir()
+    (folder / "vendor" / "Dockerfile").write_text(BAD)
+    program, *words = hook["entry"].split()
+    done = run(folder, *words, "Dockerfile", "vendor/Dockerfile")
+    assert program == "buildopt" and "in 1 file" in done.stderr
+    assert (folder / "Dockerfile").read_text() == (GOOD if "--fix" in words else BAD)
+    assert (folder / "vendor" / "Dockerfile").read_text() == BAD
 
 
 def test_many_files_in_processes_say_the_same(folder: Path) -> None:
