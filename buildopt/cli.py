@@ -69,6 +69,11 @@ def main(argv: list[str] | None = None) -> int:
     if sys.stdout is None:  # started with its stdout closed (>&-): what is printed goes nowhere
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - it is ours to the end
     try:
+        os.getcwd()
+    except FileNotFoundError:
+        _print_error("the working folder is gone", "cd to another one")
+        return errors.UsageError.exit_code
+    try:
         code = buildopt.main(argv, prog_name="buildopt", standalone_mode=False)
         sys.stdout.flush()
     except errors.BuildoptError as error:

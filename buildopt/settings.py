@@ -110,16 +110,20 @@ def cache_folder() -> Path:
 
 
 def find(folder: Path) -> Path | None:
-    """The nearest configuration file from ``folder`` upwards to its repository's root (or the file system's)."""
+    """The nearest configuration file from ``folder`` upwards to its repository's root (or the file system's).
+
+    Raises UsageError where a pyproject.toml on the way cannot be read.
+    """
     folder = Path(os.path.abspath(folder))
     for parent in (folder, *folder.parents):
+        # Not the methods of Path: those raise where a folder may not be looked into.
         candidate = parent / FILE_NAME
-        if candidate.is_file():
+        if os.path.isfile(candidate):
             return candidate
         project = parent / "pyproject.toml"
-        if project.is_file() and b"[tool.buildopt" in project.read_bytes():
+        if os.path.isfile(project) and b"[tool.buildopt" in _read(project):
             return project
-        if (parent / ".git").exists():
+        if os.path.exists(parent / ".git"):
             return None
     return None
 
@@ -128,14 +132,17 @@ def load(path: Path | None) -> Settings:
     """Read and check a configuration file; the defaults for None. Raises UsageError."""
     if path is None:
         return Settings()
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UsageError(
-            f"{path} cannot be read: {error.strerror}", hint="check the path given with --config"
-        ) from error
+    data = _read(path)
     document = _parse_toml(path, data) if path.suffix == ".toml" else _parse_yaml(path, data)
     return _Checker(path).settings(document)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        hint = "check its permissions" if isinstance(error, PermissionError) else "check the path given with --config"
+        raise UsageError(f"{path} cannot be read: {error.strerror}", hint=hint) from error
 
 
 def load_nearest(folder: Path, explicit: Path | None = None) -> Settings:

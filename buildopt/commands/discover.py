@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from buildopt import process
-from buildopt.errors import ToolError
+from buildopt.errors import ToolError, UsageError
 
 _NAMES = re.compile(r"(?:Dockerfile|Containerfile)(?:[-_.].+)?|.+\.(?:[Dd]ockerfile|[Cc]ontainerfile)", re.DOTALL)
 # `Dockerfile.dockerignore`, editors' leftovers and documents are no Dockerfiles; templates are none yet.
@@ -26,12 +26,14 @@ def is_dockerfile_name(name: str) -> bool:
 
 
 def below(folder: Path) -> list[Path]:
-    """All Dockerfiles below a folder in the order of their names."""
+    """All Dockerfiles below a folder in the order of their names. Raises UsageError where it cannot be searched."""
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise UsageError(f"{folder} cannot be searched: Permission denied", hint="check its permissions")
     names = _of_git(folder)
     if names is None:
         names = _walked(folder)
     found = {folder / name if str(folder) != "." else Path(name) for name in names}
-    return sorted(path for path in found if path.is_file())
+    return sorted(path for path in found if os.path.isfile(path))
 
 
 def _of_git(folder: Path) -> list[str] | None:

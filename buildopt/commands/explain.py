@@ -41,7 +41,7 @@ def topics() -> Iterator[Topic]:
 
 
 @click.command(epilog="Examples: buildopt explain apt-lists-left · buildopt explain DL3009")
-@click.argument("name", required=False, metavar="RULE|PASS")
+@click.argument("name", required=False, metavar="[RULE|PASS]")
 @output_options("text", "json")
 def explain(name: str | None, output: Output) -> int:
     """Explain a rule (by its name, or one of hadolint or BuildKit) or a pass; without a name, list all."""

@@ -64,18 +64,29 @@ def named_files(
         path = Path(name)
         if not name:  # such as "$FILE" where FILE is not set: hardly the whole folder
             raise errors.UsageError("a PATH is empty", hint="leave it out to search the current folder")
-        if path.is_dir():
+        if os.path.isdir(path):
             found += (item for item in discover.below(path) if not _configured_out(item, config))
         elif path.suffix in (".yml", ".yaml"):
             error = errors.UsageError(f"{name} is YAML, not a Dockerfile", hint="name Dockerfiles or folders")
             broken.append(FileResult(name, error=error))
-        elif not path.exists():
+        elif not os.path.exists(path) and not _out_of_sight(path):
             error = errors.UsageError(f"{name} does not exist", hint="check the path")
             broken.append(FileResult(name, error=error))
         elif not (force_exclude and _configured_out(path, config)):
             found.append(path)
     kept = [path for path in discover.unique(found) if not discover.excluded(path, exclude, Path())]
     return kept, broken
+
+
+def _out_of_sight(path: Path) -> bool:
+    """Whether it cannot be told that there is such a file: reading it says why."""
+    try:
+        path.stat()
+    except PermissionError:
+        return True
+    except OSError:
+        pass
+    return False
 
 
 def lint_files(files: Sequence[Path], request: Request, baseline: Baseline, jobs: int) -> list[FileResult]:
@@ -92,6 +103,8 @@ def lint_files(files: Sequence[Path], request: Request, baseline: Baseline, jobs
 
 def lint_standard_input(request: Request, baseline: Baseline) -> FileResult:
     """The result of standard input, which belongs to no folder: only a configuration that is named counts."""
+    if sys.stdin is None:
+        raise errors.UsageError("standard input is closed", hint="write a Dockerfile to it, or name one")
     data = sys.stdin.buffer.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise errors.UsageError("standard input is larger than 8 MiB", hint="this is hardly a Dockerfile")

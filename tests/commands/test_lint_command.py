@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -257,6 +259,49 @@ def test_formats_tell_of_files_that_could_not_be_read(folder: Path) -> None:
 def test_a_fixed_standard_input_leaves_no_room_for_a_report(folder: Path, format_: str) -> None:
     done = run(folder, "lint", "-", "--fix", "--format", format_, stdin=BAD)
     assert (done.returncode, done.stdout) == (2, "") and f"leave out --format {format_}" in done.stderr
+
+
+def as_nobody(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """The command as a user who owns nothing: root may read everything."""
+    if os.geteuid() != 0 or shutil.which("setpriv") is None:
+        pytest.skip("takes root and setpriv to be somebody else")
+    for parent in (folder, *folder.parents[:2]):
+        parent.chmod(0o755)
+    user = ["setpriv", "--reuid", "1234", "--regid", "1234", "--clear-groups"]
+    command = [*user, sys.executable, "-m", "buildopt", "lint", *words]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("name", ["pyproject.toml", "buildopt.yaml"])
+def test_a_configuration_that_cannot_be_read_says_so(folder: Path, name: str) -> None:
+    (folder / name).write_text("")
+    (folder / name).chmod(0)
+    done = as_nobody(folder, "Dockerfile")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"{name} cannot be read: Permission denied\n  hint: check its permissions\n" in done.stderr
+
+
+@pytest.mark.parametrize(("path", "problem"), [("no", "searched"), ("no/Dockerfile", "read")])
+def test_a_folder_that_cannot_be_entered_says_so(folder: Path, path: str, problem: str) -> None:
+    (folder / "no").mkdir()
+    shutil.copy(folder / "Dockerfile", folder / "no")
+    (folder / "no").chmod(0)
+    done = as_nobody(folder, path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"error: {path} cannot be {problem}: Permission denied\n")
+
+
+def test_a_closed_standard_input_is_said_to_be_closed(folder: Path) -> None:
+    command = ["sh", "-c", '"$0" -m buildopt lint - <&-', sys.executable]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and done.stderr.startswith("error: standard input is closed\n")
+
+
+def test_a_working_folder_that_is_gone_is_no_bug(folder: Path) -> None:
+    (folder / "gone").mkdir()
+    command = ["sh", "-c", 'cd gone && rmdir ../gone && "$0" -m buildopt lint', sys.executable]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "error: the working folder is gone\n  hint: cd to another one\n")
 
 
 def test_workflows_are_refused(folder: Path) -> None:
