@@ -134,3 +134,28 @@ def test_an_argument_answers_apt_get() -> None:
 def test_a_maintainer_of_two_quoted_names_keeps_its_quotes() -> None:
     after = fixed("deprecated-maintainer", 'FROM a\nMAINTAINER "a" and "b"\n')
     assert after.endswith('="\\"a\\" and \\"b\\""\n')
+
+
+@pytest.mark.parametrize("rest", ["cd /x && y", "exit 3 || y", "set -e; y", "export A=b; y", "umask 077 && y"])
+def test_sudo_before_what_the_shell_itself_does(rest: str) -> None:
+    text = f"FROM debian:12\nUSER root\nRUN sudo {rest}\n"
+    assert fixed("sudo-in-run", text, unsafe=True) == text
+
+
+def test_sudo_before_a_function() -> None:
+    text = "FROM debian:12\nUSER root\nRUN build() { make; }; sudo build || true\n"
+    assert fixed("sudo-in-run", text, unsafe=True) == text
+
+
+@pytest.mark.parametrize("before", ["ARG VERSION=1\nRUN ", "RUN export A=b && ", "RUN . /env && "])
+def test_sudo_that_hides_variables_goes_only_when_asked(before: str) -> None:
+    text = f"FROM debian:12\nUSER root\n{before}sudo make\n"
+    assert fixed("sudo-in-run", text) == text
+    assert fixed("sudo-in-run", text, unsafe=True) == text.replace("sudo ", "")
+
+
+@pytest.mark.parametrize("name", ["rootfs.img", "layer.bin", "app.pkg", "site.bak"])
+def test_files_that_may_be_archives_are_not_copied_unasked(name: str) -> None:
+    text = f"FROM a\nADD {name} /srv/\n"
+    assert fixed("add-instead-of-copy", text) == text
+    assert fixed("add-instead-of-copy", text, unsafe=True) == text.replace("ADD", "COPY")

@@ -46,6 +46,11 @@ _ARCHIVE = re.compile(
     r"|apk|box|crate|gem|ova|rootfs|unitypackage)$",
     re.IGNORECASE,
 )
+# Extensions that say nothing about what is inside.
+_SAYS_NOTHING = re.compile(
+    r"\.(?:archive|backup|bak|bin|blob|bundle|cache|dat|data|dump|file|image|img|layer|oci|old|orig|pkg|raw|run|tmp)$",
+    re.IGNORECASE,
+)
 _ARCHIVE_OF_HADOLINT = re.compile(r"\.(?:tar|gz|bz2|xz|Z|lz|lzma|tgz|tb2|tbz|tbz2|tlz|tpz|txz|tZ)$")
 _ONLY_ADD = ("checksum", "keep-git-dir", "unpack")
 
@@ -102,5 +107,7 @@ def _surely_plain(source: str) -> bool:
     if source.endswith("/") or source.rsplit("/", 1)[-1] in (".", ".."):
         return True
     extension = source.rsplit("/", 1)[-1][1:].rpartition(".")
+    if _SAYS_NOTHING.search(source):
+        return False
     # The 3 of `app-1.2.3` and the 1 of `layer.1` are no extensions.
     return not any(char in source for char in "*?[") and bool(extension[1]) and not extension[2][:1].isdigit()

@@ -31,6 +31,7 @@ before and that user behind.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from buildopt.dockerfile.model import Dockerfile
@@ -49,6 +50,15 @@ _TRANSPARENT = frozenset(("exec", "command", "builtin", "busybox", "time"))
 # Options that change nothing for root.
 _IDLE = frozenset(("-E", "--preserve-env", "-n", "--non-interactive", "-H", "--set-home", "--"))
 
+_SHELLS_OWN = frozenset(
+    (
+        *(".", ":", "alias", "bg", "break", "case", "cd", "command", "continue", "declare", "eval", "exec", "exit"),
+        *("export", "fg", "for", "function", "hash", "if", "jobs", "let", "local", "popd", "pushd", "read", "readonly"),
+        *("return", "set", "shift", "shopt", "source", "times", "trap", "type", "typeset", "ulimit", "umask"),
+        *("unalias", "unset", "until", "wait", "while", "{", "[["),
+    )
+)
+
 
 def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
     """Look at every command, those behind ONBUILD too."""
@@ -57,7 +67,7 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
             word = _sudo(command, settings)
             if word is None:
                 continue
-            message = "a build needs no sudo: become root with USER, and go back with another one"
+            message = "a build needs no sudo: switch to root with USER root, and back with another USER"
             fix = _fix(dockerfile, run, command, word)
             yield Finding(NAME, message, dockerfile.source, run.span(word.span), SEVERITY, CATEGORY, ALIASES, fix)
 
@@ -87,9 +97,12 @@ def _fix(dockerfile: Dockerfile, run: Run, command: Command, word: Word) -> Fix 
         return None
     if rest[0].text is None or rest[0].text.startswith("-") or ("=" in rest[0].raw and place > 0):
         return None
+    if rest[0].text in _SHELLS_OWN or re.search(rf"(?<![\w-]){re.escape(rest[0].text)}\s*\(\s*\)", run.script.text):
+        return None  # sudo finds no such program, and without it the shell itself would change
     span = Span(run.span(word.span).start, run.span(rest[0].span).start)
     if any(span.start <= comment.span.start < span.end for comment in run.instruction.comments):
         return None
     # Another build decides who runs a trigger, and sudo hides variables from what it runs.
-    hidden = bool(command.assignments or run.scope.env)
+    exported = any(other.name in ("export", "declare", ".", "source") for other in run.script.commands)
+    hidden = bool(command.assignments or run.scope.env or run.scope.args or exported)
     return Fix("drop sudo", (Edit(span, ""),), safe=root and not hidden and not is_trigger(dockerfile, run))
