@@ -116,7 +116,7 @@ def _of_flag(dockerfile: Dockerfile, run: Run, flag: Flag) -> Iterator[Misplaced
     if _HOME.search(written) and "HOME" not in {**run.state.environment, **run.state.arguments}:
         if home is not None and run.state.base.runs_as_root:
             shown = _likely(run, _HOME.sub(home, written))
-            message = f"HOME is no variable of this file, so that it is empty in a mount's target: write {shown}"
+            message = f"HOME is no variable of this file, so it is empty in a mount's target: write {shown}"
             yield Misplaced(flag, False, message, _replace(dockerfile, flag, written, shown))
         return
     value = run.state.value(written, dockerfile.escape)

@@ -62,7 +62,7 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
             flag = next(flag for flag in run.instruction.flags_named("mount") if "/var/cache" in (flag.value or ""))
             message = (
                 "this image deletes packages right after their installation (docker-clean), so the cache mount stays "
-                "empty: remove /etc/apt/apt.conf.d/docker-clean before"
+                "empty: remove /etc/apt/apt.conf.d/docker-clean first"
             )
             # One RUN before the first one serves all that follow.
             stages = _below(dockerfile, run.stage)

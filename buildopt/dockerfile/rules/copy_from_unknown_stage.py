@@ -80,7 +80,7 @@ def _problem(dockerfile: Dockerfile, stage: Stage, name: str) -> str | None:
         return f"there is no stage {name} above"
     if dockerfile.stage(name) is not None:
         return f"the stage {name} comes later"
-    return f"no stage is called {name}, so that an image is pulled"
+    return f"no stage is called {name}, so an image of that name is pulled"
 
 
 def _fix(dockerfile: Dockerfile, stage: Stage, flag: Flag) -> Fix | None:

@@ -62,7 +62,7 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
         else:
             relative = _is_relative(target.text, scope)
         if relative:
-            message = f"{target.text} is relative to a folder that the base image decides: set WORKDIR before"
+            message = f"{target.text} is relative to a folder that the base image decides: set WORKDIR first"
             yield Finding(NAME, message, dockerfile.source, target.span, SEVERITY, CATEGORY, ALIASES)
 
 

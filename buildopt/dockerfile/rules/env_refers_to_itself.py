@@ -72,7 +72,7 @@ def _references(
         if hit is None:
             continue
         fix = _fix(dockerfile, instruction, place) if hit in names[:place] else None
-        message = f"{hit} is not set yet where this ENV uses it: set it in an ENV before"
+        message = f"{hit} is not set yet where this ENV uses it: set it in an earlier ENV"
         yield Finding(NAME, message, dockerfile.source, pair.span, SEVERITY, CATEGORY, ALIASES, fix)
         return
 

@@ -65,7 +65,7 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
                 continue
             path = posixpath.normpath(expanded.text).lstrip("/") or "."
             if _hidden(ignored, path):
-                message = f"{ignored.path} leaves out {expanded.text}, so that the build has nothing to copy"
+                message = f"{ignored.path} leaves out {expanded.text}, so the build has nothing to copy"
                 # BuildKit takes the path as it is typed, and knows nothing of triggers.
                 aliases = ALIASES if instruction is outer and ignored.leaves_out(expanded.text) else ()
                 yield Finding(NAME, message, dockerfile.source, word.span, SEVERITY, CATEGORY, aliases)

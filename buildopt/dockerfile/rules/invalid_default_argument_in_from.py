@@ -63,8 +63,8 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
         if is_image(result.text):
             continue
         if "$" in text:
-            made = f"{result.text}, no image," if result.text else "empty"
-            message = f"{text} is {made} unless an argument is given: give it a default"
+            made = f"{result.text}, which is not an image" if result.text else "empty"
+            message = f"without a --build-arg, {text} is {made}: give its ARG a default"
         else:
             message = f"{text} is not the name of an image: {_advice(text)}"
         yield Finding(NAME, message, dockerfile.source, stage.image.span, SEVERITY, CATEGORY, ALIASES)

@@ -53,7 +53,9 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
             written = label.pair.key
             if _is_proper(key.lower()) and written.text == key:
                 fix = Fix(f"write {key.lower()}", (Edit(written.span, key.lower()),), safe=False)
-            message = f"{key} is no proper key: lower-case letters, digits and single . and - between them"
+            message = (
+                f"{key} is not a proper label key: use lower-case letters and digits, with single . or - between them"
+            )
         else:
             continue
         yield Finding(NAME, message, dockerfile.source, label.pair.key.span, SEVERITY, CATEGORY, ALIASES, fix)

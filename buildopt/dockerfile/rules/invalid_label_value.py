@@ -63,7 +63,7 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
         # hadolint knows licenses by their names alone, no expressions.
         expression = kind == "spdx" and settings.like_hadolint and " " in value
         if expression or not fits(value):
-            message = f"the value of {label.key} is no {noun}"
+            message = f"the value of {label.key} is not {noun}"
             span = (label.pair.value or label.pair.key).span
             yield Finding(NAME, message, dockerfile.source, span, SEVERITY, CATEGORY, (code,))
 
@@ -94,10 +94,10 @@ def _matches(pattern: re.Pattern[str]) -> Callable[[str], bool]:
 
 
 _KINDS: dict[str, tuple[str, str, Callable[[str], bool]]] = {
-    "url": ("DL3052", "URL", _matches(_URL)),
-    "rfc3339": ("DL3053", "time in the form of RFC 3339", _is_time),
-    "spdx": ("DL3054", "license of the SPDX list", _is_license),
-    "hash": ("DL3055", "hash of a git commit", _matches(_HASH)),
-    "semver": ("DL3056", "semantic version", _matches(_VERSION)),
-    "email": ("DL3058", "e-mail address", _matches(_EMAIL)),
+    "url": ("DL3052", "a URL", _matches(_URL)),
+    "rfc3339": ("DL3053", "a time in the form of RFC 3339", _is_time),
+    "spdx": ("DL3054", "a license of the SPDX list", _is_license),
+    "hash": ("DL3055", "a hash of a git commit", _matches(_HASH)),
+    "semver": ("DL3056", "a semantic version", _matches(_VERSION)),
+    "email": ("DL3058", "an e-mail address", _matches(_EMAIL)),
 }

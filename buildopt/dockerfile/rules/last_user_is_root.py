@@ -55,7 +55,7 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
         if user.partition(":")[0] not in ("root", "0") or stage.index not in ships:
             continue
         span = instruction.words[0].span
-        message = "what runs here runs as root: end with USER of somebody who may do less"
+        message = "the image runs as root: end with a USER that may do less"
         yield Finding(NAME, message, dockerfile.source, span, SEVERITY, CATEGORY, ALIASES)
 
 

@@ -121,7 +121,7 @@ def _late(
         return None
     severity = SEVERITY if _CHANGING.fullmatch(name) else Severity.INFO
     what = f"{name} (and what uses it)" if carried else name
-    message = f"`{shown}` runs again whenever {name} changes and does not need it: declare {what} behind it"
+    message = f"`{shown}` does not need {name}, yet runs again whenever it changes: declare {what} below"
     fix = _move(dockerfile, declaration, used) if used is not None and not carried else None
     return Finding(NAME, message, dockerfile.source, declaration.span, severity, CATEGORY, ALIASES, fix)
 

@@ -5,7 +5,7 @@ Finds comments right above ARG, or above FROM with a name, that do not begin wit
 
 ## Why
 `docker build --call=outline` and `--call=targets` show such a comment as the description of the argument or stage, if
-it begins with the name. Any other text there is lost to them; separate it by an empty line.
+it begins with the name. Any other text there is lost to them; a bare `#` below sets it apart (an empty line does not).
 
 ## Example
 ```dockerfile
@@ -54,7 +54,10 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
         if instruction.keyword == "FROM":
             names = [name.lower() for name in names]
         if comment.text.split(" ", 1)[0] not in names:
-            message = f"the comment above is shown as a description: begin it with {' or '.join(names)}"
+            wanted = " or ".join(names)
+            message = (
+                f"the comment above passes for a description: begin it with {wanted}, or set it apart with a bare #"
+            )
             end = dockerfile.line_span(comment.span).end
             edit = Edit(Span(end, end), f"#{dockerfile.source.newline}")
             fix = Fix("set the comment apart with an empty one", (edit,))

@@ -91,9 +91,7 @@ def _message(ignored: Ignored | None, waste: _Waste) -> str:
     if not names:
         if ignored is not None:
             return ""
-        return (
-            "no .dockerignore: whatever lies beside the Dockerfile is copied: list in one what the image does not need"
-        )
+        return "without a .dockerignore, all that lies beside the Dockerfile is copied: list in one what no image needs"
     shown = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
     amount = f"{'at least ' if waste.entries >= _MAX_ENTRIES else ''}{_human(waste.size)} of {shown}"
     if ignored is None:

@@ -52,7 +52,7 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
             continue
         shown = instruction if settings.like_hadolint else earlier
         line = dockerfile.source.position(instruction.keyword_span.start)[0]
-        message = f"this {instruction.keyword} does nothing, for line {line} replaces it: remove it"
+        message = f"this {instruction.keyword} has no effect, as line {line} replaces it: remove it"
         if settings.like_hadolint:
             message = f"the {instruction.keyword} before this one does nothing: remove it"
         aliases = (code, ALIASES[-1])

@@ -54,7 +54,7 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
         plain = keyword != "HEALTHCHECK" and not scope.shell_is_set
         if not plain and not (settings.like_hadolint and instruction.command_word in (None, "CMD")):
             continue
-        message = f"a shell that passes no signals on runs this {keyword}: use the exec form"
+        message = f"this {keyword} runs in a shell, which passes no signals on: use the exec form"
         fix = exec_form_fix(stage, instruction) if plain else None
         span = instruction.words[0].span
         aliases = ALIASES if plain else ALIASES[:1]

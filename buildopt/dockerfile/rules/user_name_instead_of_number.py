@@ -64,5 +64,5 @@ def _finding(dockerfile: Dockerfile, instruction: Instruction, fine: tuple[str, 
     word = instruction.words[0]
     user = word.text.partition(":")[0]
     if not (user.isascii() and user.isdigit()) and user.strip("\"'") not in fine and user:
-        message = f"USER {word.text} is a name: a number lets Kubernetes see that it is not root"
+        message = f"USER {word.text} is a name: only by a number can Kubernetes tell that it is not root"
         yield Finding(NAME, message, dockerfile.source, word.span, SEVERITY, CATEGORY, ALIASES)
