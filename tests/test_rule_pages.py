@@ -39,7 +39,7 @@ def test_the_intro_names_rules_and_keys_that_there_are(tmp_path: Path) -> None:
     from buildopt import settings
     from buildopt.commands.lint_files import check_names
 
-    (block,) = re.findall(r"```yaml\n(.*?)```", (PAGES / "_intro.md").read_text(), re.DOTALL)
+    (block,) = re.findall(r"```yaml\n(# buildopt.yaml\n.*?)```", (PAGES / "_intro.md").read_text(), re.DOTALL)
     path = tmp_path / "buildopt.yaml"
     path.write_text(block)
     lint = settings.load(path).lint
