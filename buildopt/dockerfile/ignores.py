@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import sys
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from buildopt.dockerfile.model import Dockerfile
@@ -43,6 +45,26 @@ class Ignore:
                 return any(BUILDKIT_NAME.fullmatch(alias) for alias in finding.aliases)
             return self.name == finding.rule or self.name in finding.aliases
         return self.name == finding.rule or any(self.name == alias.lower() for alias in finding.aliases)
+
+
+class Silencer:
+    """Finds the ignores that silence a finding without asking every one of them."""
+
+    def __init__(self, ignores: Sequence[Ignore]) -> None:
+        self._everywhere = [ignore for ignore in ignores if ignore.lines is None]
+        self._local: dict[tuple[int, int], list[Ignore]] = {}
+        for ignore in ignores:
+            if ignore.lines is not None:
+                self._local.setdefault(ignore.lines, []).append(ignore)
+        self._ranges = sorted(self._local)
+
+    def silencing(self, finding: Finding) -> Iterator[Ignore]:
+        """Those that speak of a finding. Instructions, and so the lines of ignores, do not overlap."""
+        place = bisect_right(self._ranges, (finding.start[0], sys.maxsize)) - 1
+        near = self._local[self._ranges[place]] if place >= 0 else []
+        for ignore in (*self._everywhere, *near):
+            if ignore.silences(finding):
+                yield ignore
 
 
 def ignores_of(dockerfile: Dockerfile, *, like_hadolint: bool = False) -> tuple[Ignore, ...]:

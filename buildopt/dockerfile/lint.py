@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from buildopt.dockerfile.ignores import Ignore, ignores_of
+from buildopt.dockerfile.ignores import Ignore, Silencer, ignores_of
 from buildopt.dockerfile.model import Dockerfile
 from buildopt.dockerfile.parse import parse
 from buildopt.dockerfile.profiles import in_profile, is_on
@@ -66,7 +66,8 @@ def lint_parsed(dockerfile: Dockerfile, settings: LintSettings) -> list[Finding]
     ignores = ignores_of(dockerfile, like_hadolint=settings.like_hadolint)
     if ignores and unused_ignore in rules:
         found += _unused(dockerfile, settings, ignores, found)
-    kept = [finding for finding in found if not any(ignore.silences(finding) for ignore in ignores)]
+    silencer = Silencer(ignores)
+    kept = [finding for finding in found if next(silencer.silencing(finding), None) is None]
     return sorted(kept, key=lambda finding: (finding.span, finding.rule, finding.message))
 
 
@@ -182,3 +183,16 @@ def _sound(
 def _edited(dockerfile: Dockerfile, fixes: Sequence[tuple[str, Fix]]) -> Source:
     source = dockerfile.source
     return source.replace(apply_edits(source.text, [edit for _, item in fixes for edit in item.edits]))
+
+
+def _is_sound(before: Dockerfile, changed: Source) -> bool:
+    """Whether a change brings in no syntax error and makes no directive of a comment that was none, nor the reverse."""
+    after = parse(changed)
+    if len(after.errors) > len(before.errors) or _directives(after) != _directives(before):
+        return False
+    return {item.name for item in after.directives} <= {item.name for item in before.directives}
+
+
+def _directives(dockerfile: Dockerfile) -> list[tuple[str, str]]:
+    """Those that decide how the file is read."""
+    return [(item.name, item.value) for item in dockerfile.directives if item.name in ("escape", "syntax")]

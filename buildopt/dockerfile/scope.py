@@ -65,8 +65,7 @@ class Scope:
         """The text with its variables resolved; None where the value of one of them is not known."""
         if "$" not in text:
             return expand(text, {}, self.escape)
-        known = {name: value for name, value in self.variables.items() if value is not None}
-        result = expand(text, known, self.escape)
+        result = expand(text, self.variables, self.escape)
         return None if result.missing or result.error is not None else result
 
     def certain(self, expansion: Expansion) -> bool:
@@ -135,7 +134,8 @@ def _steps(
         scope = _as_commented((instruction,), scope)
         yield stage, instruction, scope
         if instruction.keyword in _CHANGING:
-            scope = _copied(scope)
+            # Only these two change what a copy would share with the scope that was handed out.
+            scope = _copied(scope) if instruction.keyword in ("ARG", "ENV") else replace(scope)
             _apply(instruction, scope, global_args)
 
 

@@ -84,8 +84,13 @@ class Expansion:
 _PLAIN = re.compile(r"[A-Za-z0-9_./:@%+=,~^-]+")
 
 
-def expand(text: str, variables: Mapping[str, str], escape: str = "\\", lexing: Lexing = Lexing()) -> Expansion:  # noqa: B008 - frozen
-    """Resolve quotes, escapes and variables, in every form that BuildKit knows."""
+def expand(
+    text: str,
+    variables: Mapping[str, str] | Mapping[str, str | None],
+    escape: str = "\\",
+    lexing: Lexing = Lexing(),  # noqa: B008 - frozen
+) -> Expansion:
+    """Resolve quotes, escapes and variables, in every form that BuildKit knows. What is None has no value."""
     if _PLAIN.fullmatch(text):
         return Expansion(text, (text,), ((0, len(text)),), frozenset(), frozenset())
     lexer = _Lexer(text, variables, escape, lexing)
@@ -139,7 +144,7 @@ _MODIFIERS = "+-?#%"
 @dataclass(slots=True)
 class _Lexer:
     text: str
-    variables: Mapping[str, str]
+    variables: Mapping[str, str] | Mapping[str, str | None]
     escape: str
     lexing: Lexing
     position: int = 0

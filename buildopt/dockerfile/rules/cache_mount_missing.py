@@ -44,6 +44,8 @@ NAME = "cache-mount-missing"
 ALIASES: tuple[str, ...] = ()
 SEVERITY = Severity.INFO
 CATEGORY = Category.CACHE
+# The rewrite looks at every stage for every other one: more of them than anybody writes would take long.
+_MOST_STAGES = 200
 _TITLE = "cache mounts for "
 _TARGET = re.compile(r"--mount=type=cache,(?:[^\s,]+,)*?target=([^\s,]+)")
 _COMPILES = re.compile(r"\bgo\s+(?:\S+\s+)*?(?:build|install|test|run|vet|generate)\b")
@@ -51,7 +53,12 @@ _COMPILES = re.compile(r"\bgo\s+(?:\S+\s+)*?(?:build|install|test|run|vet|genera
 
 def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
     """Ask the pass what it would do."""
-    if dockerfile.errors or not runs(dockerfile) or left_alone(dockerfile) is not None:
+    if (
+        len(dockerfile.stages) > _MOST_STAGES
+        or dockerfile.errors
+        or not runs(dockerfile)
+        or left_alone(dockerfile) is not None
+    ):
         return
     places = {instruction.lines: instruction for instruction in dockerfile.instructions}
     for change in cache_mounts.rewrite(dockerfile).applied:

@@ -32,7 +32,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from buildopt.dockerfile.ignores import Ignore
+from buildopt.dockerfile.ignores import Ignore, Silencer
 from buildopt.dockerfile.model import Dockerfile
 from buildopt.finding import Category, Finding, Fix, Severity
 from buildopt.settings import LintSettings
@@ -53,13 +53,11 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
 
 def unused(dockerfile: Dockerfile, ignores: Sequence[Ignore], found: Sequence[Finding]) -> Iterator[Finding]:
     """The ignores that silence none of the findings."""
-    idle = [
-        ignore
-        for ignore in ignores
-        if not (ignore.directive and ignore.name.lower() in _UNDECIDED)
-        and not any(ignore.silences(finding) for finding in found)
-    ]
-    for ignore in idle:
+    silencer = Silencer(ignores)
+    busy = {ignore for finding in found for ignore in silencer.silencing(finding)}
+    for ignore in ignores:
+        if ignore in busy or (ignore.directive and ignore.name.lower() in _UNDECIDED):
+            continue
         edit = _without(dockerfile, ignore)
         fix = None if edit is None else Fix("remove the name", (edit,))
         shown = dockerfile.source.text[ignore.span.start : ignore.span.end]

@@ -40,6 +40,7 @@ from buildopt.dockerfile.leftovers import Keeper, clean_up, left_for_hadolint
 from buildopt.dockerfile.model import Dockerfile
 from buildopt.dockerfile.packages import Call
 from buildopt.dockerfile.runs import Run, all_runs
+from buildopt.dockerfile.scope import of_the_last_file
 from buildopt.dockerfile.shell import Command
 from buildopt.finding import Category, Finding, Fix, Severity
 from buildopt.settings import LintSettings
@@ -85,6 +86,7 @@ def _fix(dockerfile: Dockerfile, run: Run, filling: Call) -> Fix | None:
     return clean_up(dockerfile, run, filling, f"{filling.command.name} cache clean", safe=False)
 
 
+@of_the_last_file
 def _is_plain(dockerfile: Dockerfile) -> bool:
     """Whether this is yarn 1 with its cache where it always is, as far as the file tells."""
     text = dockerfile.source.text
