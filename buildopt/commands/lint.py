@@ -34,8 +34,8 @@ from buildopt.report.baseline import Baseline
     help="Which rules: those that nearly all projects want (recommended, unless the configuration says otherwise), all "
     "(strict), or those that hadolint has on by default, deciding as it does.",
 )
-@click.option("--select", multiple=True, metavar="NAME", help="Only this rule, alias or category (again for more).")
-@click.option("--ignore", multiple=True, metavar="NAME", help="Not this rule, alias or category (again for more).")
+@click.option("--select", multiple=True, metavar="NAME", help="Only this rule, alias or category (several: A,B).")
+@click.option("--ignore", multiple=True, metavar="NAME", help="Not this rule, alias or category (several: A,B).")
 @click.option(
     "--fail-on",
     type=click.Choice(settings.FAIL_ON),

@@ -6,7 +6,7 @@ those that belong to root while the RUN does not.
 
 ## Why
 The manager looks in the home folder of its own user. And a cache mount that says no uid belongs to root: other users
-cannot write into it, so that the manager fails or works without a cache.
+cannot write into it, so the manager fails or works without a cache.
 
 ## Example
 ```dockerfile

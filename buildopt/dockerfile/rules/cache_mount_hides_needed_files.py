@@ -5,7 +5,7 @@ Finds what a later RUN, COPY --from, CMD or ENTRYPOINT reads from a folder that 
 made: `target/release/app`, `node_modules`, a virtual environment, packages for `--no-restore`.
 
 ## Why
-A cache mount belongs to the builder: nothing in it becomes part of the image. The folder is empty in the layer, so that
+A cache mount belongs to the builder: nothing in it becomes part of the image. The folder is empty in the layer, so
 the later instruction fails, or downloads everything again.
 
 ## Example

@@ -1,7 +1,7 @@
 """RUN after RUN.
 
 ## What it does
-Finds a RUN of one command directly behind another such RUN with the same flags, in a stage that becomes an image.
+Finds a RUN of one command directly after another such RUN with the same flags, in a stage that becomes an image.
 
 ## Why
 Each makes a layer. Commands that belong together are one RUN: what one leaves behind the next can remove, and a pull

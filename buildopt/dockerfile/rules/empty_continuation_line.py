@@ -1,11 +1,11 @@
 """An empty line inside a continued instruction.
 
 ## What it does
-Finds empty lines behind a line that ends with the continuation character.
+Finds empty lines after a line that ends with the continuation character.
 
 ## Why
 Docker reads over them today and says that it will not for ever. And they mislead: a `\\` that was left at the end of an
-instruction takes the next one, behind the empty line, for its continuation.
+instruction takes the next one, after the empty line, for its continuation.
 
 ## Example
 ```dockerfile

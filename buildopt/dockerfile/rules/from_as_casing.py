@@ -1,7 +1,7 @@
 """`FROM … as` in another casing.
 
 ## What it does
-Finds `as` in lower case behind `FROM` in upper case, and the other way round.
+Finds `as` in lower case after `FROM` in upper case, and the other way round.
 
 ## Why
 Both are keywords of one instruction; in one casing the line is easier to read.

@@ -5,7 +5,7 @@ Finds `USER root` (or `0`) where it is the last USER of a stage that ends up in 
 
 ## Why
 Whoever breaks into the program is root in the container, and one mistake away from the host. The file switches users,
-so that somebody has thought about it: switching back was forgotten, most likely.
+so somebody has thought about it: switching back was most likely forgotten.
 
 ## Example
 ```dockerfile

@@ -5,7 +5,7 @@ Finds ARG of a commit, a build number, a date or a version that stands before a 
 use it.
 
 ## Why
-Every RUN behind an ARG sees its value, used or not: when the value changes, all of them are built again. Declared right
+Every RUN after an ARG sees its value, used or not: when the value changes, all of them are built again. Declared right
 before its first use, it leaves the installation in the cache.
 
 ## Example

@@ -4,7 +4,7 @@
 Finds ENV and LABEL in their old form.
 
 ## Why
-The old form takes everything behind the first blank for one value: a second `KEY value` on the line silently becomes a
+The old form takes everything after the first blank for one value: a second `KEY value` on the line silently becomes a
 part of the first. The form with `=` says where a value ends.
 
 ## Example

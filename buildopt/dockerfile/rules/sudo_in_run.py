@@ -21,9 +21,9 @@ FROM debian:12
 USER root
 RUN apt-get update
 ```
-The fix drops `sudo` where it has no options that matter. It is safe behind `USER root`, unless there are variables that
+The fix drops `sudo` where it has no options that matter. It is safe after `USER root`, unless there are variables that
 sudo would hide, and unsafe where the base image decides who builds; under another user there is none: put `USER root`
-before and that user behind.
+before and that user after it.
 
 ## References
 - https://docs.docker.com/build/building/best-practices/#user
