@@ -169,7 +169,7 @@ def _sound(
     dockerfile: Dockerfile, fixes: Sequence[tuple[str, Fix]], refused: set[tuple[str, tuple[Edit, ...]]]
 ) -> Sequence[tuple[str, Fix]]:
     """Fixes that bring in no error together; halves are tried apart until those that do are found."""
-    if not fixes or len(parse(_edited(dockerfile, fixes)).errors) <= len(dockerfile.errors):
+    if not fixes or _is_sound(dockerfile, _edited(dockerfile, fixes)):
         return fixes
     if len(fixes) == 1:
         refused.update((rule, item.edits) for rule, item in fixes)
@@ -177,7 +177,7 @@ def _sound(
     middle = len(fixes) // 2
     first = _sound(dockerfile, fixes[:middle], refused)
     both = (*first, *_sound(dockerfile, fixes[middle:], refused))
-    return both if len(parse(_edited(dockerfile, both)).errors) <= len(dockerfile.errors) else first
+    return both if _is_sound(dockerfile, _edited(dockerfile, both)) else first
 
 
 def _edited(dockerfile: Dockerfile, fixes: Sequence[tuple[str, Fix]]) -> Source:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from buildopt.dockerfile.model import Dockerfile, Instruction, Logical, Stage
@@ -70,7 +70,24 @@ def _runs(dockerfile: Dockerfile) -> Iterator[Run]:
         logical = actual.script(dockerfile.source)
         if logical is None or _foreign(actual, logical):
             continue
-        yield Run(stage, actual, logical, parse_shell(logical.text), scope)
+        yield Run(stage, actual, logical, _without_data(actual, logical, parse_shell(logical.text)), scope)
+
+
+def _without_data(instruction: Instruction, logical: Logical, script: Script) -> Script:
+    """A script without what stands in the bodies of its heredocs: that is what commands read, unlike a lone one."""
+    if not instruction.heredocs or instruction.lone_heredoc is not None:
+        return script
+    bodies = [heredoc.span for heredoc in instruction.heredocs]
+
+    def outside(span: Span) -> bool:
+        start = logical.offset(span.start)
+        return not any(body.start <= start < body.end for body in bodies)
+
+    commands = tuple(command for command in script.commands if outside(command.span))
+    if len(commands) == len(script.commands):
+        return script
+    parts = tuple(part for part in script.parts if outside(part.span))
+    return replace(script, commands=commands, parts=parts, complete=False)
 
 
 @of_the_last_file

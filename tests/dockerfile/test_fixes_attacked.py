@@ -159,3 +159,30 @@ def test_files_that_may_be_archives_are_not_copied_unasked(name: str) -> None:
     text = f"FROM a\nADD {name} /srv/\n"
     assert fixed("add-instead-of-copy", text) == text
     assert fixed("add-instead-of-copy", text, unsafe=True) == text.replace("ADD", "COPY")
+
+
+@pytest.mark.parametrize("directive", ["syntax=docker/dockerfile:1", "escape=`", "check=skip=all"])
+def test_no_comment_becomes_a_directive(directive: str) -> None:
+    text = f"# hadolint ignore=DL4006\n# {directive}\nFROM debian:12\nRUN x\n"
+    assert not parse(Source("Dockerfile", text)).directives
+    assert fixed("unused-ignore", text) == text
+    assert fixed("inline-ignore-comment", text) == text
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "<<E cat > /install.sh && apt-get update\napt-get install x\npip install y\nE",
+        "cat <<E > /install.sh\napt install x\nE",
+        "cat > /a <<A && cat > /b <<B\napt install x\nA\npip install y\nB",
+        "tee /a <<-'A'\n\tapt-get install x\n\tA",
+    ],
+)
+def test_what_a_command_reads_is_no_script(script: str) -> None:
+    text = f"FROM debian:12\nRUN {script}\n"
+    for name in ("missing-apt-yes", "apt-instead-of-apt-get", "pip-cache-left-in-image", "unpinned-pip-package"):
+        assert fixed(name, text, unsafe=True) == text and found(name, text) == 0
+
+
+def test_pip_takes_the_start_of_an_option() -> None:
+    assert found("pip-cache-left-in-image", "FROM python:3.13\nRUN pip install --no-cache x\n") == 0

@@ -73,7 +73,9 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
 
 
 def _caches(command: Command) -> bool:
-    return _install(command) is not None and "--no-cache-dir" not in command.texts and not _disabled_here(command)
+    # pip takes the start of an option for the whole.
+    off = any(text in ("--no-cache-dir", "--no-cache-di", "--no-cache-d", "--no-cache") for text in command.texts)
+    return _install(command) is not None and not off and not _disabled_here(command)
 
 
 def _for_hadolint(run: Run) -> Iterator[Command]:
