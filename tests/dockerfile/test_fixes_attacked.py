@@ -186,3 +186,14 @@ def test_what_a_command_reads_is_no_script(script: str) -> None:
 
 def test_pip_takes_the_start_of_an_option() -> None:
     assert found("pip-cache-left-in-image", "FROM python:3.13\nRUN pip install --no-cache x\n") == 0
+
+
+def test_a_comment_in_a_heredoc_keeps_its_command() -> None:
+    text = "FROM alpine:3\nRUN <<E\nset -e\napk update # the mirror is slow\napk add x\nE\n"
+    assert fixed("apk-cache-left-in-image", text) == text.replace("apk add", "apk add --no-cache")
+
+
+def test_the_name_of_a_cache_is_not_its_sharing() -> None:
+    text = "FROM a\nRUN --mount=type=cache,id=sharing=shared,target=/var/cache/apt,sharing=shared x\n"
+    after = "FROM a\nRUN --mount=type=cache,id=sharing=shared,target=/var/cache/apt,sharing=locked x\n"
+    assert fixed("cache-mount-without-lock", text) == after

@@ -134,6 +134,8 @@ def _without(run: Run, command: Command) -> Edit | None:
         return None
     if "!" in run.script.text[command.span.end : parts[place + 1].span.start]:
         return None  # the span of what follows does not hold its `!`
+    if any(command.span.end <= comment.start < parts[place + 1].span.start for comment in run.script.comments):
+        return None
     span = run.logical.span(command.span.start, parts[place + 1].span.start)
     if any(span.overlaps(comment.span) for comment in run.instruction.comments):
         return None

@@ -24,6 +24,7 @@ RUN --mount=type=cache,target=/var/cache/apt,sharing=locked apt-get update && ap
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterator
 
 from buildopt.dockerfile.model import Dockerfile, Flag
@@ -79,9 +80,8 @@ def _edit(dockerfile: Dockerfile, flag: Flag) -> Edit | None:
     text = dockerfile.source.text[flag.span.start : flag.span.end]
     if (flag.value or "").strip("\"'") not in text.replace('"', "").replace("'", ""):
         return None
-    place = text.find("sharing=shared")
-    if place >= 0:
-        start = flag.span.start + place
-        return Edit(Span(start, start + len("sharing=shared")), "sharing=locked")
+    written = re.search(r"(?<![^,=\"'])(?<!id=)sharing=shared(?=[,\"']|$)", text)
+    if written is not None:
+        return Edit(Span(flag.span.start + written.start(), flag.span.start + written.end()), "sharing=locked")
     end = flag.span.end - (1 if text.endswith(('"', "'")) else 0)
     return Edit(Span(end, end), ",sharing=locked")
