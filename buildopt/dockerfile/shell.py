@@ -165,7 +165,7 @@ class Script:
 
 
 # Hundreds of these in a row are nothing that a person wrote, and take the grammar's recovery quadratic time.
-_NONSENSE = re.compile(r"(?:[)}|<][ \t\n]*){300}")
+_NONSENSE = re.compile(r"(?:[)}|<>][ \t\n]*){300}")
 _MOST_UNOPENED = 1000
 
 
