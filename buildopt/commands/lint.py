@@ -91,6 +91,8 @@ def lint(
     if import_hadolint:
         written = _import_hadolint(output)
         request = replace(request, config=written) if "-" in paths else request
+    if _wants_shellcheck(request, import_hadolint):
+        output.message("without ShellCheck, scripts of RUN are not looked into: pip install 'buildopt[shellcheck]'")
     if "-" in paths:
         results = [lint_standard_input(request, earlier)]
     else:
@@ -137,6 +139,15 @@ def _earlier(baseline: Path | None, output_file: Path | None) -> Baseline:
             hint="write a baseline without --baseline",
         )
     return Baseline.read(baseline)
+
+
+def _wants_shellcheck(request: Request, import_hadolint: bool) -> bool:
+    """Whether somebody who knows ShellCheck's findings from hadolint would go without them unawares."""
+    if not (import_hadolint or request.profile == "hadolint"):
+        return False
+    from buildopt.dockerfile import shellcheck
+
+    return shellcheck.program() is None
 
 
 def _import_hadolint(output: Output) -> Path:

@@ -16,6 +16,7 @@ from command_line import BAD, run
 
 from buildopt import cli
 from buildopt.commands import discover
+from buildopt.dockerfile import shellcheck
 
 GOOD = "FROM a:1\nCOPY a.py /b\n"
 
@@ -302,6 +303,22 @@ def test_a_working_folder_that_is_gone_is_no_bug(folder: Path) -> None:
     command = ["sh", "-c", 'cd gone && rmdir ../gone && "$0" -m buildopt lint', sys.executable]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (2, "error: the working folder is gone\n  hint: cd to another one\n")
+
+
+def test_who_comes_from_hadolint_is_told_that_shellcheck_is_missing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--profile", "hadolint"]
+    told = "without ShellCheck, scripts of RUN are not looked into: pip install 'buildopt[shellcheck]'\n"
+    path = str(folder / "Dockerfile")
+    for program, expected in ((None, 1), (Path("shellcheck"), 0)):
+        monkeypatch.setattr(shellcheck, "program", lambda program=program: program)
+        cli.main(["lint", path, *words])
+        assert capsys.readouterr().err.count(told) == expected
+    monkeypatch.setattr(shellcheck, "program", lambda: None)
+    for quiet in (["--quiet", *words], []):
+        cli.main(["lint", path, *quiet])
+        assert told not in capsys.readouterr().err
 
 
 def test_workflows_are_refused(folder: Path) -> None:
