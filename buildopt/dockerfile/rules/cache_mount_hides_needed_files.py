@@ -58,7 +58,7 @@ _READING = frozenset(
 )
 _NODE = frozenset(("npm", "yarn", "pnpm", "npx", "bun"))
 # Each mount is compared with all that follows: more of them than anybody writes would take long.
-_MOST = 100
+_MOST = 30
 _SCRIPTS = frozenset(("run", "start", "exec", "test", "build", "run-script"))
 _CARGO_APART = frozenset(
     ("fetch", "install", "binstall", "update", "add", "init", "new", "generate-lockfile", "--version")
