@@ -8,7 +8,7 @@ from pathlib import Path
 
 from buildopt.dockerfile.parse import parse
 from buildopt.dockerfile.passes import cache_mounts, split_stages
-from buildopt.dockerfile.passes.result import Change, Pass, Refusal
+from buildopt.dockerfile.passes.result import Change, Pass, Refusal, SecondFile
 from buildopt.dockerfile.passes.strangers import left_alone, template
 from buildopt.source import Edit, Source, apply_edits
 
@@ -18,11 +18,12 @@ PASSES: tuple[Pass, ...] = (split_stages, cache_mounts)
 
 @dataclass(frozen=True, slots=True)
 class Optimized:
-    """A file after all passes. ``broken``: it has errors, so that nothing was tried."""
+    """A file after all passes. ``broken``: it has errors, so that nothing was tried. ``files``: what changes beside it."""
 
     source: Source
     changes: tuple[Change, ...] = ()
     refusals: tuple[Refusal, ...] = ()
+    files: tuple[SecondFile, ...] = ()
     broken: bool = False
 
 
@@ -31,11 +32,13 @@ def optimize(
     context: Path | None = None,
     only: Collection[str] = (),
     skip: Collection[str] = (),
+    also: Collection[str] = (),
 ) -> Optimized:
     """Run the passes over a file, reading it anew between them. Line numbers are those of the file as it came.
 
-    ``context`` is the build context, None where there is none: what cannot be shown without it is refused. What comes
-    out parses; where it does not, nothing is changed and a refusal says so.
+    ``context`` is the build context, None where there is none: what cannot be shown without it is refused. Passes that
+    are opt-in run only where ``only`` or ``also`` names them. What comes out parses; where it does not, nothing is
+    changed and a refusal says so.
     """
     dockerfile = parse(source)
     reason = template(source)
@@ -48,13 +51,15 @@ def optimize(
         return Optimized(source, refusals=(reason,))
     changes: list[Change] = []
     refusals: list[Refusal] = []
+    files: list[SecondFile] = []
     current = dockerfile
     made: list[Sequence[Edit]] = []
     for rewriter in PASSES:
         name = rewriter.NAME
-        if (only and name not in only) or name in skip:
+        if (only and name not in only) or name in skip or (rewriter.OPT_IN and name not in {*only, *also}):
             continue
         result = rewriter.rewrite(current, context)
+        files += result.files
 
         def line_before(line: int, now: Source = current.source) -> int:
             """The line, as the file came, of a line of the file as it is now."""
@@ -78,7 +83,7 @@ def optimize(
             changes.append(replace(change, lines=(line_before(first), line_before(last))))
         made.append(edits)
         current = rewritten
-    return Optimized(current.source, tuple(changes), tuple(refusals))
+    return Optimized(current.source, tuple(changes), tuple(refusals), tuple(files))
 
 
 def _offset_before(offset: int, edits: Sequence[Edit]) -> int:

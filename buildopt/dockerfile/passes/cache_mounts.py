@@ -62,6 +62,7 @@ from buildopt.dockerfile.shell import Word
 from buildopt.source import Edit, Span
 
 NAME = "cache_mounts"
+OPT_IN = False
 
 _MANAGERS = (APT, PIP, NPM, GO)
 _SUDO = frozenset(("sudo", "doas"))

@@ -31,17 +31,37 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class SecondFile:
+    """A file beside the Dockerfile that a pass would write; ``why`` is one line.
+
+    ``path`` is that of the whole file (``.dockerignore`` in the context, or ``<Dockerfile>.dockerignore``), ``before``
+    what it holds now, None where there is none.
+    """
+
+    name: str
+    path: Path
+    before: str | None
+    text: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class PassResult:
-    """What one pass made of one file."""
+    """What one pass made of one file. ``files`` are those beside it that should change too."""
 
     applied: tuple[Change, ...] = ()
     refused: tuple[Refusal, ...] = ()
+    files: tuple[SecondFile, ...] = ()
 
 
 class Pass(Protocol):
-    """What a pass is: a module with these two. Its docstring is its documentation."""
+    """What a pass is: a module with these. Its docstring is its documentation.
+
+    ``OPT_IN``: it runs only where it is asked for by name.
+    """
 
     NAME: str
+    OPT_IN: bool
 
     def rewrite(self, dockerfile: Dockerfile, context: Path | None = None) -> PassResult:
         """Pure: the changes to a file, given its build context (None where there is none)."""

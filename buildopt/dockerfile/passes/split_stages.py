@@ -66,6 +66,7 @@ from buildopt.dockerfile.shell import Command
 from buildopt.source import Edit, Span
 
 NAME = "split_stages"
+OPT_IN = False
 
 _CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 _ZONES = "/usr/local/go/lib/time/zoneinfo.zip"
