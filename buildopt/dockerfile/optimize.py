@@ -18,7 +18,7 @@ PASSES: tuple[Pass, ...] = (split_stages, cache_mounts)
 
 @dataclass(frozen=True, slots=True)
 class Optimized:
-    """A file after all passes. ``broken``: it has errors, so that nothing was tried. ``files``: what changes beside it."""
+    """A file after all passes. ``broken``: it has errors, so nothing was tried. ``files``: what changes beside it."""
 
     source: Source
     changes: tuple[Change, ...] = ()
