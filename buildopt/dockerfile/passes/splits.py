@@ -1,0 +1,297 @@
+"""What splitting a stage has in common for all ecosystems: reading the only stage, and writing two of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from buildopt.dockerfile.model import Dockerfile, Instruction, Stage
+from buildopt.dockerfile.passes.paths import Relation, relation
+from buildopt.dockerfile.passes.runs import Run
+from buildopt.dockerfile.passes.state import State, base_reference
+from buildopt.dockerfile.shell import Command, parse_shell
+from buildopt.source import Edit, Source, Span
+
+BUILD_STAGE = "build"
+# Settings of the image: they belong to the runtime stage alone, wherever they stand.
+MOVED = frozenset(("MAINTAINER", "LABEL", "EXPOSE", "STOPSIGNAL", "VOLUME", "CMD", "ENTRYPOINT", "HEALTHCHECK"))
+# Settings that commands read too: both stages get them.
+COPIED = frozenset(("ENV", "WORKDIR", "ARG"))
+# Users that every distribution has.
+SYSTEM_USERS = frozenset(("root", "nobody", "www-data", "daemon"))
+_TAIL = MOVED | COPIED | {"USER", "COPY", "ADD"}
+_REFERENCE = re.compile(r"(?<!\\)\$\{?([A-Za-z_]\w*)")
+
+
+class No(Exception):
+    """The file is left alone: where the reason stands, and the reason in one line."""
+
+    def __init__(self, instruction: Instruction, reason: str) -> None:
+        super().__init__(reason)
+        self.line = instruction.lines[0]
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A file with one stage. ``known`` is ``states(dockerfile)``, ``runs`` are the stage's RUNs in order."""
+
+    dockerfile: Dockerfile
+    stage: Stage
+    known: dict[int, State]
+    runs: Sequence[Run]
+    context: Path | None
+
+    @property
+    def source(self) -> Source:
+        """The text."""
+        return self.dockerfile.source
+
+    @property
+    def origin(self) -> Instruction:
+        """FROM."""
+        return self.stage.origin
+
+    @property
+    def body(self) -> tuple[Instruction, ...]:
+        """All behind FROM."""
+        return self.stage.instructions[1:]
+
+    @property
+    def final(self) -> State:
+        """The state at the stage's end."""
+        return self.known[-1]
+
+    @property
+    def head(self) -> tuple[Instruction, ...]:
+        """What belongs to the build: up to the last RUN, which is included. Empty where there is no RUN."""
+        return self.body[: self._boundary]
+
+    @property
+    def tail(self) -> tuple[Instruction, ...]:
+        """What comes behind the last RUN."""
+        return self.body[self._boundary :]
+
+    @property
+    def _boundary(self) -> int:
+        return max((index + 1 for index, item in enumerate(self.body) if item.keyword == "RUN"), default=0)
+
+    @property
+    def base(self) -> str:
+        """The base image's reference, defaults of ARGs put in."""
+        return base_reference(self.dockerfile, self.stage)
+
+    @property
+    def written_base(self) -> str:
+        """The base image as it is written, variables and all."""
+        return self.stage.image.text if self.stage.image is not None else ""
+
+    def entry(self) -> Instruction | None:
+        """What a container starts: the last ENTRYPOINT, or else the last CMD."""
+        entries = [item for item in self.body if item.keyword in ("CMD", "ENTRYPOINT")]
+        entry = next((item for item in reversed(entries) if item.keyword == "ENTRYPOINT"), None)
+        return entry or (entries[-1] if entries else None)
+
+    def last(self, keyword: str) -> Instruction | None:
+        """The last instruction of a kind."""
+        return next((item for item in reversed(self.body) if item.keyword == keyword), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """How a file is to be split.
+
+    ``image`` is the runtime stage's base, as it is to be written. ``copies`` are the lines that bring what is shipped,
+    in order, mostly ``COPY --from=build PATH PATH`` (`copy_line` writes one). ``replayed`` are the offsets of
+    instructions of the head that the runtime stage runs as well, ``relocated`` of those that it runs instead of the
+    build stage; both stand before ``copies``, in the order of the file, among ENV, WORKDIR and ARG. ``environment`` are
+    lines right before the copies. ``workdir`` is the working folder of the old base where the new one has another one.
+    """
+
+    image: str
+    copies: tuple[str, ...]
+    title: str
+    why: str
+    replayed: frozenset[int] = frozenset()
+    relocated: frozenset[int] = frozenset()
+    environment: tuple[str, ...] = ()
+    workdir: str | None = None
+
+
+class Splitter(Protocol):
+    """An ecosystem: a module with these two."""
+
+    def concerns(self, subject: Subject) -> bool:
+        """Whether the file is of this ecosystem, so that a refusal is worth a word."""
+        ...
+
+    def plan(self, subject: Subject) -> Split:
+        """How to split it. Raises No with the reason not to."""
+        ...
+
+
+def plain_stage(subject: Subject) -> None:
+    """Refuse what makes any split uncertain. Raises No."""
+    stage = subject.stage
+    if stage.name is not None:
+        raise No(stage.origin, f"the stage has a name: something may build it with --target {stage.name}")
+    if stage.platform is not None:
+        raise No(stage.origin, "FROM names a platform")
+    if not subject.head:
+        raise No(stage.origin, "no RUN builds a program here")
+    for instruction in stage.instructions:
+        if instruction.keyword in ("ONBUILD", "SHELL"):
+            raise No(instruction, f"{instruction.keyword} is not moved between stages")
+        if instruction.heredocs and instruction.keyword != "RUN":
+            raise No(instruction, "a file written by a heredoc may be needed at run time")
+    for run in subject.runs:
+        if run.script is None or not run.script.complete or run.logical is None:
+            raise No(run.instruction, "this RUN cannot be read to the end")
+    for instruction in subject.tail:
+        if instruction.keyword not in _TAIL:
+            raise No(instruction, f"{instruction.keyword} behind the build is not understood")
+
+
+def plain_copy(instruction: Instruction) -> None:
+    """Refuse a COPY or ADD whose content is not the context's own. Raises No."""
+    if instruction.flag("from") is not None:
+        raise No(instruction, "what it copies from another image may be needed at run time")
+    for word in instruction.words[:-1]:
+        if "://" in word.text or word.text.startswith("git@"):
+            raise No(instruction, "what it downloads may be needed at run time")
+        if instruction.keyword == "ADD" and re.search(r"\.(?:t?gz|t?xz|t?bz2|tar|zst)$", word.text):
+            raise No(instruction, "what it unpacks may be needed at run time")
+        if "$" in word.text:
+            raise No(instruction, "what it copies depends on a variable")
+
+
+def known_variables(subject: Subject, base_names: Collection[str], base: str) -> None:
+    """Refuse settings that lean on what only the old base image sets. ``base`` is its name. Raises No."""
+    for instruction in subject.body:
+        if instruction.keyword in ("RUN", "COPY", "ADD"):
+            continue
+        state = subject.known[instruction.span.start]
+        runtime = instruction.keyword in ("CMD", "ENTRYPOINT", "HEALTHCHECK")
+        for name in _REFERENCE.findall(instruction.arguments.text):
+            defined = name in state.environment or name in state.arguments
+            if (name in base_names or not runtime) and not defined:
+                raise No(instruction, f"${name} is what the {base} image sets")
+
+
+def known_user(instructions: Iterable[Instruction], made: Collection[str] = ()) -> None:
+    """Refuse a USER that the runtime image may lack; ``made`` are those that its RUNs make. Raises No."""
+    for instruction in instructions:
+        if instruction.keyword == "USER":
+            name = instruction.arguments.text.split(":")[0]
+            if not name.isdigit() and name not in SYSTEM_USERS and name not in made:
+                raise No(instruction, f"the smaller image may have no user {name}")
+
+
+def uncovered(subject: Subject, paths: Iterable[str]) -> None:
+    """Refuse a VOLUME that may lie over what is shipped. Raises No."""
+    for instruction in subject.body:
+        if instruction.keyword == "VOLUME":
+            covers = any(relation(path, value) is Relation.INSIDE for path in paths for value in instruction.values)
+            if covers or "$" in instruction.arguments.text:
+                raise No(instruction, "the volume may cover the program")
+
+
+def simple_command(instruction: Instruction) -> tuple[str, ...] | None:
+    """The words of CMD, ENTRYPOINT or HEALTHCHECK, None where it is more than one plain command.
+
+    A shell form counts where it is one command without redirection; a leading ``exec`` is left out. Words may hold
+    variables.
+    """
+    values = instruction.values[1:] if instruction.keyword == "HEALTHCHECK" else instruction.values
+    if instruction.exec_form:
+        return tuple(values) or None
+    script = parse_shell(" ".join(values))
+    if not script.complete or len(script.commands) != 1:
+        return None
+    command = script.commands[0]
+    if command.redirects or command.environment:
+        return None
+    words = tuple(word.text if word.text is not None else word.raw for word in command.words)
+    words = words[1:] if words[:1] == ("exec",) else words
+    return words or None
+
+
+def writes_files(command: Command) -> bool:
+    """Whether a redirection makes a file."""
+    return any(
+        item.target is not None and item.target.text not in ("/dev/null", "1", "2") for item in command.redirects
+    )
+
+
+def copy_line(subject: Subject, path: str, target: str = "", chown: str = "") -> str:
+    """``COPY --from=build PATH TARGET`` in the file's casing; ``target`` is ``path`` where it is left out."""
+    flags = f" --chown={chown}" if chown else ""
+    return f"{casing(subject)('COPY')} --from={BUILD_STAGE}{flags} {path} {target or path}"
+
+
+def casing(subject: Subject) -> Callable[[str], str]:
+    """What writes a keyword as the file does."""
+    upper = subject.source.text[subject.origin.keyword_span.start] == "F"
+    return str.upper if upper else str.lower
+
+
+def edits(subject: Subject, split: Split) -> list[Edit]:
+    """The two stages. Raises No where WORKDIR leans on the old base's own."""
+    source = subject.source
+    newline = source.newline
+    word = casing(subject)
+    image = subject.stage.image
+    assert image is not None
+    made = [Edit(Span(image.span.end, image.span.end), f" {word('AS')} {BUILD_STAGE}")]
+    lines: list[str] = [f"{word('FROM')} {split.image}"]
+    folders = [item for item in subject.body if item.keyword == "WORKDIR"]
+    if split.workdir is not None:
+        if folders and not folders[0].arguments.text.startswith(("/", "$")):
+            raise No(folders[0], f"WORKDIR is relative to the {subject.final.base.repository} image's own")
+        if not folders:
+            lines.append(f"{word('WORKDIR')} {split.workdir}")
+    for instruction in subject.head:
+        start = instruction.span.start
+        if instruction.keyword in MOVED or start in split.relocated:
+            whole = with_comments(subject.dockerfile, instruction)
+            lines.append(_unbroken(source.text[whole.start : whole.end]))
+            made.append(Edit(whole, ""))
+        elif start in split.replayed or (instruction.keyword in COPIED and _is_needed(subject, split, instruction)):
+            lines.append(_unbroken(source.text[instruction.span.start : instruction.span.end]))
+    lines += (*split.environment, *split.copies)
+    end = subject.dockerfile.whole_lines(subject.head[-1]).end
+    text = newline + newline.join(lines) + newline
+    if end and source.text[end - 1] != "\n":
+        text = newline + text
+    made.append(Edit(Span(end, end), text))
+    return made
+
+
+def _is_needed(subject: Subject, split: Split, instruction: Instruction) -> bool:
+    """An ARG is needed again only where something in the runtime stage speaks of it."""
+    if instruction.keyword != "ARG":
+        return True
+    names = {pair.key.text for pair in instruction.pairs}
+    ours = split.replayed | split.relocated
+    later = [
+        *(item for item in subject.head if item.keyword in MOVED | {"ENV", "WORKDIR"} or item.span.start in ours),
+        *subject.tail,
+    ]
+    return any(names.intersection(_REFERENCE.findall(item.logical.text)) for item in later)
+
+
+def with_comments(dockerfile: Dockerfile, instruction: Instruction) -> Span:
+    """The instruction's lines and the comment lines right above it."""
+    source = dockerfile.source
+    line = instruction.lines[0]
+    starts = {source.position(comment.span.start)[0] for comment in dockerfile.comments if not comment.inside}
+    while line - 1 in starts:
+        line -= 1
+    return Span(source.line_start(line), dockerfile.whole_lines(instruction).end)
+
+
+def _unbroken(text: str) -> str:
+    return text.rstrip("\r\n")
