@@ -1,6 +1,6 @@
-"""The linter, with all its rules, on malformed files: nothing may make it fail, take long, or take much memory.
+"""The linter, with all its rules, and the passes on malformed files: nothing may make them fail, take long, or take much memory.
 
-Every tenth file is also fixed, twice: the second time must change nothing. A file is known by its seed and number.
+Every tenth file is also fixed, and every fifth optimized, twice: the second time must change nothing. A file is known by its seed and number.
 
     python tests/fuzz.py [COUNT] [--seed N] [--from NUMBER] [--jobs N]
     python tests/fuzz.py --show NUMBER [--seed N]      writes the file to standard output
@@ -26,6 +26,7 @@ from functools import partial
 import malformed
 
 from buildopt.dockerfile.lint import fix, lint
+from buildopt.dockerfile.optimize import PASSES, optimize
 from buildopt.report.json import findings_json
 from buildopt.report.text import findings_text
 from buildopt.settings import LintSettings
@@ -35,6 +36,7 @@ LIMIT_SECONDS = 2.0  # of processor time, for one file
 FIX_LIMIT_SECONDS = 20.0  # a fix goes through the whole file up to twenty times
 LIMIT_MEGABYTES = 400  # that a process may grow by
 FIX_EVERY = 10
+OPTIMIZE_EVERY = 5
 CHUNK = 50
 # ShellCheck is a program of its own, which takes its time over nonsense.
 EVERYTHING = LintSettings(profile="strict", ignore=("shellcheck",))
@@ -68,6 +70,9 @@ def examine(seed: int, number: int) -> Outcome:
             with at_most(FIX_LIMIT_SECONDS):
                 fix_one(source)
             fixed = time.process_time() - began - linted
+        if number % OPTIMIZE_EVERY == 1:
+            with at_most(FIX_LIMIT_SECONDS):
+                optimize_one(source)
     except Exception:  # noqa: BLE001 - whatever it is, it is what is looked for
         failure = traceback.format_exc(limit=-6)
         linted = linted or time.process_time() - began
@@ -93,6 +98,15 @@ def fix_one(source: Source) -> None:
     if once.text != twice.text:
         changed = [finding.rule for finding in lint(once, EVERYTHING) if finding.fix is not None]
         raise AssertionError(f"a second fix changes the file: {sorted(set(changed))}")
+
+
+def optimize_one(source: Source) -> None:
+    """Rewrite a file, with the passes that are opt-in; rewriting it again must change nothing."""
+    also = [item.NAME for item in PASSES]
+    once = optimize(source, also=also).source
+    twice = optimize(once, also=also)
+    if once.text != twice.source.text:
+        raise AssertionError(f"a second run changes the file: {sorted({change.name for change in twice.changes})}")
 
 
 @contextmanager
