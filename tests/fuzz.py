@@ -1,6 +1,7 @@
-"""The linter, with all its rules, and the passes on malformed files: nothing may make them fail, take long, or take much memory.
+"""The linter with all its rules, and the passes, on malformed files.
 
-Every tenth file is also fixed, and every fifth optimized, twice: the second time must change nothing. A file is known by its seed and number.
+Nothing may make them fail, take long, or take much memory. Every tenth file is also fixed, and every fifth optimized,
+twice: the second time must change nothing. A file is known by its seed and number.
 
     python tests/fuzz.py [COUNT] [--seed N] [--from NUMBER] [--jobs N]
     python tests/fuzz.py --show NUMBER [--seed N]      writes the file to standard output
