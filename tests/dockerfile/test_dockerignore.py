@@ -142,6 +142,12 @@ KEPT = {
         GIT,
         ".git",
     ),
+    "git asked by make through go": (
+        "FROM golang:1.22 AS b\nCOPY . .\nRUN make\nFROM scratch\nCOPY --from=b /go/app /\n",
+        {"go.mod": "module a\n", "Makefile": "all:\n\t$(GO) build -o app .\n"},
+        ".git",
+    ),
+    "a version of the history": (PYTHON.replace("RUN pip", "RUN SETUPTOOLS_SCM_PRETEND_VERSION= pip"), {}, ".git"),
     "git in the image now": (SERVER, {**PACKAGE, **GIT}, ".git"),
     "an image to work in": (f"{NODE}CMD bash\n", PACKAGE, ".git"),
     "a program that nobody knows": (SITE.replace("npm run build", "hugo && npm run build"), PACKAGE, ".git"),

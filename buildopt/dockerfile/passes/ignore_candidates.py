@@ -28,6 +28,8 @@ _JS = frozenset(("npm", "yarn", "pnpm", "bun"))
 _JS_LOCKS = ("package-lock.json", "npm-shrinkwrap.json", "yarn.lock", "pnpm-lock.yaml", "bun.lock", "bun.lockb")
 # Which folder a build script's program makes, unless its configuration says otherwise.
 _JS_OUTPUTS = (("next build", ".next"), ("react-scripts build", "build"), ("vite build", "dist"), ("ng build", "dist"))
+_PYTHON = re.compile(r"(?:python|pypy|pip)[0-9.]*|uv|poetry|pdm|pipenv")
+_VERSIONED = re.compile(r"SETUPTOOLS_SCM|_SCM_|versioneer|vergen|GIT_(?:COMMIT|SHA|REV|TAG|HASH)", re.IGNORECASE)
 _OUTPUT_MOVED = re.compile(r"emptyOutDir|outDir|deleteOutputPath|outputPath\"?\s*:\s*\{|BUILD_PATH")
 _COMMITTED = (
     *(".github", ".gitlab-ci.yml", ".circleci", ".travis.yml", "Jenkinsfile", "azure-pipelines.yml", ".idea"),
@@ -272,7 +274,7 @@ def _contexts_of(read: Read, folder: str) -> Iterator[str]:
 def _python(project: Project) -> Iterator[Candidate]:
     known = states(project.dockerfile)
     based = any(known[-1 - stage.index].base.repository == "python" for stage in project.receivers)
-    if not based and not project.holds("pyproject.toml", "requirements.txt", "setup.py"):
+    if not based and not any(_PYTHON.fullmatch(command.name or "") for _, command in project.commands()):
         return
     yield Candidate("**/__pycache__", "__pycache__", "Python makes it where it runs")
     named = re.search(r"(?<![\w-])\.venv", project.dockerfile.source.text) is not None
@@ -349,8 +351,12 @@ def _asks_git(run: Run, command: Command, project: Project) -> str:
         return ""
     if name in ("python", "python3") and command.texts[:1] == ("-m",):
         return "" if command.texts[1:2] and command.texts[1] in _MODULES else f"`{command.texts[1:2]}` is run"
+    if _VERSIONED.search(run.script.text):
+        return "a version may be taken from the history"
     local = command.argv[0].raw.startswith("./") and project.present(posixpath.normpath(command.argv[0].raw))
-    if name in _QUIET | _COPYING | _DIRECT | _SCRIPTED or local or name in ("sh", "bash"):
+    if name in _SCRIPTED | {"sh", "bash"} or local:
+        return f"`{name}` may run go, which puts the commit into its programs" if project.holds("go.mod") else ""
+    if name in _QUIET | _COPYING | _DIRECT:
         return ""
     return f"`{name}` may ask git"
 
