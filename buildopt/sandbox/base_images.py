@@ -18,74 +18,19 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 from buildopt import settings
 from buildopt.engine import packages
 from buildopt.errors import UsageError
-from buildopt.sandbox import debian, images, languages, layers, registries, trees
-from buildopt.sandbox.images import Blob, ImageConfig
+from buildopt.sandbox import debian, images, layers, registries, trees
+from buildopt.sandbox.images import Blob
+from buildopt.sandbox.recipes import NAMES, PLATFORMS, RECIPES, Recipe
 
-# To be raised whenever what is made changes.
-VERSION = 3
+# To be raised whenever what is made of all images changes; a layer's own changes are seen by what it is made of.
+VERSION = 4
 KEY_PATTERN = "[0-9a-f]" * 16
-PLATFORMS = ("linux/amd64", "linux/arm64")
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """One image: its names (``python:3.11-slim`` first) and the layers that it is made of."""
-
-    names: tuple[str, ...]
-    layers: tuple[str, ...]
-    config: ImageConfig
-
-    @property
-    def name(self) -> str:
-        """The name by which it is asked for."""
-        return self.names[0]
-
-
-RECIPES = (
-    Recipe(
-        ("debian:bookworm-slim", "debian:12-slim", "debian:bookworm", "debian:12"),
-        ("debian",),
-        ImageConfig((("PATH", PATH),), ("bash",)),
-    ),
-    Recipe(
-        ("python:3.11-slim", "python:3.11-slim-bookworm", "python:3.11"),
-        ("debian", "runtime", "python"),
-        ImageConfig(
-            (("PATH", f"/usr/local/bin:{PATH}"), ("LANG", "C.UTF-8"), ("PYTHON_VERSION", "3.11.2")), ("python3",)
-        ),
-    ),
-    Recipe(
-        ("node:18-slim", "node:18-bookworm-slim", "node:18"),
-        ("debian", "node"),
-        ImageConfig(
-            (("PATH", PATH), ("NODE_VERSION", languages.NODE), ("YARN_VERSION", languages.YARN)),
-            ("node",),
-            ("docker-entrypoint.sh",),
-        ),
-    ),
-    Recipe(
-        ("golang:1.19", "golang:1.19-bookworm"),
-        ("debian", "toolchain", "go"),
-        ImageConfig(
-            (("PATH", f"/go/bin:/usr/local/go/bin:{PATH}"), ("GOLANG_VERSION", "1.19.8"), ("GOPATH", "/go")),
-            ("bash",),
-            folder="/go",
-        ),
-    ),
-    Recipe(
-        ("gcc:12", "gcc:12-bookworm"),
-        ("debian", "toolchain"),
-        ImageConfig((("PATH", PATH), ("GCC_VERSION", "12.2.0")), ("bash",)),
-    ),
-)
-NAMES = tuple(recipe.name for recipe in RECIPES)
 
 
 def prepare(
@@ -98,7 +43,8 @@ def prepare(
     """Make base images (names of ``NAMES``) and return the OCI layout folder of each.
 
     What was made before, in ``cache`` (default: buildopt's own), is not made again, and a run that was killed leaves
-    nothing half-made. ``say`` is told what takes long. Needs root. Raises UsageError for an unknown name or platform,
+    nothing half-made. An image whose recipe says ``native_only`` is made for the machine's own platform, whatever is
+    asked for. ``say`` is told what takes long. Needs root. Raises UsageError for an unknown name or platform,
     EngineError where packages cannot be had, ToolError where a program fails.
     """
     recipes = [_recipe(name) for name in names]
@@ -108,21 +54,22 @@ def prepare(
     folder = (cache if cache is not None else settings.cache_folder()) / "base-images"
     authorities = layers.machine_authorities()
     key = _key(authorities)
-    layouts = {recipe.name: _layout(folder, key, recipe, platforms) for recipe in recipes}
+    native = trees.native_architecture()
+    made_for = {recipe.name: recipe.platforms(platforms, native) for recipe in recipes}
+    layouts = {recipe.name: _layout(folder, key, recipe, made_for[recipe.name]) for recipe in recipes}
     if all(layout.is_dir() for layout in layouts.values()):
         return layouts
-    native = trees.native_architecture()
-    architectures = tuple(dict.fromkeys([native, *(platform.partition("/")[2] for platform in platforms)]))
     with packages.locked(folder / "lock"), _work_folder(folder) as work, _plain_umask():
         for outdated in folder.glob(KEY_PATTERN):
             if outdated.name != key:  # made by another recipe or from another archive
                 shutil.rmtree(outdated, ignore_errors=True)
         finished = folder / key / "layers"
         finished.mkdir(parents=True, exist_ok=True)
-        workshop = layers.Workshop(finished, work, native, architectures, authorities)
+        _forget_outdated(folder / key)
+        workshop = layers.Workshop(finished, work, native, (native,), authorities)
         for recipe in recipes:
             if not layouts[recipe.name].is_dir():
-                _make_image(workshop, recipe, platforms, layouts[recipe.name], say)
+                _make_image(workshop, recipe, made_for[recipe.name], layouts[recipe.name], say)
     return layouts
 
 
@@ -189,20 +136,33 @@ def _recipe(name: str) -> Recipe:
 
 
 def _key(authorities: str) -> str:
-    """What the images depend on, short: recipes, apt's sources, the machine's authorities."""
-    parts = [
-        str(VERSION),
-        repr(RECIPES),
-        repr((layers.MINIMAL, layers.RUNTIME, layers.TOOLCHAIN)),
-        repr(layers.CONFIGURATION),
-    ]
-    parts += [repr((languages.NODE, languages.NPM)), debian.sources(), authorities, trees.native_architecture()]
+    """What all images depend on, short: Debian's layer, apt's sources, the machine's authorities."""
+    parts = [str(VERSION), layers.fingerprint("debian"), debian.sources(), authorities, trees.native_architecture()]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
 def _layout(folder: Path, key: str, recipe: Recipe, platforms: Sequence[str]) -> Path:
     suffix = "-".join(platform.partition("/")[2] for platform in sorted(platforms))
-    return folder / key / f"{recipe.name.replace(':', '-')}-{suffix}"
+    return folder / key / f"{_stem(recipe)}-{suffix}"
+
+
+def _stem(recipe: Recipe) -> str:
+    """The name of a recipe's layouts but for the platforms; it changes with what the image is made of."""
+    parts = [repr(recipe), *(layers.fingerprint(layer) for layer in recipe.layers)]
+    short = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:8]
+    return f"{recipe.name.replace(':', '-').replace('/', '-')}-{short}"
+
+
+def _forget_outdated(folder: Path) -> None:
+    """Remove the images and layers that other recipes made."""
+    current = (*(f"{_stem(recipe)}-" for recipe in RECIPES), "layers")
+    for layout in folder.iterdir():
+        if not layout.name.startswith(current):
+            shutil.rmtree(layout, ignore_errors=True)
+    known = tuple(f"{name}-{layers.fingerprint(name)}-" for name in layers.LAYERS)
+    for layer in (folder / "layers").iterdir():
+        if not layer.name.startswith(known):
+            layer.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -225,10 +185,12 @@ def _plain_umask() -> Iterator[None]:
 def _make_image(
     workshop: layers.Workshop, recipe: Recipe, platforms: Sequence[str], target: Path, say: Callable[[str], None]
 ) -> None:
+    architectures = tuple(dict.fromkeys([workshop.native, *(name.partition("/")[2] for name in platforms)]))
+    workshop = replace(workshop, architectures=architectures)
     for layer in recipe.layers:
-        if any(workshop.finished(layer, architecture) is None for architecture in workshop.architectures):
+        if any(workshop.finished(layer, architecture) is None for architecture in architectures):
             say(f"making the {layer} layer of {recipe.name}")
-            layers.MAKERS[layer](workshop)
+            layers.LAYERS[layer].make(workshop)
     blobs: dict[str, list[Blob]] = {}
     for platform in platforms:
         made = [workshop.finished(layer, platform.partition("/")[2]) for layer in recipe.layers]
@@ -237,7 +199,7 @@ def _make_image(
     config = recipe.config
     if workshop.authorities and "node" in recipe.layers:
         trusted = ("NODE_EXTRA_CA_CERTS", "/usr/local/share/machine-authorities.pem")
-        config = ImageConfig((*config.environment, trusted), config.command, config.entrypoint, config.folder)
+        config = replace(config, environment=(*config.environment, trusted))
     images.write_layout(temporary, recipe.name.partition(":")[2], blobs, config)
     os.replace(temporary, target)
 

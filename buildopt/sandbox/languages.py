@@ -47,6 +47,19 @@ exec "$@"
 GO = "1.19"
 GO_PACKAGES = ("golang-1.19-go", "golang-1.19-src")
 
+RUST = "1.63.0"
+RUST_PACKAGES = ("rustc", "cargo")
+# Debian's commands find their libraries by where they really lie, so links do.
+RUST_LAYOUT = """set -e
+toolchain=/usr/local/rustup/toolchains/1.63.0-$(uname -m)-unknown-linux-gnu
+mkdir -p /usr/local/cargo/bin "$toolchain/bin"
+for name in cargo rustc rustdoc; do
+  ln -s "/usr/bin/$name" "$toolchain/bin/$name"
+  ln -s "$toolchain/bin/$name" "/usr/local/cargo/bin/$name"
+done
+chmod -R a+w /usr/local/cargo /usr/local/rustup
+"""
+
 
 def add_python(archive: Archive, root: Path, work: Path) -> None:
     """CPython, pip, setuptools and wheel in /usr/local, from Debian's packages."""

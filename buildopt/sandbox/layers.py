@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
+import shutil
 import tarfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from buildopt.sandbox import debian, images, languages, trees
+from buildopt.errors import ToolError
+from buildopt.sandbox import debian, images, java, languages, trees
 from buildopt.sandbox.certificates import system_bundle
 from buildopt.sandbox.debian import Archive
 from buildopt.sandbox.images import Blob
@@ -20,6 +23,12 @@ RUNTIME = ("ca-certificates", "netbase", "tzdata", "media-types", "libbz2-1.0", 
            "libffi8", "liblzma5", "libncursesw6", "libnsl2", "libreadline8", "libsqlite3-0", "libssl3", "libtirpc3",
            "libuuid1", "zlib1g")  # fmt: skip
 TOOLCHAIN = ("ca-certificates", "curl", "g++", "gcc", "git", "libc6-dev", "make", "netbase", "pkg-config")
+# What buildpack-deps has and rewriting may meet: the headers that extensions of Python and Node.js are compiled with.
+BUILDPACK = (*RUNTIME, *TOOLCHAIN, "autoconf", "automake", "bzip2", "dpkg-dev", "file", "libbz2-dev",
+             "libcurl4-openssl-dev", "libffi-dev", "libjpeg-dev", "liblzma-dev", "libncurses-dev", "libpq-dev",
+             "libreadline-dev", "libsqlite3-dev", "libssl-dev", "libtool", "libxml2-dev", "libxslt1-dev",
+             "libyaml-dev", "patch", "procps", "python3", "unzip", "wget", "xz-utils", "zlib1g-dev")  # fmt: skip
+COMPILER = ("ca-certificates", "gcc", "libc6-dev", "wget")
 APT_CLEAN = "rm -f /var/cache/apt/archives/*.deb /var/cache/apt/archives/partial/*.deb /var/cache/apt/*.bin || true"
 CONFIGURATION: Mapping[str, str] = {
     "etc/apt/apt.conf.d/docker-clean": f'DPkg::Post-Invoke {{ "{APT_CLEAN}"; }};\n'
@@ -32,6 +41,18 @@ CONFIGURATION: Mapping[str, str] = {
     + "".join(f"path-exclude /{folder}*\n" for folder in trees.EXCLUDED),
     "usr/sbin/policy-rc.d": "#!/bin/sh\n\nexit 101\n",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """How a layer is made, and all that its content depends on but for the layer ``debian``.
+
+    ``below`` are the layers that it lies on. Of a layer of packages the first ingredient is their names.
+    """
+
+    make: Callable[[Workshop], None]
+    ingredients: tuple[Sequence[str] | str, ...]
+    below: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +73,7 @@ class Workshop:
     architectures: tuple[str, ...]
     authorities: str
     archives: dict[str, Archive] = field(default_factory=dict)
-    resolved: dict[str, list[Path]] = field(default_factory=dict)
+    resolved: dict[tuple[str, ...], list[Path]] = field(default_factory=dict)
 
     def archive(self, architecture: str) -> Archive:
         """The apt of an architecture, its lists fetched once."""
@@ -62,45 +83,68 @@ class Workshop:
             self.archives[architecture] = archive
         return self.archives[architecture]
 
-    def minimal(self, architecture: str) -> list[Path]:
-        """The packages of the minimal system, downloaded once."""
-        if architecture not in self.resolved:
-            self.resolved[architecture] = self.archive(architecture).closure(MINIMAL)
-        return self.resolved[architecture]
+    def closure(self, architecture: str, names: Sequence[str] = MINIMAL) -> list[Path]:
+        """Packages and all that they need, downloaded once."""
+        key = (architecture, *sorted(set(names)))
+        if key not in self.resolved:
+            self.resolved[key] = self.archive(architecture).closure(names)
+        return self.resolved[key]
 
     def finished(self, name: str, architecture: str) -> Blob | None:
         """A layer that was made before."""
+        stem = f"{name}-{fingerprint(name)}-{architecture}"
         try:
-            record = json.loads((self.layers / f"{name}-{architecture}.json").read_text(encoding="utf-8"))
+            record = json.loads((self.layers / f"{stem}.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
-        return Blob(self.layers / f"{name}-{architecture}.tar", record["digest"], record["size"])
+        return Blob(self.layers / f"{stem}.tar", record["digest"], record["size"])
 
     def keep(self, name: str, architecture: str, tree: Tree) -> None:
         """Write a layer; its record comes last and says that it is whole."""
-        target = self.layers / f"{name}-{architecture}.tar"
+        stem = f"{name}-{fingerprint(name)}-{architecture}"
+        target = self.layers / f"{stem}.tar"
         blob = images.write_layer(tree.root, tree.names, self.work / target.name)
         os.replace(blob.file, target)
         temporary = self.work / f"{target.name}.json"
         temporary.write_text(json.dumps({"digest": blob.digest, "size": blob.size}), encoding="utf-8")
-        os.replace(temporary, self.layers / f"{name}-{architecture}.json")
+        os.replace(temporary, self.layers / f"{stem}.json")
 
     def folder(self, name: str, architecture: str) -> Path:
         """A new folder to make a layer in."""
         made = self.work / f"{name}-{architecture}"
+        if made.exists():  # the same layer was made for fewer architectures before
+            shutil.rmtree(made)
         made.mkdir()
         return made
 
-    def base(self, architecture: str, root: Path) -> None:
-        """Unpack the Debian layer into a folder."""
-        trees.extract_tar((self.layers / f"debian-{architecture}.tar").read_bytes(), root)
+    def unpack(self, names: Sequence[str], architecture: str, root: Path) -> None:
+        """Unpack finished layers into a folder, one over the other."""
+        for name in names:
+            trees.extract_tar(self._file(name, architecture).read_bytes(), root)
 
-    def base_text(self, architecture: str, name: str) -> str:
-        """The text of one file of the Debian layer."""
-        with tarfile.open(self.layers / f"debian-{architecture}.tar") as tar:
-            reader = tar.extractfile(name)
-            assert reader is not None  # it is a plain file
-            return reader.read().decode()
+    def text(self, names: Sequence[str], architecture: str, file: str) -> str:
+        """The text of one file as the last of these layers that has it has it."""
+        for name in reversed(names):
+            with tarfile.open(self._file(name, architecture)) as tar:
+                try:
+                    reader = tar.extractfile(file)
+                except KeyError:
+                    continue
+                assert reader is not None  # it is a plain file
+                return reader.read().decode()
+        raise ToolError(f"no layer of {', '.join(names)} has {file}", hint="report this: a recipe must be changed")
+
+    def _file(self, name: str, architecture: str) -> Path:
+        blob = self.finished(name, architecture)
+        assert blob is not None, name  # layers are made from the bottom
+        return blob.file
+
+
+def fingerprint(name: str) -> str:
+    """What a layer is made of and stands on, short."""
+    layer = LAYERS[name]
+    parts = [repr(layer.ingredients), *(fingerprint(below) for below in layer.below)]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:8]
 
 
 def machine_authorities() -> str:
@@ -126,7 +170,7 @@ def _debian(workshop: Workshop) -> None:
     """The minimal system: dpkg installs the native one; the other is unpacked and given the rest."""
     native_root = workshop.folder("debian", workshop.native)
     trees.skeleton(native_root, workshop.native)
-    archives = workshop.minimal(workshop.native)
+    archives = workshop.closure(workshop.native)
     trees.unpack(archives, native_root)
     _configure(workshop, native_root)
     trees.install(archives, native_root)
@@ -137,7 +181,7 @@ def _debian(workshop: Workshop) -> None:
             continue
         root = workshop.folder("debian", architecture)
         trees.skeleton(root, architecture)
-        trees.unpack_installed(workshop.minimal(architecture), root, architecture)
+        trees.unpack_installed(workshop.closure(architecture), root, architecture)
         _configure(workshop, root)
         trees.transplant(native_root, names, root, workshop.native, architecture)
         workshop.keep("debian", architecture, _all_of(root))
@@ -154,14 +198,17 @@ def _configure(workshop: Workshop, root: Path) -> None:
     (root / "usr/sbin/policy-rc.d").chmod(0o755)
 
 
-def _with_packages(layer: str, wanted: Sequence[str]) -> Callable[[Workshop], None]:
-    """A layer of packages over Debian's, made like it."""
+def _packages(layer: str, below: Sequence[str], wanted: Sequence[str], script: str = "") -> Layer:
+    """A layer of packages over others of that kind, made like Debian's; ``script`` runs once they are installed."""
+    under = ("debian", *below)
 
     def make(workshop: Workshop) -> None:
         native_root = workshop.folder(layer, workshop.native)
-        workshop.base(workshop.native, native_root)
+        workshop.unpack(under, workshop.native, native_root)
         before = trees.marks(native_root)
-        trees.install(_added(workshop, workshop.native, wanted), native_root)
+        trees.install(_added(workshop, workshop.native, below, wanted), native_root)
+        if script:
+            trees.run_inside(native_root, script)
         names = trees.changed(native_root, before)
         for architecture in workshop.architectures:
             if architecture == workshop.native:
@@ -170,19 +217,22 @@ def _with_packages(layer: str, wanted: Sequence[str]) -> Callable[[Workshop], No
             root = workshop.folder(layer, architecture)
             trees.skeleton(root, architecture)
             links = {name for name, _ in trees.walk(root)}
-            status = workshop.base_text(architecture, f"{trees.DATABASE}/status")
-            trees.unpack_installed(_added(workshop, architecture, wanted), root, architecture, status)
+            status = workshop.text(under, architecture, f"{trees.DATABASE}/status")
+            trees.unpack_installed(_added(workshop, architecture, below, wanted), root, architecture, status)
             trees.transplant(native_root, names, root, workshop.native, architecture)
             tree = _all_of(root)
             workshop.keep(layer, architecture, Tree(root, [name for name in tree.names if name not in links]))
 
-    return make
+    return Layer(make, (wanted, script), tuple(below))
 
 
-def _added(workshop: Workshop, architecture: str, wanted: Sequence[str]) -> list[Path]:
-    """The packages that are wanted on top of the minimal system, with what they need."""
-    base = set(workshop.minimal(architecture))
-    return [file for file in workshop.archive(architecture).closure([*MINIMAL, *wanted]) if file not in base]
+def _added(workshop: Workshop, architecture: str, below: Sequence[str], wanted: Sequence[str]) -> list[Path]:
+    """The packages that are wanted on top of the layers below, with what they need."""
+    present: list[str] = [*MINIMAL]
+    for layer in below:
+        present += LAYERS[layer].ingredients[0]
+    base = set(workshop.closure(architecture, present))
+    return [file for file in workshop.closure(architecture, [*present, *wanted]) if file not in base]
 
 
 def _python(workshop: Workshop) -> None:
@@ -199,7 +249,9 @@ def _python(workshop: Workshop) -> None:
 def _node(workshop: Workshop) -> None:
     for architecture in workshop.architectures:
         root = workshop.folder("node", architecture)
-        accounts = {name: workshop.base_text(architecture, f"etc/{name}") for name in ("passwd", "group", "shadow")}
+        accounts = {
+            name: workshop.text(("debian",), architecture, f"etc/{name}") for name in ("passwd", "group", "shadow")
+        }
         languages.add_node(architecture, root, workshop.work, accounts, workshop.authorities)
         workshop.keep("node", architecture, _all_of(root))
 
@@ -211,15 +263,52 @@ def _go(workshop: Workshop) -> None:
         workshop.keep("go", architecture, _all_of(root))
 
 
+def _rust(layer: str, below: Sequence[str]) -> Layer:
+    """Rust's packages and, as rustup lays them out, the commands in /usr/local/cargo."""
+    return _packages(layer, below, languages.RUST_PACKAGES, languages.RUST_LAYOUT)
+
+
+def _jre(workshop: Workshop) -> None:
+    for architecture in workshop.architectures:
+        root = workshop.folder("jre", architecture)
+        bundle = workshop.text(("java",), architecture, "etc/ssl/certs/ca-certificates.crt")
+        java.add_jre(workshop.archive(architecture), root, workshop.work, bundle)
+        workshop.keep("jre", architecture, _all_of(root))
+
+
+def _jdk(workshop: Workshop) -> None:
+    for architecture in workshop.architectures:
+        root = workshop.folder("jdk", architecture)
+        java.add_jdk(workshop.archive(architecture), root, workshop.work)
+        workshop.keep("jdk", architecture, _all_of(root))
+
+
+def _maven(workshop: Workshop) -> None:
+    for architecture in workshop.architectures:
+        root = workshop.folder("maven", architecture)
+        below = set(workshop.closure(architecture, [*MINIMAL, *java.SYSTEM_PACKAGES, *java.JDK_PACKAGES]))
+        wanted = workshop.closure(architecture, [*MINIMAL, *java.MAVEN_PACKAGES])
+        java.add_maven([file for file in wanted if file not in below], root)
+        workshop.keep("maven", architecture, _all_of(root))
+
+
 def _all_of(root: Path) -> Tree:
     return Tree(root, trees.all_of(root))
 
 
-MAKERS: Mapping[str, Callable[[Workshop], None]] = {
-    "debian": _debian,
-    "runtime": _with_packages("runtime", RUNTIME),
-    "toolchain": _with_packages("toolchain", TOOLCHAIN),
-    "python": _python,
-    "node": _node,
-    "go": _go,
+LAYERS: Mapping[str, Layer] = {
+    "debian": Layer(_debian, (MINIMAL, repr(CONFIGURATION))),
+    "runtime": _packages("runtime", (), RUNTIME),
+    "toolchain": _packages("toolchain", (), TOOLCHAIN),
+    "buildpack": _packages("buildpack", ("toolchain",), BUILDPACK),
+    "compiler": _packages("compiler", (), COMPILER),
+    "python": Layer(_python, (languages.PYTHON_PACKAGES, languages.WHEEL_PACKAGES)),
+    "node": Layer(_node, (languages.NODE, languages.NPM, languages.YARN, languages.COREPACK)),
+    "go": Layer(_go, (languages.GO_PACKAGES,)),
+    "rust": _rust("rust", ("toolchain", "buildpack")),
+    "rust-slim": _rust("rust-slim", ("compiler",)),
+    "java": _packages("java", (), java.SYSTEM_PACKAGES, java.SYSTEM_SCRIPT),
+    "jre": Layer(_jre, (java.JRE_PACKAGES, java.ENTRYPOINT_TEXT), ("java",)),
+    "jdk": Layer(_jdk, (java.JDK_PACKAGES,), ("java", "jre")),
+    "maven": Layer(_maven, (java.MAVEN_PACKAGES, java.MAVEN_SETTINGS, java.MAVEN_ENTRYPOINT), ("java", "jre", "jdk")),
 }

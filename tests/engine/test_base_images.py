@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,11 +18,12 @@ from buildopt import process
 from buildopt.engine.connection import Engine
 from buildopt.oci.check import check
 from buildopt.oci.layout import open_artifact
-from buildopt.sandbox import base_images
+from buildopt.sandbox import base_images, trees
 
 pytestmark = pytest.mark.engine
 
 PLATFORMS = ("linux/amd64", "linux/arm64")
+NATIVE = f"linux/{trees.native_architecture()}"
 MACHINES = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}
 
 
@@ -143,6 +146,88 @@ def test_gcc_compiles(engine: Engine, base_image: Callable[[str], Path], tmp_pat
     assert found == ["from C", "from C++", "12"]
 
 
+def test_cargo_builds(engine: Engine, base_image: Callable[[str], Path], tmp_path: Path) -> None:
+    base_image("rust:1.63-slim")
+    files = {
+        "Cargo.toml": '[package]\nname = "hello"\nversion = "0.1.0"\nedition = "2021"\n'
+        '[[bin]]\nname = "hello"\npath = "a.rs"\n',
+        "a.rs": 'fn main() { println!("from Rust"); }\n',
+    }
+    script = """cargo build --quiet --release --offline
+target/release/hello
+which cargo rustc
+echo $CARGO_HOME $RUSTUP_HOME
+ls -d /usr/local/rustup/toolchains/*/bin/rustc"""
+    found = build(engine, tmp_path, "rust:1.63-slim", script, NATIVE, files)
+    assert found == [
+        "from Rust",
+        "/usr/local/cargo/bin/cargo",
+        "/usr/local/cargo/bin/rustc",
+        "/usr/local/cargo /usr/local/rustup",
+        f"/usr/local/rustup/toolchains/1.63.0-{MACHINES[NATIVE]}-unknown-linux-gnu/bin/rustc",
+    ]
+
+
+def test_javac_builds_what_a_jre_runs(engine: Engine, base_image: Callable[[str], Path], tmp_path: Path) -> None:
+    base_image("eclipse-temurin:17-jdk")
+    base_image("eclipse-temurin:17-jre")
+    files = {"Hello.java": 'class Hello { public static void main(String[] a) { System.out.println("from Java"); } }'}
+    script = """javac Hello.java
+java Hello
+command -v javac
+echo $JAVA_HOME
+keytool -list -cacerts -storepass changeit | grep -c authority-
+java -XshowSettings:properties -version 2>&1 | grep -o 'native.encoding = .*'"""
+    found = build(engine, tmp_path, "eclipse-temurin:17-jdk", script, NATIVE, files)
+    assert found[:3] == ["from Java", "/opt/java/openjdk/bin/javac", "/opt/java/openjdk"]
+    assert int(found[3]) > 100  # Debian's authorities, which a client of TLS trusts
+    assert found[4] == "native.encoding = UTF-8"
+    (tmp_path / "jre").mkdir()
+    found = build(
+        engine, tmp_path / "jre", "eclipse-temurin:17-jre", "java -version\ncommand -v javac || echo no", NATIVE
+    )
+    assert found == ["no"]
+
+
+def test_maven_fetches_from_the_image(engine: Engine, base_image: Callable[[str], Path], tmp_path: Path) -> None:
+    base_image("maven:3-eclipse-temurin-17")
+    project = """<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>org.example</groupId>
+  <artifactId>hello</artifactId>
+  <version>1.0</version>
+  <dependencies>
+    <dependency>
+      <groupId>org.apache.commons</groupId>
+      <artifactId>commons-lang3</artifactId>
+      <version>3.12.0</version>
+    </dependency>
+  </dependencies>
+</project>
+"""
+    script = (
+        "mvn -q dependency:copy-dependencies >&2\nls target/dependency\nls -d /root/.m2/repository/org/apache/commons/*"
+    )
+    found = build(engine, tmp_path, "maven:3-eclipse-temurin-17", script, NATIVE, {"pom.xml": project})
+    assert found[0] == "commons-lang3-3.12.0.jar"
+    assert "/root/.m2/repository/org/apache/commons/commons-lang3" in found[1:]
+
+
+@pytest.mark.parametrize(("image", "absent"), [("python", "gcc"), ("node", "python3")])
+def test_full_images_have_a_toolchain(
+    engine: Engine, base_image: Callable[[str], Path], tmp_path: Path, image: str, absent: str
+) -> None:
+    tag = {"python": "3.11", "node": "18"}[image]
+    base_image(f"{image}:{tag}")
+    base_image(f"{image}:{tag}-slim")
+    script = f"which {image} make g++ git || true\nwhich /usr/bin/{absent} || echo none"
+    (tmp_path / "slim").mkdir()
+    found = build(engine, tmp_path, f"{image}:{tag}", script, NATIVE)
+    assert found == [f"/usr/local/bin/{image}", "/usr/bin/make", "/usr/bin/g++", "/usr/bin/git", f"/usr/bin/{absent}"]
+    found = build(engine, tmp_path / "slim", f"{image}:{tag}-slim", script, NATIVE)
+    assert found == [f"/usr/local/bin/{image}", "none"]
+
+
 @pytest.mark.parametrize("platform", PLATFORMS)
 def test_apt_installs_and_keeps_no_downloads(
     engine: Engine, base_image: Callable[[str], Path], tmp_path: Path, platform: str
@@ -200,13 +285,20 @@ getent passwd root www-data _apt | cut -d: -f1"""
     ]
 
 
+def read(layout: Path, digest: str) -> dict[str, Any]:
+    """A document of an OCI layout."""
+    found: dict[str, Any] = json.loads((layout / "blobs" / digest.replace(":", "/")).read_text())
+    return found
+
+
 def test_images_share_the_debian_layer_and_are_whole(base_image: Callable[[str], Path]) -> None:
     first_layers = set()
     for name in ("debian:bookworm-slim", "python:3.11-slim", "node:18-slim"):
         layout = base_image(name)
         assert check(open_artifact(layout)) == (), name
-        manifest = layout.parent / "layers" / "debian-amd64.json"
-        first_layers.add(manifest.read_text())
+        (index,) = json.loads((layout / "index.json").read_text())["manifests"]
+        (native, *_) = read(layout, index["digest"])["manifests"]
+        first_layers.add(read(layout, native["digest"])["layers"][0]["digest"])
     assert len(first_layers) == 1
 
 
