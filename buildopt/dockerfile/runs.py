@@ -70,10 +70,10 @@ def _runs(dockerfile: Dockerfile) -> Iterator[Run]:
         logical = actual.script(dockerfile.source)
         if logical is None or _foreign(actual, logical):
             continue
-        yield Run(stage, actual, logical, _without_data(actual, logical, parse_shell(logical.text)), scope)
+        yield Run(stage, actual, logical, without_data(actual, logical, parse_shell(logical.text)), scope)
 
 
-def _without_data(instruction: Instruction, logical: Logical, script: Script) -> Script:
+def without_data(instruction: Instruction, logical: Logical, script: Script) -> Script:
     """A script without what stands in the bodies of its heredocs: that is what commands read, unlike a lone one."""
     if not instruction.heredocs or instruction.lone_heredoc is not None:
         return script

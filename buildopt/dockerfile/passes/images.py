@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
-from buildopt.dockerfile.managers import word_set
+from buildopt.dockerfile.manager import word_set
+from buildopt.dockerfile.passes.accounts import Account
 
 # Registries that serve Docker's official images under their own names.
 _MIRRORS = (
@@ -36,6 +39,19 @@ _ROOT_PREFIXES = (
     "mcr.microsoft.com/dotnet/",
     "mcr.microsoft.com/playwright",
     "tiangolo/",
+    "rustlang/rust",
+    "lukemathwalker/cargo-chef",
+    "clux/muslrust",
+    "oven/bun",
+    "condaforge/",
+    "hexpm/elixir",
+    "opensuse/",
+    "registry.opensuse.org/opensuse/",
+    "quay.io/centos/centos",
+    "quay.io/fedora/fedora",
+    "registry.fedoraproject.org/fedora",
+    "azul/zulu-openjdk",
+    "bellsoft/liberica-openjdk",
     "ghcr.io/astral-sh/uv",
     "osrf/ros",
     "phusion/baseimage",
@@ -46,6 +62,19 @@ _DEBIAN = word_set(
     "node openjdk perl php postgres pypy python r-base redis ruby rust tomcat wordpress"
 )
 _UBUNTU = frozenset(("ubuntu", "eclipse-temurin", "swift", "ros"))
+_UBI = re.compile(r"(?:registry\.access\.redhat\.com/|redhat/)?ubi[0-9]+(?:/ubi(?:-minimal|-init)?|-minimal|-init)?")
+# What official images set that moves a cache.
+_ENVIRONMENTS = {
+    **dict.fromkeys(("rust", "rustlang/rust", "lukemathwalker/cargo-chef"), {"CARGO_HOME": "/usr/local/cargo"}),
+    "golang": {"GOPATH": "/go"},
+    "composer": {"COMPOSER_HOME": "/tmp"},
+    "ruby": {"GEM_HOME": "/usr/local/bundle"},
+}
+_ACCOUNTS = {
+    "node": (Account("node", 1000, "/home/node"),),
+    "oven/bun": (Account("bun", 1000, "/home/bun"),),
+    "gradle": (Account("gradle", 1000, "/home/gradle"),),
+}
 _SUITES = {
     "debian": "stretch buster bullseye bookworm trixie forky sid debian",
     "ubuntu": "xenial bionic focal jammy noble ubuntu ubuntu16.04 ubuntu18.04 ubuntu20.04 ubuntu22.04 ubuntu24.04",
@@ -64,12 +93,27 @@ class Image:
     @property
     def runs_as_root(self) -> bool:
         """Whether it is known that a RUN is root, at home in /root."""
-        return self.repository in _ROOT or self.repository.startswith(_ROOT_PREFIXES)
+        if self.repository == "gradle":  # before version 6 it was another user
+            return re.match(r"[1-5]\.", self.tag) is None
+        known = self.repository in _ROOT or self.repository.startswith(_ROOT_PREFIXES)
+        return known or _UBI.fullmatch(self.repository) is not None
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """Variables that the image sets, as far as they matter to a cache."""
+        return MappingProxyType(_ENVIRONMENTS.get(self.repository, {}))
+
+    @property
+    def accounts(self) -> tuple[Account, ...]:
+        """Users that the image has, beside root."""
+        if self.repository == "gradle" and "ubi" in self.tag:
+            return ()
+        return _ACCOUNTS.get(self.repository, ())
 
     @property
     def sets_home(self) -> bool:
         """Whether the image is known to set HOME, which then holds for root too."""
-        return re.search(r"jupyter|gitpod|codercom|cimg/|circleci/|rabbitmq|gradle", self.repository) is not None
+        return re.search(r"jupyter|gitpod|codercom|cimg/|circleci/|rabbitmq", self.repository) is not None
 
     @property
     def windows(self) -> bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from buildopt.dockerfile.managers import Manager, Use, recognise, word_set
 from buildopt.dockerfile.model import Dockerfile, Instruction, Logical, Stage
 from buildopt.dockerfile.passes.state import State, family, states
+from buildopt.dockerfile.runs import without_data
 from buildopt.dockerfile.scope import of_the_last_file
 from buildopt.dockerfile.shell import Command, Script, parse_shell
 
@@ -118,7 +119,9 @@ def _script(dockerfile: Dockerfile, instruction: Instruction, state: State) -> t
     first = logical.text.split("\n", 1)[0]
     if instruction.lone_heredoc is not None and first.startswith("#!") and not first.endswith(tuple(SHELLS)):
         return None, None
-    return logical, parse_shell(logical.text)
+    whole = parse_shell(logical.text)
+    # What stands in the heredoc of a command is data; the script is understood no less for it.
+    return logical, replace(without_data(instruction, logical, whole), complete=whole.complete)
 
 
 def runs_what_is_read(command: Command) -> bool:

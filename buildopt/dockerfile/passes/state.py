@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from buildopt.dockerfile.model import DEFAULT_SHELL, Dockerfile, Instruction, Stage
+from buildopt.dockerfile.passes.accounts import Account, accounts
 from buildopt.dockerfile.passes.images import Image, image
 from buildopt.dockerfile.scope import of_the_last_file
 from buildopt.dockerfile.words import expand
@@ -22,7 +23,8 @@ _VARIABLE = re.compile(r"\$(?:\{)?([A-Za-z_][A-Za-z0-9_]*)")
 class State:
     """``environment`` holds ENV as far as it is literal (None where it is not), ``arguments`` the names of ARGs.
 
-    ``user`` is as written (``root`` where the base is known to start so), ``uid`` its number where known.
+    ``user`` is as written (``root`` where the base is known to start so), ``uid`` its number where known. ``accounts``
+    are the users that the file makes with a number.
     """
 
     base: Image
@@ -31,6 +33,7 @@ class State:
     arguments: Mapping[str, str | None] = field(default_factory=dict)
     shell: tuple[str, ...] = DEFAULT_SHELL
     workdir: str | None = None
+    accounts: tuple[Account, ...] = ()
 
     @property
     def root(self) -> bool:
@@ -38,11 +41,22 @@ class State:
         return self.user is not None and self.user.split(":")[0] in ("root", "0")
 
     @property
+    def account(self) -> Account | None:
+        """Who commands run as, where number and home folder are known; root, too, has one."""
+        if self.root:
+            return Account("root", 0, "/root")
+        name = (self.user or "").split(":")[0]
+        known = (*self.accounts, *self.base.accounts)
+        return next((account for account in known if name in (account.name, str(account.uid))), None)
+
+    @property
     def uid(self) -> int | None:
         """The user's number, where it is known."""
-        if self.root:
-            return 0
-        return 1000 if self.user in ("node", "node:node") and self.base.repository == "node" else None
+        account = self.account
+        if account is not None:
+            return account.uid
+        number = (self.user or "").split(":")[0]
+        return int(number) if number.isdigit() else None
 
     @property
     def home(self) -> str | None:
@@ -51,7 +65,19 @@ class State:
             return self.environment["HOME"]
         if "HOME" in self.arguments or self.base.sets_home:
             return None
-        return {0: "/root", 1000: "/home/node"}.get(self.uid) if self.uid is not None else None
+        return self.account.home if self.account is not None else None
+
+    def variable(self, name: str) -> str | None:
+        """What ENV of the file, or else of a base that is known, says a variable holds; None where nobody tells."""
+        if name in self.environment:
+            return self.environment[name]
+        return None if name in self.arguments else self.base.environment.get(name)
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """All variables whose values are known."""
+        names = {*self.environment, *self.base.environment}
+        return {name: value for name in names if (value := self.variable(name)) is not None}
 
     def value(self, text: str, escape: str) -> str | None:
         """``text`` with ENV and ARG put in; None where one of them is not known."""
@@ -84,7 +110,7 @@ def states(dockerfile: Dockerfile) -> dict[int, State]:
     found: dict[int, State] = {}
     for stage in dockerfile.stages:
         if stage.base_index is not None:
-            state = replace(found[-1 - stage.base_index], arguments={})
+            state = found[-1 - stage.base_index]  # its ARG too
         else:
             base = image(base_reference(dockerfile, stage))
             workdir = "/go" if base.repository == "golang" else "/"
@@ -111,6 +137,9 @@ def _after(state: State, instruction: Instruction, escape: str) -> State:
         return replace(state, arguments=arguments)
     if keyword == "USER" and instruction.words:
         return replace(state, user=state.value(instruction.arguments.text, escape))
+    if keyword == "RUN":
+        made = tuple(accounts(instruction.arguments.text))
+        return replace(state, accounts=state.accounts + made) if made else state
     if keyword == "SHELL":
         return replace(state, shell=tuple(word.text for word in instruction.words))
     if keyword == "WORKDIR":

@@ -87,8 +87,8 @@ def _of_run(dockerfile: Dockerfile, run: Run, there: Sequence[Mount]) -> Iterato
 
 
 def _held(manager: Manager, run: Run, there: Sequence[Mount]) -> list[str]:
-    """Those of the manager's caches that lie in a mount."""
-    found = []
+    """Those of the manager's caches, or of the folders that it uses instead, that lie in a mount."""
+    found = [path for path in manager.leavings if any(mount.covers(path) for mount in there)]
     for cache in manager.caches:
         path = _path(cache, run, there)
         if path is not None and any(mount.covers(path) for mount in there):
