@@ -1,0 +1,127 @@
+"""Runs short commands in images that are loaded for it and removed afterwards. python-on-whales does the talking."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from buildopt.engine.connection import Engine
+from buildopt.errors import BuildoptError, EngineError, ToolError
+
+if TYPE_CHECKING:
+    from python_on_whales import DockerClient
+
+_POLL = 0.1  # seconds between two looks at whether a command has ended
+_OUTPUT = 1 << 20
+"""How much of what a command writes is kept, in bytes of each stream."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What a command did. ``status`` is None where it did not end in time and was ended."""
+
+    status: int | None
+    stdout: bytes
+    stderr: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Containers:
+    """The containers of one engine."""
+
+    client: DockerClient
+
+    @contextmanager
+    def loaded(self, archive: Path, name: str) -> Iterator[str]:
+        """The image ``name`` out of an OCI tar, as long as the block. Raises ToolError where it cannot be loaded."""
+        try:
+            with _errors("the image cannot be loaded"):
+                self.client.image.load(archive, quiet=True)
+            yield name
+        finally:
+            with suppress(Exception):  # noqa: BLE001 - it was never loaded, or the engine is gone
+                self.client.image.remove(name, force=True)
+
+    def run(
+        self, image: str, command: Sequence[str], *, name: str, platform: str | None, network: bool, timeout: float
+    ) -> Ran:
+        """Run ``command`` (its first word is the program) in a container called ``name`` and wait for its end.
+
+        Its network is none, unless ``network``. ``timeout`` is in seconds. The container is removed, whatever happens.
+        Raises ToolError where it cannot be started for another reason than the image's.
+        """
+        program, *words = command
+        try:
+            with _errors(f"no container can be made of {image}"):
+                self.client.container.create(
+                    image, words, name=name, entrypoint=program, hostname="smoke", platform=platform, healthcheck=False,
+                    networks=() if network else ("none",), log_driver="json-file", log_options=("max-size=16m",),
+                )  # fmt: skip
+            return self._run(name, timeout)
+        finally:
+            with suppress(Exception):  # noqa: BLE001 - it was never made, or the engine is gone
+                self.client.container.remove(name, force=True, volumes=True)
+
+    def _run(self, name: str, timeout: float) -> Ran:
+        from python_on_whales.exceptions import DockerException
+
+        end = time.monotonic() + timeout
+        try:
+            self.client.container.start(name)
+        except DockerException as error:
+            # The program is not there or cannot be executed: that says something about the image.
+            state = self._state(name)
+            return Ran(int(state.exit_code or 127), b"", _said(error).encode())
+        while (state := self._state(name)).running:
+            if time.monotonic() > end:
+                with suppress(DockerException):
+                    self.client.container.kill(name)
+                return Ran(None, *self._logs(name))
+            time.sleep(_POLL)
+        return Ran(int(state.exit_code or 0), *self._logs(name))
+
+    def _state(self, name: str) -> Any:
+        with _errors("the engine does not tell how the container does"):
+            return self.client.container.inspect(name).state
+
+    def _logs(self, name: str) -> tuple[bytes, bytes]:
+        parts: dict[str, bytearray] = {"stdout": bytearray(), "stderr": bytearray()}
+        with _errors("what the container wrote cannot be read"):
+            for piece in self.client.container.logs(name, stream=True):
+                stream, data = piece[0], piece[1]
+                assert isinstance(stream, str) and isinstance(data, bytes)
+                part = parts[stream]
+                part += data[: max(0, _OUTPUT - len(part))]
+        return bytes(parts["stdout"]), bytes(parts["stderr"])
+
+
+def containers(engine: Engine) -> Containers:
+    """The containers of an engine. Raises EngineError where it is a builder only and runs none."""
+    from python_on_whales import DockerClient
+
+    client = DockerClient(host=engine.environment.get("DOCKER_HOST"), client_call=list(engine.docker))
+    with _errors("there is no engine to run containers on", EngineError, "a builder alone does not do: start Docker"):
+        client.system.info()
+    return Containers(client)
+
+
+@contextmanager
+def _errors(what: str, kind: type[ToolError] = ToolError, hint: str = "") -> Iterator[None]:
+    from python_on_whales.exceptions import DockerException
+
+    try:
+        yield
+    except DockerException as error:
+        raise kind(f"{what}: {_said(error)}", hint=hint) from error
+    except BuildoptError:
+        raise
+
+
+def _said(error: Exception) -> str:
+    text = getattr(error, "stderr", None) or str(error)
+    lines = [line for line in str(text).splitlines() if line.strip()]
+    return lines[-1].strip() if lines else type(error).__name__

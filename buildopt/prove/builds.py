@@ -1,0 +1,180 @@
+"""Builds a side with buildx, apart from the user's own cache mounts, and times it."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import secrets
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from buildopt import process
+from buildopt.build import artifact, buildx
+from buildopt.build.ignore import Ignore
+from buildopt.build.output import Output
+from buildopt.build.plan import BuildPlan, Options
+from buildopt.build.progress import Event
+from buildopt.engine.connection import Engine
+from buildopt.errors import BuildoptError, EngineError, ToolError
+from buildopt.prove.image import needs_recompression
+from buildopt.prove.workspace import Workspace
+
+_NAMESPACE = "BUILDKIT_CACHE_MOUNT_NS"
+_SECONDS = 120.0  # to list or to remove cache mounts
+_TITLES = {"before": "the original", "after": "the rewritten Dockerfile"}
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """How both sides are built, as ``docker buildx build`` takes it. No platforms: the engine's own."""
+
+    platforms: tuple[str, ...] = ()
+    target: str | None = None
+    build_args: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+    ssh: tuple[str, ...] = ()
+    build_contexts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A finished build: its layout folder, how many seconds it took, how many steps it had and took from the cache."""
+
+    layout: Path
+    seconds: float
+    total: int
+    cached: int
+
+
+class Nobody:
+    """Watches a build and tells nobody."""
+
+    def line(self, line: str) -> None:
+        return
+
+    def event(self, event: Event) -> None:
+        return
+
+
+@dataclass(frozen=True, slots=True)
+class Builder:
+    """Builds on one engine into layouts below ``folder``. Its cache mounts are its own, by ``namespace``."""
+
+    engine: Engine
+    folder: Path
+    how: How
+    view: buildx.View
+    namespace: str = field(default_factory=lambda: f"buildopt-prove-{secrets.token_hex(6)}")
+
+    @property
+    def buildx(self) -> tuple[str, ...]:
+        """The command in front of ``build``."""
+        return (*self.engine.buildx, *(("--builder", self.engine.builder) if self.engine.builder else ()))
+
+    def build(self, workspace: Workspace, name: str, *, cold: bool = False) -> Built:
+        """Build a side into the layout called ``name``.
+
+        ``cold``: with neither cached layers nor anything in a cache mount. Raises ToolError where the build fails, with
+        the side's name; EngineError where the engine is the reason.
+        """
+        plan = self._plan(workspace.context, workspace.dockerfile, workspace.side.shown, name, cold=cold)
+        try:
+            return self._run(plan)
+        except EngineError:
+            raise
+        except ToolError as error:
+            raise _failed(workspace.side.name, error) from error
+
+    def _run(self, plan: BuildPlan) -> Built:
+        layout = plan.output.path
+        with artifact.staged(plan.output) as staging:
+            began = time.monotonic()
+            built = buildx.build(plan, self.buildx, staging, self.view, environment=self.engine.environment)
+            seconds = time.monotonic() - began
+            if needs_recompression(staging.layout):
+                # Nothing is built again: only the layers are packed in a way that everybody can read.
+                plan = _recompressed(plan)
+                built = buildx.build(plan, self.buildx, staging, self.view, environment=self.engine.environment)
+            artifact.publish(staging, built.digest)
+        return Built(layout, seconds, built.total, built.cached)
+
+    def _plan(self, context: Path, dockerfile: Path, shown: str, name: str, *, cold: bool = False) -> BuildPlan:
+        how = self.how
+        layout = self.folder / "layouts" / name
+        # A mount of the original is not one of the rewritten file, though both have the same name.
+        namespace = f"{_NAMESPACE}={self.namespace}-{name}"
+        options = Options(
+            target=how.target,
+            build_args=(*how.build_args, namespace),
+            secrets=how.secrets,
+            ssh=how.ssh,
+            build_contexts=how.build_contexts,
+            no_cache=cold,
+            provenance="off",
+        )
+        return BuildPlan(
+            context, dockerfile, shown, how.platforms, Output("folder", layout, layout), Ignore(), (), (), options
+        )
+
+    def base(self, text: str, name: str) -> Path | None:
+        """The layout of an image that a Dockerfile without a context makes; None where it cannot be built."""
+        context, dockerfile = self._bare(text, name)
+        plan = self._plan(context, dockerfile, "the base image", f"base-{name}")
+        plan = _without_target(plan)
+        try:
+            return self._run(plan).layout
+        except EngineError:
+            raise
+        except ToolError:
+            return None
+
+    def fetch(self, text: str, name: str) -> None:
+        """Build what fetches base images, as well as it can be done: what is missing, the real build will say."""
+        context, dockerfile = self._bare(text, name)
+        words = ["build", "--output", "type=cacheonly", "--file", str(dockerfile), "--provenance=false"]
+        words += ["--platform", ",".join(self.how.platforms)] if self.how.platforms else []
+        for flag, values in (("--build-arg", self.how.build_args), ("--build-context", self.how.build_contexts)):
+            for value in values:
+                words += [flag, value]
+        process.run([*self.buildx, *words, "--", context], env=self.engine.environment, check=False)
+
+    def _bare(self, text: str, name: str) -> tuple[Path, Path]:
+        context = self.folder / "empty"
+        context.mkdir(exist_ok=True)
+        dockerfile = self.folder / f"{name}.Dockerfile"
+        dockerfile.write_text(text, encoding="utf-8", errors="surrogateescape")
+        return context, dockerfile
+
+    def forget(self, say: Callable[[str], None]) -> None:
+        """Remove the cache mounts that these builds made."""
+        with suppress(BuildoptError):
+            listed = process.run(
+                [*self.buildx, "du", "--verbose", "--filter", "type=exec.cachemount"],
+                env=self.engine.environment, timeout=_SECONDS,
+            ).text  # fmt: skip
+            for record in re.split(r"\n\s*\n", listed):
+                identity = re.search(r"^ID:\s+(\S+)", record, re.MULTILINE)
+                if identity is None or f'with id "{self.namespace}-' not in record:
+                    continue
+                argv = [*self.buildx, "prune", "--force", "--filter", f"id={identity[1]}"]
+                process.run(argv, env=self.engine.environment, timeout=_SECONDS)
+            return
+        say(f"warning: cache mounts named {self.namespace} could not be removed; docker buildx prune does")
+
+
+def _recompressed(plan: BuildPlan) -> BuildPlan:
+    options = dataclasses.replace(plan.options, no_cache=False)
+    return dataclasses.replace(plan, compression=("compression=gzip", "force-compression=true"), options=options)
+
+
+def _without_target(plan: BuildPlan) -> BuildPlan:
+    return dataclasses.replace(plan, options=dataclasses.replace(plan.options, target=None))
+
+
+def _failed(side: str, error: ToolError) -> ToolError:
+    title = _TITLES[side]
+    hint = error.hint or ("it must build before it can be compared" if side == "before" else "")
+    return type(error)(f"{title} does not build: {error.message}", hint=hint, detail=error.detail)
