@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
 
-from buildopt.commands.common import Output, output_options
+from buildopt.commands.common import Output, output_options, terminated
 from buildopt.errors import EngineError, UsageError
 
 if TYPE_CHECKING:
@@ -188,7 +186,7 @@ def _run(plan: BuildPlan, progress: str, output: Output) -> int:
     _warn_emulation(plan, engine)
     if output.verbose:
         click.echo(f"engine: {engine.description}\n+ {plan.printed(_buildx(engine))}", err=True)
-    with _terminated(), artifact.staged(plan.output) as staging:
+    with terminated(), artifact.staged(plan.output) as staging:
         with _view(plan, progress, output) as view:
             built = buildx.build(plan, _buildx(engine), staging, view, environment=engine.environment)
         published = artifact.publish(staging, built.digest, plan.options.names)
@@ -242,20 +240,6 @@ def _view(plan: BuildPlan, progress: str, output: Output) -> Iterator[View]:
     finally:
         if folded:
             click.echo("::endgroup::", err=True)
-
-
-@contextmanager
-def _terminated() -> Iterator[None]:
-    """End orderly on SIGTERM too (as CI systems send it): buildx is ended, nothing half-made is left."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import click
@@ -78,3 +81,17 @@ def output_options(*formats: str) -> Callable[[Callable[..., Any]], Callable[...
         return command
 
     return decorate
+
+
+@contextmanager
+def terminated() -> Iterator[None]:
+    """End orderly on SIGTERM too (as CI systems send it): what was started is ended, nothing half-made is left."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

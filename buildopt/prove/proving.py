@@ -60,17 +60,35 @@ def prove(
     Raises ToolError where one of both does not build (its message says which), EngineError where the engine is the
     reason, UsageError for a scenario or smoke command that makes no sense.
     """
+    how = how or How()
+    _check_platforms(how.platforms, engine)
     smoke = smoke or SmokeOptions()
     watch = watch or Watch()
     check_commands(smoke.commands)
     with tempfile.TemporaryDirectory(prefix="buildopt-prove-", dir=folder) as work:
         pair = sides(before, after, files)
-        builder = Builder(engine, Path(work), how or How(), watch.view or Nobody())
+        builder = Builder(engine, Path(work), how, watch.view or Nobody())
         old, new = (Workspace(Path(work), side, context) for side in pair)
         try:
             return _Proving(builder, (old, new), context, smoke, scenarios, watch).proof()
         finally:
             builder.forget(watch.say)
+
+
+def _check_platforms(platforms: Sequence[str], engine: Engine) -> None:
+    """Raise EngineError for a platform whose programs the engine cannot run."""
+    foreign = [name for name in platforms if engine.platforms and name not in engine.platforms]
+    if foreign:
+        install = "docker run --privileged --rm tonistiigi/binfmt --install all"
+        raise EngineError(
+            f"the engine cannot run {', '.join(foreign)}",
+            hint=f"set emulation up: {'buildopt engine up' if engine.private else install}",
+        )
+
+
+def needs_context(source: Source) -> bool:
+    """Whether a Dockerfile copies anything from its build context."""
+    return bool(stages.copied_sources(source))
 
 
 @dataclass(frozen=True, slots=True)
