@@ -309,6 +309,14 @@ def test_scripts_need_a_context() -> None:
     assert "give --context" in run(SITE).refusals[0].reason
 
 
+def test_modules_alone_stay_without_a_word() -> None:
+    text = "FROM node:22 AS deps\nWORKDIR /app\nCOPY package.json ./\nRUN npm ci\n"
+    text += "FROM nginx\nCOPY --from=deps /app/public /usr/share/nginx/html\n"
+    result = run(text)
+    assert result.source.text == text
+    assert not result.refusals
+
+
 def test_a_stage_that_compose_builds_by_itself(tmp_path: Path) -> None:
     (tmp_path / "compose.yaml").write_text("services:\n  dev:\n    build:\n      target: build\n")
     assert "compose.yaml builds a stage" in run(GO, tmp_path).refusals[0].reason

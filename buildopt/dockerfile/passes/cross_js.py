@@ -94,7 +94,8 @@ def leaves_plain(ready: Ready, item: Taken, dockerfile: Dockerfile) -> str:
         return f"{item.path} may hold node_modules, or something else of one platform"
     if plain:
         return ""
-    assert ready.family.context is not None
+    if ready.family.context is None:
+        return f"what makes {item.path} is not known"
     scripts = " ; ".join(script for path in _manifests(ready.family.context) for script in _build_scripts(_text(path)))
     if _runs_node(dockerfile, item.stage.index):
         each = [script for path in _manifests(ready.family.context) for script in _build_scripts(_text(path))]
