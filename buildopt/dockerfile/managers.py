@@ -49,6 +49,7 @@ MANAGERS = (
 __all__ = [
     "APK",
     "APT",
+    "BUN",
     "BUNDLER",
     "CABAL",
     "CARGO",
@@ -61,8 +62,10 @@ __all__ = [
     "GRADLE",
     "MANAGERS",
     "MAVEN",
+    "MIX",
     "NPM",
     "PACMAN",
+    "PDM",
     "PIP",
     "PIPENV",
     "PNPM",

@@ -239,7 +239,10 @@ HIDDEN = {
         "FROM python:3.12\nRUN pip download x\nRUN --network=none pip install x\n",
         "only use what is in the image",
     ),
-    "the folder above removed": ("FROM python:3.12\nRUN pip install x && rm -rf ~/.cache\n", "which would be a mount"),
+    "the folder above removed": (
+        "FROM python:3.12\nRUN pip install x && playwright install && rm -rf ~/.cache\n",
+        "which would be a mount",
+    ),
     "the home given away": ("FROM python:3.12\nRUN pip install x && chown -R 1000 /root\n", "which would be a mount"),
     "HOME set in the RUN": ("FROM python:3.12\nRUN HOME=/x pip install x\n", "sets HOME itself"),
     "HOME by an argument": ("FROM python:3.12\nARG HOME\nRUN pip install x\n", "is not known"),

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from buildopt.dockerfile.managers import Manager, recognise
+from buildopt.dockerfile.managers import Manager, Use, recognise
 from buildopt.dockerfile.passes.paths import Relation, mention, word_path
-from buildopt.dockerfile.passes.runs import Run, script_run
+from buildopt.dockerfile.passes.runs import HARMLESS, Run, script_run
 from buildopt.dockerfile.shell import Command, Part, Word
 from buildopt.source import Edit, Span
 
@@ -25,34 +25,51 @@ class Refused(Exception):
 
 @dataclass
 class Drops:
-    """What to take out of a RUN: whole commands, and single words of others."""
+    """What to take out of a RUN: whole commands, and single words of others.
+
+    ``replaced`` are words with what takes their place, ``added`` are words with what follows them.
+    """
 
     commands: list[Command] = field(default_factory=list)
     words: list[tuple[Command, Word]] = field(default_factory=list)
+    replaced: list[tuple[Word, str]] = field(default_factory=list)
+    added: list[tuple[Word, str]] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.commands or self.words)
+        return bool(self.commands or self.words or self.replaced or self.added)
+
+    @property
+    def cleans(self) -> bool:
+        """Whether something that empties or defeats a cache goes."""
+        return bool(self.commands or self.words or self.replaced)
 
 
 def drops(run: Run, manager: Manager, targets: Sequence[str]) -> Drops:
     """What must go so that mounts on ``targets`` pay. Raises Refused where a command does something else there."""
     found = Drops()
     marks = [mark for cache in manager.caches for mark in cache.marks]
+    # What this manager would fill if it did not use the targets, here or on another release.
+    others = [*manager.leavings, *(cache.path for cache in manager.caches if cache.path.startswith("/var/cache"))]
     for use in run.uses(manager):
         if use.is_cleanup:
             found.commands.append(use.command)
         elif use.uses_cache:
-            found.words += ((use.command, word) for word in use.defeats())
+            _defeats(use, found)
     for command in run.commands:
         if command in found.commands:
             continue
         for word in (*command.argv[1:], *(item.target for item in command.redirects if item.target is not None)):
-            where = mention(word, targets, marks, run.state.home)
+            where = _where(word, targets, marks, run)
+            if command.name == "rm" and _where(word, others, (), run) is Relation.INSIDE:
+                found.words.append((command, word))
+                continue
             if where is Relation.NONE or (where is Relation.PARENT and command.name not in _REACHING):
                 continue
             if command.name == "rm" and where is Relation.INSIDE and word in command.argv:
                 if _is_elsewhere(word, targets, run):
                     continue
+                found.words.append((command, word))
+            elif command.name == "rm" and is_of_caches_alone(word, targets, run):
                 found.words.append((command, word))
             elif not _harmless(command, word, where):
                 raise Refused(f"{_shown(command)} reaches into {_meant(word, targets, run)}, which would be a mount")
@@ -60,20 +77,47 @@ def drops(run: Run, manager: Manager, targets: Sequence[str]) -> Drops:
     return found
 
 
+def _defeats(use: Use, found: Drops) -> None:
+    """Options with which nothing is cached go, or give way to others."""
+    others = dict(use.manager.instead)
+    for word in use.defeats():
+        option = word.text or ""
+        if option in others and not {"-U", "--update", "--update-cache"} & set(use.command.texts):
+            found.replaced.append((word, others[option]))
+        else:
+            found.words.append((use.command, word))
+
+
+def _where(word: Word, targets: Sequence[str], marks: Sequence[str], run: Run) -> Relation:
+    return mention(word, targets, marks, run.state.home, run.state.variables)
+
+
+def is_of_caches_alone(word: Word, targets: Sequence[str], run: Run) -> bool:
+    """Whether it names the ``.cache`` above the targets, and nothing but package managers can have filled it.
+
+    What else such a folder may hold was not there before: it is the user's own, and the RUN removes it whole.
+    """
+    path = word_path(word, run.state.home, run.state.variables).removesuffix("*").rstrip("/")
+    if path != f"{run.state.home}/.cache" or not all(target.startswith(f"{path}/") for target in targets):
+        return False
+    return all(
+        not command.words or command.name in HARMLESS or recognise(command) is not None for command in run.commands
+    )
+
+
 def _is_elsewhere(word: Word, targets: Sequence[str], run: Run) -> bool:
     """Whether an operand only looks like a target: another root's or another user's. Refused where nobody can tell."""
-    if mention(word, targets, (), run.state.home) is Relation.INSIDE:
+    if _where(word, targets, (), run) is Relation.INSIDE:
         return False
-    if word.text is not None and word_path(word, run.state.home).startswith("/"):
+    path = word_path(word, run.state.home, run.state.variables)
+    if path.startswith("/") and "$" not in path:
         return True
     raise Refused(f"which folder {word.raw} is cannot be told")
 
 
 def _meant(word: Word, targets: Sequence[str], run: Run) -> str:
     """The target that a word speaks of."""
-    return next(
-        (item for item in targets if mention(word, [item], (), run.state.home) is not Relation.NONE), targets[0]
-    )
+    return next((item for item in targets if _where(word, [item], (), run) is not Relation.NONE), targets[0])
 
 
 def _harmless(command: Command, word: Word, where: Relation) -> bool:
@@ -110,12 +154,16 @@ def removals(run: Run, dropped: Iterable[Drops]) -> list[Edit]:
     for item in dropped:
         union.commands += (command for command in item.commands if command not in union.commands)
         union.words += (pair for pair in item.words if pair not in union.words)
+        union.replaced += item.replaced
+        union.added += item.added
     _whole_commands(union)
     if not union:
         return []
     if run.logical is None or run.script is None:
         raise Refused("its clean-up stands in an exec form")
     edits = [_word_edit(run, command, word) for command, word in union.words if command not in union.commands]
+    edits += (_replacement(run, word, text) for word, text in union.replaced)
+    edits += (_addition(run, word, text) for word, text in union.added)
     parts = run.script.parts
     gone = {index for index, part in enumerate(parts) if part.command in union.commands}
     if len(gone) != len(union.commands):
@@ -219,6 +267,23 @@ def _word_edit(run: Run, command: Command, word: Word) -> Edit:
     if any(span.overlaps(comment.span) for comment in run.instruction.comments):
         raise Refused(f"there is a comment right before {word.raw}")
     return Edit(span, "")
+
+
+def _exact(run: Run, word: Word) -> Span:
+    """Where a word stands in the source. Raises Refused where it is part of something quoted."""
+    assert run.logical is not None
+    if run.logical.text[word.span.start : word.span.end] != word.raw:
+        raise Refused(f"{word.raw} stands in a quoted script")
+    return _between(run, word.span.start, word.span.end)
+
+
+def _replacement(run: Run, word: Word, text: str) -> Edit:
+    return Edit(_exact(run, word), text)
+
+
+def _addition(run: Run, word: Word, text: str) -> Edit:
+    end = _exact(run, word).end
+    return Edit(Span(end, end), f" {text}")
 
 
 def _errexit(run: Run) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from buildopt.dockerfile.managers import APT, Manager, recognise, word_set
+from buildopt.dockerfile.managers import APT, DOTNET, GO, Manager, recognise, word_set
 from buildopt.dockerfile.model import Dockerfile, Instruction, Stage
 from buildopt.dockerfile.passes.mounts import mounts
 from buildopt.dockerfile.passes.paths import Relation, mention, relation
@@ -103,13 +103,29 @@ def _copies(scope: Scope, stage: Stage, instruction: Instruction, state: State) 
                 yield Hidden(line, f"{instruction.keyword} writes into {scope.shown}")
             return
         path = posixpath.normpath(posixpath.join(state.workdir, destination))
+        files = not instruction.flags_named("from") and all(_is_a_file(scope.context, word) for word in words[:-1])
         for target in scope.targets:
             where = relation(path, target)
-            near = where is Relation.PARENT and path not in ("/", "/var", "/var/lib", "/var/cache")
+            near = where is Relation.PARENT and path not in ("/", "/var", "/var/lib", "/var/cache", "/tmp")
+            near = near and not files
             # A Go source tree below GOPATH is copied to /go/src: that is no parent of /go/pkg/mod.
             if where is Relation.INSIDE or near:
                 yield Hidden(line, f"{instruction.keyword} may write into {target}, which the mount would hide")
                 return
+
+
+# Names that only files have.
+_FILE = re.compile(r"\.?[\w-]+(?:\.[\w-]+)*\.(?:xml|properties|gradle|json|toml|ya?ml|cfg|conf|ini|txt|sh|config|sbt)")
+
+
+def _is_a_file(context: Path | None, source: str) -> bool:
+    """Whether a source of a COPY is one file, which does not bring a folder along."""
+    if context is not None:
+        try:
+            return context.joinpath(*[part for part in source.split("/") if part not in ("", ".", "..")]).is_file()
+        except (OSError, ValueError):
+            return False
+    return _FILE.fullmatch(posixpath.basename(source)) is not None
 
 
 def _from_family(scope: Scope, stage: Stage, reference: str) -> bool:
@@ -142,8 +158,16 @@ def _earlier_runs(scope: Scope) -> Iterator[Hidden]:
             continue
         for command in run.commands:
             words = [*command.arguments, *(item.target for item in command.redirects if item.target is not None)]
-            if command.name not in _IGNORING and any(
-                mention(word, scope.targets, (), run.state.home) is Relation.INSIDE for word in words
+            linked = command.name == "ln" and any(
+                mention(word, scope.targets, (), run.state.home, run.state.variables) is Relation.PARENT
+                for word in command.arguments[-1:]
+            )
+            if linked or (
+                command.name not in _IGNORING
+                and any(
+                    mention(word, scope.targets, (), run.state.home, run.state.variables) is Relation.INSIDE
+                    for word in words
+                )
             ):
                 shown = " ".join(word.raw for word in command.words)[:60]
                 yield Hidden(run.line, f"`{shown}` may write into {scope.shown}, which the mount would hide")
@@ -169,7 +193,7 @@ def _later_runs(scope: Scope) -> Iterator[Hidden]:
 def _reads(scope: Scope, run: Run, command: Command) -> str:
     shown = " ".join(word.raw for word in command.words)[:60]
     for word in command.argv[1:]:
-        where = mention(word, scope.targets, scope.marks, run.state.home)
+        where = mention(word, scope.targets, scope.marks, run.state.home, run.state.variables)
         if where is Relation.INSIDE and command.name not in _IGNORING:
             return f"`{shown}` reads {scope.shown}, which would not be in the image"
         if where is Relation.PARENT and command.name in _COPYING:
@@ -195,6 +219,10 @@ BUILDERS = word_set(
 )
 
 
+# Those that may well run another manager's program.
+_CALLING = word_set("ant cmake make meson ninja rake tox supervisord npx")
+
+
 def _known(scope: Scope, command: Command) -> bool:
     use = recognise(command)
     if use is not None and use.manager is scope.manager:
@@ -204,18 +232,16 @@ def _known(scope: Scope, command: Command) -> bool:
         return False
     if name in HARMLESS or runs_what_is_read(command):
         return True
-    if scope.manager is not APT:
-        return False
+    if not scope.manager.system:
+        return name in BUILDERS and name not in _CALLING
     return name in BUILDERS and not any("dep" in word for word in command.texts if name in ("make", "rake"))
 
 
 def _started(scope: Scope) -> Iterator[Hidden]:
     """CMD, ENTRYPOINT and HEALTHCHECK of the family's stages."""
-    programs = re.compile(
-        rf"(?<![\w.-])(?:{scope.manager.programs}|npx)(?![\w.-])"
-        if scope.manager.name == "npm"
-        else rf"(?<![\w.-])(?:{scope.manager.programs})(?![\w.-])"
-    )
+    names = f"{scope.manager.programs}|npx" if scope.manager.name == "npm" else scope.manager.programs
+    programs = re.compile(rf"(?<![\w.-])(?:{names})(?![\w.-])")
+    yield from _starts_nothing(scope)
     for stage in scope.dockerfile.stages:
         if not scope.inside(stage):
             continue
@@ -231,15 +257,56 @@ def _started(scope: Scope) -> Iterator[Hidden]:
                 yield from _started_scripts(scope, instruction, text, programs)
 
 
+def _starts_nothing(scope: Scope) -> Iterator[Hidden]:
+    """An image to work with: a person may run the manager in it, and need what it has fetched."""
+    final = scope.dockerfile.final_stage
+    if scope.manager.system or scope.manager is GO or not scope.strict or final is None or not scope.inside(final):
+        return
+    stage: Stage | None = final
+    while stage is not None:
+        if any(item.keyword in ("CMD", "ENTRYPOINT") for item in stage.instructions):
+            return
+        stage = scope.dockerfile.stages[stage.base_index] if stage.base_index is not None else None
+    reason = f"the image starts no program of its own: a person may run {scope.manager.name} in it"
+    yield Hidden(final.origin.lines[0], reason)
+
+
 def _runs_manager(scope: Scope, text: str, programs: re.Pattern[str]) -> bool:
-    """``npm start`` and ``npm run`` need no cache; anything else of the manager may."""
-    if scope.manager.name == "npm":
-        return any(
-            command.name in ("npx", "npm")
-            and not (command.name == "npm" and command.texts[:1] in (("start",), ("run",), ("run-script",), ("test",)))
-            for command in parse_shell(text).commands
-        )
-    return programs.search(text) is not None
+    """Whether a container may run the manager so that it needs its cache: ``npm start`` and ``npm run`` do not."""
+    manager = scope.manager
+    if manager is DOTNET or programs.search(text) is None:
+        return False  # what dotnet runs is looked at elsewhere
+    if manager.name == "uv":
+        return _runs_uv(scope, text)
+    if not manager.starts:
+        return True
+    commands = [command for command in parse_shell(text).commands if command.name and programs.fullmatch(command.name)]
+    if not commands:
+        return manager.name != "npm"
+    for command in commands:
+        use = recognise(command)
+        if use is None or (use.uses_cache and use.subcommand not in manager.starts):
+            return True
+        if use.subcommand not in manager.starts:
+            # `yarn dev` runs a script of the project, `npm exec` fetches a program.
+            return manager.name not in ("yarn", "pnpm") or use.subcommand in ("dlx", "create", "npx", "")
+    return False
+
+
+_UV_APART = frozenset(
+    ("--with", "--script", "-s", "--isolated", "--with-editable", "--with-requirements", "--no-project")
+)
+
+
+def _runs_uv(scope: Scope, text: str) -> bool:
+    """``uv run`` uses the project's own environment, where one was made; what else uv starts may be in the cache."""
+    synced = any(use.subcommand == "sync" for run in scope.runs for use in run.uses(scope.manager))
+    uses = [
+        use for use in map(recognise, parse_shell(text).commands) if use is not None and use.manager is scope.manager
+    ]
+    if not synced or not uses:
+        return True
+    return any(use.subcommand != "run" or _UV_APART & set(use.command.texts) for use in uses)
 
 
 def _started_scripts(scope: Scope, instruction: Instruction, text: str, programs: re.Pattern[str]) -> Iterator[Hidden]:

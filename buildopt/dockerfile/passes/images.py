@@ -65,7 +65,7 @@ _UBUNTU = frozenset(("ubuntu", "eclipse-temurin", "swift", "ros"))
 _UBI = re.compile(r"(?:registry\.access\.redhat\.com/|redhat/)?ubi[0-9]+(?:/ubi(?:-minimal|-init)?|-minimal|-init)?")
 # What official images set that moves a cache.
 _ENVIRONMENTS = {
-    **dict.fromkeys(("rust", "rustlang/rust", "lukemathwalker/cargo-chef"), {"CARGO_HOME": "/usr/local/cargo"}),
+    **{name: {"CARGO_HOME": "/usr/local/cargo"} for name in ("rust", "rustlang/rust", "lukemathwalker/cargo-chef")},
     "golang": {"GOPATH": "/go"},
     "composer": {"COMPOSER_HOME": "/tmp"},
     "ruby": {"GEM_HOME": "/usr/local/bundle"},

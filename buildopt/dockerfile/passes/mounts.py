@@ -27,12 +27,17 @@ class Mount:
 
 @dataclass(frozen=True, slots=True)
 class CacheMount:
-    """A cache mount to add. ``sharing`` is left out where it is ``shared``, the default."""
+    """A cache mount to add. ``sharing`` is left out where it is ``shared``, the default.
+
+    ``argument`` is an ARG that ``identity`` holds, to be declared before; ``owner`` and ``group`` are numbers.
+    """
 
     target: str
     sharing: str = "shared"
     identity: str = ""
     owner: int = 0
+    group: int = 0
+    argument: str = ""
 
     @property
     def flag(self) -> str:
@@ -44,7 +49,7 @@ class CacheMount:
         if self.sharing != "shared":
             parts.append(f"sharing={self.sharing}")
         if self.owner:
-            parts.append(f"uid={self.owner},gid={self.owner}")
+            parts.append(f"uid={self.owner},gid={self.group}")
         return ",".join(parts)
 
 

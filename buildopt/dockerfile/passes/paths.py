@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from fnmatch import fnmatchcase
+from types import MappingProxyType
 
 from buildopt.dockerfile.shell import Word
 
 _GLOB = re.compile(r"[*?\[{]")
+_NONE: Mapping[str, str] = MappingProxyType({})
+_VARIABLE = re.compile(r"\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*))")
 _HOME = re.compile(r"^(?:~(?=/|$)|\$HOME\b|\$\{HOME\})")
 
 
@@ -50,19 +53,27 @@ def _plain(path: str, target: str) -> Relation:
     return Relation.NONE
 
 
-def word_path(word: Word, home: str | None) -> str:
+def word_path(word: Word, home: str | None, variables: Mapping[str, str] = _NONE) -> str:
     """The path that a word names, as far as it can be told; ``--option=/path`` names the path."""
     text = word.text if word.text is not None else word.raw.strip("\"'")
     if (text.startswith("-") and "=" in text) or re.match(r"[A-Za-z_]\w*=", text):
         text = text.partition("=")[2]
     if home is not None:
         text = _HOME.sub(home, text)
+    if word.text is None and variables and "'" not in word.raw:
+        text = _VARIABLE.sub(lambda match: variables.get(match[1] or match[2], match[0]), text.replace('"', ""))
     return text
 
 
-def mention(word: Word, targets: Iterable[str], marks: Iterable[str], home: str | None) -> Relation:
+def mention(
+    word: Word,
+    targets: Iterable[str],
+    marks: Iterable[str],
+    home: str | None,
+    variables: Mapping[str, str] = _NONE,
+) -> Relation:
     """How a word speaks of the targets; a mark in it counts as being inside."""
-    path = word_path(word, home)
+    path = word_path(word, home, variables)
     found = Relation.NONE
     if path.startswith("/"):
         for target in targets:

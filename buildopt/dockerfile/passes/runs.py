@@ -54,6 +54,8 @@ class Run:
     """One RUN. ``script`` is None where the shell is not one that is understood; ``text`` is all that it says.
 
     ``logical`` ties offsets in the script to the source; ``found`` are the commands of package managers.
+    ``base_platform`` is the ``--platform`` of the FROM that its chain of stages starts with, empty where there is none;
+    ``base_text`` is what that FROM names, as written.
     """
 
     instruction: Instruction
@@ -63,6 +65,8 @@ class Run:
     script: Script | None
     text: str
     found: tuple[Use, ...] = ()
+    base_platform: str = ""
+    base_text: str = ""
 
     @property
     def line(self) -> int:
@@ -107,7 +111,10 @@ def _run(dockerfile: Dockerfile, stage: Stage, instruction: Instruction, state: 
     logical, script = _script(dockerfile, instruction, state)
     commands = script.commands if script is not None else ()
     found = tuple(use for use in map(recognise, commands) if use is not None)
-    return Run(instruction, stage, state, logical, script, text, found)
+    root = dockerfile.stages[family(dockerfile, stage)]
+    platform = root.platform.value or "" if root.platform is not None else ""
+    base = root.image.text if root.image is not None else ""
+    return Run(instruction, stage, state, logical, script, text, found, platform, base)
 
 
 def _script(dockerfile: Dockerfile, instruction: Instruction, state: State) -> tuple[Logical | None, Script | None]:
@@ -149,6 +156,8 @@ def script_run(command: Command, text: str) -> str | None:
         return operands[0].raw if operands else f"what is piped into {name}"
     if name in _BUILD_SCRIPTS:
         return None
+    if recognise(command) is not None:
+        return None  # such as ./mvnw
     if name.endswith((".sh", ".bash")) or raw.startswith(("./", "../", "/tmp/", "scripts/", "bin/")):
         return raw
     return None

@@ -33,7 +33,7 @@ from collections.abc import Iterator
 
 from buildopt.dockerfile.managers import APT
 from buildopt.dockerfile.model import Dockerfile, Stage
-from buildopt.dockerfile.passes.cache_mounts import keep_packages
+from buildopt.dockerfile.passes.apt_packages import keep_packages
 from buildopt.dockerfile.passes.mounts import mounts
 from buildopt.dockerfile.passes.runs import Run, runs_by_family
 from buildopt.finding import Category, Finding, Fix, Severity
