@@ -197,9 +197,8 @@ def _make_image(
         blobs[platform] = [blob for blob in made if blob is not None]
     temporary = workshop.work / target.name
     config = recipe.config
-    if workshop.authorities and "node" in recipe.layers:
-        trusted = ("NODE_EXTRA_CA_CERTS", "/usr/local/share/machine-authorities.pem")
-        config = replace(config, environment=(*config.environment, trusted))
+    if workshop.authorities:
+        config = replace(config, environment=(*config.environment, *recipe.trust))
     images.write_layout(temporary, recipe.name.partition(":")[2], blobs, config)
     os.replace(temporary, target)
 

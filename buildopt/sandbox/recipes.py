@@ -12,18 +12,25 @@ from buildopt.sandbox.images import ImageConfig
 PLATFORMS = ("linux/amd64", "linux/arm64")
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
+# uv looks at the first, Poetry at the second; pip has a file of its own.
+PYTHON_TRUST = (("SSL_CERT_FILE", BUNDLE), ("REQUESTS_CA_BUNDLE", BUNDLE))
+NODE_TRUST = (("NODE_EXTRA_CA_CERTS", "/usr/local/share/machine-authorities.pem"),)
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """One image: its names (``python:3.11-slim`` first) and the layers that it is made of.
 
-    ``native_only``: it is large and only built on, so it is made for the machine's own platform alone.
+    ``native_only``: it is large and only built on, so it is made for the machine's own platform alone. ``trust`` are
+    the variables that tell its programs of certificates, where the machine trusts more of them than Debian does.
     """
 
     names: tuple[str, ...]
     layers: tuple[str, ...]
     config: ImageConfig
     native_only: bool = False
+    trust: tuple[tuple[str, str], ...] = ()
 
     @property
     def name(self) -> str:
@@ -43,12 +50,14 @@ class Recipe:
 
 def _python(*names: str, layers: tuple[str, ...], native_only: bool = False) -> Recipe:
     environment = (("PATH", f"/usr/local/bin:{PATH}"), ("LANG", "C.UTF-8"), ("PYTHON_VERSION", "3.11.2"))
-    return Recipe(names, layers, ImageConfig(environment, ("python3",)), native_only)
+    return Recipe(names, layers, ImageConfig(environment, ("python3",)), native_only, PYTHON_TRUST)
 
 
 def _node(*names: str, layers: tuple[str, ...], native_only: bool = False) -> Recipe:
     environment = (("PATH", PATH), ("NODE_VERSION", languages.NODE), ("YARN_VERSION", languages.YARN))
-    return Recipe(names, layers, ImageConfig(environment, ("node",), ("docker-entrypoint.sh",)), native_only)
+    return Recipe(
+        names, layers, ImageConfig(environment, ("node",), ("docker-entrypoint.sh",)), native_only, NODE_TRUST
+    )
 
 
 def _rust(*names: str, layers: tuple[str, ...]) -> Recipe:

@@ -1,0 +1,3 @@
+"""Checksums of files, as a service."""
+
+__version__ = "1.4.1"

@@ -1,0 +1,39 @@
+//! Converts and summarizes measurements.
+
+use std::io::{self, BufRead};
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: measure QUANTITY UNIT     such as: measure '2 km' mi
+       measure --describe UNIT   summarizes the quantities on its input
+       measure --units";
+
+fn run(words: &[&str]) -> Result<String, String> {
+    match words {
+        ["--units"] => {
+            let rows: Vec<Vec<String>> = units::UNITS.iter().map(|(kind, name)| vec![kind.to_string(), name.to_string()]).collect();
+            Ok(table::aligned(&rows))
+        }
+        ["--describe", unit] => {
+            let lines: Vec<String> = io::stdin().lock().lines().collect::<Result<_, _>>().map_err(|e| e.to_string())?;
+            let column: Vec<&str> = lines.iter().map(String::as_str).filter(|line| !line.trim().is_empty()).collect();
+            let found = units::describe(unit, &column).map_err(|error| error.to_string())?;
+            Ok(found.unwrap_or_else(|| "nothing".to_string()) + "\n")
+        }
+        [quantity, unit] => units::convert(quantity, unit).map(|text| text + "\n").map_err(|error| error.to_string()),
+        _ => Err(USAGE.to_string()),
+    }
+}
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    match run(&words.iter().map(String::as_str).collect::<Vec<_>>()) {
+        Ok(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(problem) => {
+            eprintln!("{problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
