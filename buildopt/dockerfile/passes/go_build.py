@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import posixpath
 import re
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from buildopt.dockerfile.managers import GO, Use, word_set
 from buildopt.dockerfile.model import Instruction
@@ -37,6 +39,23 @@ class GoBuild:
     problem: str = ""
 
 
+class Places(Protocol):
+    """What is known of the build stage's files."""
+
+    @property
+    def folders(self) -> frozenset[str]:
+        """Folders that are there for certain."""
+        ...
+
+    def module(self, folder: str) -> str | None:
+        """The import path of a folder, None where it is not known."""
+        ...
+
+    def programs(self, folder: str) -> list[str]:
+        """The folders at or below one that hold a program of the same module."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Tree:
     """What is known of the build's file system: folders, and which of the context's folders were copied where."""
@@ -51,6 +70,15 @@ class Tree:
             if offset < before and (folder == destination or folder.startswith(f"{destination.rstrip('/')}/")):
                 found = origin.joinpath(*[part for part in folder[len(destination) :].split("/") if part])
         return found
+
+    def module(self, folder: str) -> str | None:
+        """The import path of a folder."""
+        here = self.in_context(folder, sys.maxsize)
+        return _module(here) if here is not None else None
+
+    def programs(self, folder: str) -> list[str]:
+        """Which folders hold programs is not told by folders alone."""
+        return []
 
 
 def tree(instructions: Iterable[Instruction], known: dict[int, State], context: Path | None, escape: str) -> Tree:
@@ -100,7 +128,7 @@ def _with_parents(path: str) -> list[str]:
     return found
 
 
-def builds(runs: Iterable[Run], known: Tree) -> list[GoBuild]:
+def builds(runs: Iterable[Run], known: Places) -> list[GoBuild]:
     """Every ``go build`` and ``go install`` of the runs, in order."""
     found: list[GoBuild] = []
     for run in runs:
@@ -113,7 +141,7 @@ def builds(runs: Iterable[Run], known: Tree) -> list[GoBuild]:
             for use in run.uses(GO):
                 if use.command is command and use.subcommand in ("build", "install"):
                     here = folder if command.depth == 0 else None
-                    found.append(_build(run, use, here, known))
+                    found += _build(run, use, here, known)
     return found
 
 
@@ -136,32 +164,38 @@ def started(instruction: Instruction, state: State) -> tuple[str, ...]:
     return (posixpath.normpath(posixpath.join(state.workdir, word)),)
 
 
-def _build(run: Run, use: Use, folder: str | None, known: Tree) -> GoBuild:
+def _build(run: Run, use: Use, folder: str | None, known: Places) -> list[GoBuild]:
     options, packages, unknown = _arguments(use.rest)
 
-    def result(output: str | None, problem: str = "") -> GoBuild:
-        return GoBuild(run, use, folder, tuple(packages), frozenset(options), output, problem)
+    def result(output: str | None, problem: str = "") -> list[GoBuild]:
+        return [GoBuild(run, use, folder, tuple(packages), frozenset(options), output, problem)]
 
     if unknown:
         return result(None, f"{unknown} is only known at build time")
     if "-C" in options or folder is None:
         return result(None, "the folder that it runs in is not known")
     explicit = options.get("-o")
+    target = folder
     if use.subcommand == "install":
-        if any(run.state.environment.get(name) for name in ("GOBIN", "GOPATH")):
+        if run.state.environment.get("GOBIN") or run.state.environment.get("GOPATH", "/go") != "/go":
             return result(None, "GOBIN or GOPATH is set")
-        name = _name(packages, folder, run, known)
-        return result(f"/go/bin/{name}") if name else result(None, "the name of its program is not known")
-    if explicit is not None:
-        path = posixpath.normpath(posixpath.join(folder, explicit))
-        if not explicit.endswith("/") and path not in known.folders:
-            return result(path)
-        name = _name(packages, folder, run, known)
-        return (
-            result(f"{path}/{name}") if name else result(None, "-o names a folder, and the program's name is not known")
-        )
-    name = _name(packages, folder, run, known)
-    return result(posixpath.join(folder, name)) if name else result(None, "the name of its program is not known")
+        if any("@" in package for package in packages):
+            return []  # a tool
+        target = "/go/bin"
+    elif explicit is not None:
+        target = posixpath.normpath(posixpath.join(folder, explicit))
+        if not explicit.endswith("/") and target not in known.folders:
+            return result(target)
+    files = all(package.endswith(".go") for package in packages)
+    many = len(packages) > 1 or "..." in "".join(packages)
+    if use.subcommand == "build" and explicit is None and many and not files:
+        return []  # it only checks that they compile
+    names = _names(packages, folder, known)
+    if not names:
+        if explicit is not None:
+            return result(None, "-o names a folder, and the program's name is not known")
+        return result(None, "the name of its program is not known")
+    return [item for name in names for item in result(posixpath.join(target, name))]
 
 
 def _arguments(words: tuple[Word, ...]) -> tuple[dict[str, str], list[str], str]:
@@ -191,19 +225,24 @@ def _arguments(words: tuple[Word, ...]) -> tuple[dict[str, str], list[str], str]
     return options, packages, ""
 
 
-def _name(packages: list[str], folder: str, run: Run, known: Tree) -> str | None:
-    """What the tool calls the program of the only package named."""
+def _names(packages: list[str], folder: str, known: Places) -> list[str]:
+    """What the tool calls the programs of the packages named; none where that is not known."""
     if packages and all(package.endswith(".go") for package in packages):
-        return posixpath.basename(packages[0])[:-3]
-    if len(packages) > 1 or any("..." in package or "@" in package for package in packages):
-        return None
-    package = packages[0] if packages else "."
-    if not package.startswith((".", "/")):
-        return _last(package)
-    path = posixpath.normpath(posixpath.join(folder, package))
-    here = known.in_context(path, run.instruction.span.start)
-    module = _module(here) if here is not None else None
-    return _last(module) if module else None
+        return [posixpath.basename(packages[0])[:-3]]
+    found: list[str] = []
+    for package in packages or ["."]:
+        if "@" in package or (not package.startswith((".", "/")) and "..." in package):
+            return []
+        if not package.startswith((".", "/")):
+            found.append(_last(package))
+            continue
+        path = posixpath.normpath(posixpath.join(folder, package.removesuffix("...")))
+        for place in known.programs(path) if package.endswith("...") else [path]:
+            module = known.module(place)
+            if not module:
+                return []
+            found.append(_last(module))
+    return found
 
 
 def _module(folder: Path) -> str | None:

@@ -2,163 +2,198 @@
 
 from __future__ import annotations
 
-import os
+import posixpath
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from fnmatch import fnmatch
-from pathlib import Path
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
 
-_MAX_FILES = 20_000
+from buildopt.dockerfile.passes import go_modules
+from buildopt.dockerfile.passes.shipped import Landed, text_of
+from buildopt.dockerfile.passes.splits import Subject
+from buildopt.dockerfile.passes.stand_alone import literal_calls, program_problem
+
 _TOKENS = re.compile(r"//[^\n]*|/\*.*?\*/|`[^`]*`|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'", re.DOTALL)
 _IMPORT = re.compile(r"^\s*import\s*(?:\((?P<block>[^)]*)\)|(?:[\w.]+\s+)?\"(?P<one>[^\"]+)\")", re.MULTILINE)
+_CONSTRAINT = re.compile(r"^//\s*(?:go:build|\+build)\s+(.+)$", re.MULTILINE)
+_OTHER_SYSTEM = re.compile(
+    r"_(?:windows|darwin|freebsd|netbsd|openbsd|solaris|plan9|js|wasip1|aix|android|ios)(?:_\w+)?\.go$"
+)
+_NEVER_BUILT = re.compile(r"(?:ignore|tools|windows|darwin|(?:windows|darwin)\s*(?:\|\||\s)\s*(?:windows|darwin))")
 
 # Calls that may read a file of the image.
 _FILES = re.compile(
     r"\b(?:os\.(?:Open|OpenFile|ReadFile|ReadDir|Stat|Lstat|DirFS|Getwd|Chdir|Executable|OpenRoot)|ioutil\.Read(?:File|Dir)"
-    r"|filepath\.(?:Walk|WalkDir|Glob)|ParseFiles|ParseGlob|http\.(?:Dir|ServeFile)|LoadHTML\w*|Static(?:FS|File)?"
+    r"|filepath\.(?:Walk|WalkDir|Glob|Abs)|ParseFiles|ParseGlob|http\.(?:Dir|ServeFile)|LoadHTML\w*|Static(?:FS|File)?"
     r"|LoadX509KeyPair|ListenAndServeTLS|godotenv\.\w+|viper\.\w+|ReadInConfig|AddConfigPath|DecodeFile|LoadFile"
-    r"|migrate\.New\w*|goose\.\w+|ini\.Load|SendFile|Attachment|FromFile)\b"
+    r"|migrate\.New\w*|goose\.\w+|ini\.Load|SendFile|Attachment|FromFile|NewFileSystem|cleanenv\.\w+|runtime\.Caller)\b"
 )
-_PROGRAMS = frozenset(("os/exec", "plugin", "net/http/cgi", "go/build", "go/importer"))
-_MIME = re.compile(r"\bhttp\.(?:FileServer|FileServerFS|ServeContent|ServeFile|ServeFileFS)\b|\bmime\.\w+Type")
+_FORBIDDEN = frozenset(("plugin", "net/http/cgi", "go/build", "go/importer"))
+_MIME = re.compile(
+    r"\bhttp\.(?:FileServer|FileServerFS|ServeContent|ServeFile|ServeFileFS)\b|\bmime\.\w+Type|\bStatic(?:FS|File)?\("
+    r"|\bSendFile\b|\bAttachment\b|\bFileAttachment\b|\bNewFileSystem\b|\.File(?:FromFS)?\("
+)
 _CLIENT = re.compile(
     r"\bhttp\.(?:Get|Post|PostForm|Head|Client|DefaultClient|Transport|DefaultTransport|RoundTripper|NewRequest\w*)\b"
 )
 _TLS = frozenset(("crypto/tls", "crypto/x509", "net/http/httputil", "net/smtp", "net/rpc"))
 _BASE_VARIABLES = re.compile(r"\b(?:GOPATH|GOROOT|GOLANG_VERSION|GOTOOLCHAIN)\b")
-_ABSOLUTE = re.compile(r"^(?:/usr/|/go/|/src/|/lib/|/opt/)")
-
-# Modules that start no programs and need no file of the golang image.
-_KNOWN_MODULES = tuple(
-    """golang.org/x/ google.golang.org/ go.uber.org/ go.opentelemetry.io/ go.mongodb.org/mongo-driver gorm.io/gorm
-    gorm.io/driver/mysql gorm.io/driver/postgres gopkg.in/yaml. gopkg.in/ini.v1 gopkg.in/check.v1 modernc.org/
-    github.com/gin-gonic/ github.com/gin-contrib/ github.com/gorilla/ github.com/labstack/ github.com/go-chi/
-    github.com/gofiber/ github.com/valyala/ github.com/julienschmidt/httprouter github.com/sirupsen/logrus
-    github.com/rs/ github.com/spf13/ github.com/google/uuid github.com/google/go-cmp github.com/pkg/errors
-    github.com/stretchr/ github.com/davecgh/go-spew github.com/pmezard/go-difflib github.com/prometheus/
-    github.com/beorn7/perks github.com/cespare/xxhash github.com/golang/protobuf github.com/golang/snappy
-    github.com/golang-jwt/ github.com/dgrijalva/jwt-go github.com/jackc/ github.com/lib/pq
-    github.com/go-sql-driver/mysql github.com/jmoiron/sqlx github.com/jinzhu/ github.com/redis/go-redis
-    github.com/go-redis/ github.com/gomodule/redigo github.com/klauspost/ github.com/json-iterator/go
-    github.com/modern-go/ github.com/goccy/ github.com/bytedance/sonic github.com/cloudwego/ github.com/ugorji/go
-    github.com/twitchyliquid64/golang-asm github.com/pelletier/go-toml github.com/mattn/go-isatty
-    github.com/mattn/go-colorable github.com/mattn/go-runewidth github.com/leodido/go-urn github.com/go-playground/
-    github.com/gabriel-vasile/mimetype github.com/joho/godotenv github.com/kelseyhightower/envconfig
-    github.com/caarlos0/env github.com/urfave/cli github.com/fatih/color github.com/hashicorp/golang-lru
-    github.com/hashicorp/hcl github.com/hashicorp/errwrap github.com/hashicorp/go-multierror
-    github.com/cenkalti/backoff github.com/andybalholm/brotli github.com/philhofer/fwd github.com/tinylib/msgp
-    github.com/rivo/uniseg github.com/inconshreveable/mousetrap github.com/fsnotify/fsnotify
-    github.com/magiconair/properties github.com/mitchellh/mapstructure github.com/go-viper/mapstructure
-    github.com/subosito/gotenv github.com/sagikazarmark/ github.com/sourcegraph/conc github.com/kr/pretty
-    github.com/kr/text github.com/rogpeppe/go-internal github.com/felixge/httpsnoop github.com/go-logr/
-    github.com/chenzhuoyu/ github.com/montanaflynn/stats github.com/xdg-go/ github.com/youmark/pkcs8
-    filippo.io/edwards25519 github.com/dustin/go-humanize github.com/remyoudompheng/bigfft
-    github.com/ncruces/go-strftime github.com/munnerz/goautoneg github.com/matttproud/golang_protobuf_extensions
-    github.com/cpuguy83/go-md2man github.com/russross/blackfriday github.com/xrash/smetrics
-    github.com/segmentio/kafka-go github.com/pierrec/lz4 github.com/dgryski/go-rendezvous""".split()  # noqa: SIM905
-)
-
-# Files that no program reads at run time.
-_IDLE_FOLDERS = frozenset(
-    (".git", ".github", ".gitlab", ".circleci", ".idea", ".vscode", ".buildopt", "testdata", "vendor", "node_modules")
-)
-_IDLE_FILES = (
-    *("*.go", "*.md", "*.proto", "go.mod", "go.sum", "go.work", "go.work.sum", "Makefile", "LICENSE*", "NOTICE*"),
-    *("AUTHORS*", "CODEOWNERS", "CHANGELOG*", "CONTRIBUTING*", "Dockerfile*", "*.Dockerfile", "*.dockerfile"),
-    *("docker-compose*", "compose.y*ml", "compose.*.y*ml", ".dockerignore", "dockerignore", ".git*", ".editorconfig"),
-    *(".golangci.*", ".goreleaser.*", ".travis.yml", ".gitlab-ci.yml", ".pre-commit-config.yaml", "Jenkinsfile"),
-    *("renovate.json", "skaffold.yaml", "buildopt.yaml", ".air.toml", "sonar-project.properties", ".DS_Store"),
+_ABSOLUTE = re.compile(r"^(?:/usr/|/go/(?:src|pkg)/|/lib/)")
+_EXEC = re.compile(r"\bexec\.(?:Command\s*\(|LookPath\s*\(|CommandContext\s*\(\s*[\w.()]+\s*,)\s*")
+_ON_EVERY_BASE = re.compile(
+    r"/usr/(?:s?bin|local)/?$|/usr/(?:share/zoneinfo|lib/locale)|/usr/bin/env$|/lib/systemd"
+    r"|/usr/(?:local/)?(?:s?bin|share|lib)/?:"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a program needs beside itself. ``problem``: why it cannot be told, or what the runtime image would lack."""
+    """What a program needs beside itself. ``problem``: why it cannot be told, or what the runtime image would lack.
+
+    ``reads``: it may read files; ``names`` are the paths that its strings may stand for. ``programs`` are those that it
+    starts. ``cgo``: it has C of its own; ``modules`` are those it is made of, ``unknown`` the ones that may use cgo.
+    """
 
     certificates: bool = False
     zones: bool = False
     cgo: bool = False
+    mime: bool = False
+    reads: bool = False
+    settings: bool = False
+    names: frozenset[str] = frozenset()
+    programs: frozenset[str] = frozenset()
+    modules: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
     problem: str = ""
 
 
-def program_needs(context: Path, copied: Iterable[str]) -> Needs:
-    """Read the sources of a context. ``copied`` are the paths and globs of it that the build stage gets."""
-    files = _files(context)
-    if files is None:
-        return Needs(problem="the context holds too many files to read")
-    own = [path for path in files if path.endswith(".go") and _is_own(path)]
+@dataclass(slots=True)
+class _Found:
+    certificates: bool = False
+    zones: bool = False
+    cgo: bool = False
+    mime: bool = False
+    reads: bool = False
+    names: set[str] = field(default_factory=set)
+    programs: set[str] = field(default_factory=set)
+    imports: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    path: str
+    code: str
+    plain: str
+    raw: str
+    strings: tuple[str, ...]
+    imports: frozenset[str]
+
+
+def program_needs(subject: Subject, files: Sequence[Landed], shipped: Collection[str]) -> Needs:
+    """Read the sources that the build stage gets; ``shipped`` are the paths of the programs that it makes."""
+    sources = [item for item in files if item.name.endswith(".go") and not item.name.endswith("_test.go")]
+    vendored = [item for item in sources if "/vendor/" in item.path]
+    own = [item for item in sources if "/vendor/" not in item.path and "/testdata/" not in item.path]
     if not own:
         return Needs(problem="the context holds no Go sources")
-    modules = _modules(context, files)
-    vendored = [path for path in files if path.startswith("vendor/") and path.endswith(".go")]
-    unknown = [] if vendored else [module for module in modules if not module.startswith(_KNOWN_MODULES)]
-    if unknown:
-        return Needs(problem=f"what {unknown[0]} runs or reads at run time is not known (it is not vendored)")
-    needs = Needs(certificates=bool(modules))
-    reads = False
-    named: set[str] = set()
-    for path in (*own, *vendored):
-        found = _read(context / path)
-        if found is None:
-            return Needs(problem=f"{path} cannot be read")
-        code, strings, imports = found
-        problem = _problem(path, code, strings, imports, vendored=path.startswith("vendor/"))
+    required, inner = _modules(subject, files)
+    found = _Found()
+    problem = _read_all(subject, own, found, shipped)
+    if problem:
+        return Needs(problem=problem)
+    modules = required or [name for name in sorted(found.imports) if "." in name.split("/")[0] and name not in inner]
+    modules = [name for name in modules if not name.startswith(tuple(inner)) or not inner]
+    unread = [name for name in modules if not go_modules.is_pure(name)]
+    needy = go_modules.needy(modules)
+    strange = go_modules.needy_import(found.imports)
+    if needy or strange:
+        return Needs(problem=f"{needy or strange} may need programs or files of the golang image")
+    if vendored:
+        problem = _read_vendored(subject, vendored, found)
         if problem:
             return Needs(problem=problem)
-        if path.startswith("vendor/"):
+    return Needs(
+        certificates=found.certificates or bool(modules),
+        zones=found.zones or go_modules.knows_zones(modules),
+        cgo=found.cgo,
+        mime=found.mime,
+        reads=found.reads or bool(unread),
+        settings=any(re.match(r"\.env\b", name) for name in found.names) or any("dotenv" in name for name in modules),
+        names=frozenset(found.names),
+        programs=frozenset(found.programs),
+        modules=tuple(modules),
+        unknown=tuple(name for name in unread if not go_modules.bundles_c(name)),
+    )
+
+
+def _read_all(subject: Subject, items: Iterable[Landed], found: _Found, shipped: Collection[str]) -> str:
+    roots = {item.root for item in items if item.root and item.root != "/"}
+    places = (*shipped, *roots)
+    for item in items:
+        unit = _unit(subject, item)
+        if unit is None:
+            return f"{item.origin} cannot be read"
+        if not _is_built(item, unit):
             continue
-        client = bool(_CLIENT.search(code)) or not _TLS.isdisjoint(imports)
-        needs = Needs(
-            needs.certificates or client,
-            needs.zones or ("LoadLocation" in code and "time/tzdata" not in imports),
-            needs.cgo or "C" in imports,
-        )
-        named.update(_path_like(text) for text in strings)
-        reads = reads or _FILES.search(code) is not None or any(name.endswith("/autoload") for name in imports)
-    for path in _data(files, set(copied)):
-        if reads or named.intersection((path, *_parents(path))):
-            return Needs(problem=f"{path} may be read at run time, and would not be in the image")
-    return needs
+        problem = _starts(unit, found) or _names_of_the_image(unit, places) or _libraries(unit)
+        if problem:
+            return problem
+        found.certificates |= bool(_CLIENT.search(unit.code)) or not _TLS.isdisjoint(unit.imports)
+        found.zones |= "LoadLocation" in unit.code and "time/tzdata" not in unit.imports
+        found.cgo |= "C" in unit.imports
+        found.mime |= _MIME.search(unit.code) is not None
+        found.reads |= _FILES.search(unit.code) is not None or "C" in unit.imports
+        found.reads |= any(name.endswith("/autoload") for name in unit.imports)
+        found.names.update(path for path in map(_path_like, unit.strings) if path)
+        found.imports |= unit.imports
+    return ""
 
 
-def _files(context: Path) -> list[str] | None:
+def _read_vendored(subject: Subject, items: Iterable[Landed], found: _Found) -> str:
+    """Modules whose sources are here: what is not known by name is read like the program's own."""
+    for item in items:
+        if go_modules.is_pure(item.path.partition("/vendor/")[2]):
+            continue
+        unit = _unit(subject, item)
+        if unit is None:
+            return f"{item.origin} cannot be read"
+        if _is_built(item, unit):
+            problem = _starts(unit, found)
+            if problem:
+                return problem
+            found.cgo |= "C" in unit.imports
+            problem = _libraries(unit)
+            if problem:
+                return problem
+            found.reads |= _FILES.search(unit.code) is not None
+    return ""
+
+
+def _is_built(item: Landed, unit: _Unit) -> bool:
+    constraint = _CONSTRAINT.search(unit.plain.partition("\npackage ")[0])
+    if constraint is not None and _NEVER_BUILT.fullmatch(constraint.group(1).strip()):
+        return False
+    return _OTHER_SYSTEM.search(item.name) is None
+
+
+def _modules(subject: Subject, files: Iterable[Landed]) -> tuple[list[str], list[str]]:
+    """The modules that the go.mod files require, and those that they are of."""
     found: list[str] = []
-    for folder, names, files in os.walk(context):
-        names[:] = sorted(name for name in names if name not in (".git", ".buildopt", "node_modules"))
-        below = Path(folder).relative_to(context)
-        found += ((below / name).as_posix() for name in sorted(files))
-        if len(found) > _MAX_FILES:
-            return None
-    return found
-
-
-def _is_own(path: str) -> bool:
-    return not path.endswith("_test.go") and "testdata" not in path.split("/") and not path.startswith("vendor/")
-
-
-def _modules(context: Path, files: Iterable[str]) -> list[str]:
-    """The modules that the go.mod files of the context require."""
-    found: list[str] = []
-    for path in files:
-        parts = path.split("/")
-        if parts[-1] != "go.mod" or "vendor" in parts or "testdata" in parts:
+    own: list[str] = []
+    for item in files:
+        if item.name != "go.mod" or "/vendor/" in item.path or "/testdata/" in item.path:
             continue
-        try:
-            text = re.sub(r"//[^\n]*", "", (context / path).read_text("utf-8", "replace"))
-        except OSError:
-            continue
+        text = re.sub(r"//[^\n]*", "", text_of(subject, item) or "")
         for block in re.findall(r"^\s*require\s*\(([^)]*)\)", text, re.MULTILINE):
             found += re.findall(r"^\s*([^\s]+)\s+v", block, re.MULTILINE)
         found += re.findall(r"^\s*require\s+([^\s(]+)\s+v", text, re.MULTILINE)
-    return found
+        own += re.findall(r'^\s*module\s+"?([^\s"]+)', text, re.MULTILINE)
+    return list(dict.fromkeys(found)), own
 
 
-def _read(path: Path) -> tuple[str, list[str], set[str]] | None:
+def _unit(subject: Subject, item: Landed) -> _Unit | None:
     """A source: its code without comments and strings, its strings, and what it imports."""
-    try:
-        text = path.read_text("utf-8", "replace")
-    except OSError:
+    text = text_of(subject, item)
+    if text is None:
         return None
     strings: list[str] = []
 
@@ -169,60 +204,69 @@ def _read(path: Path) -> tuple[str, list[str], set[str]] | None:
             return '""'
         return "''" if token[0] == "'" else " "
 
+    kept = re.findall(r"^//(?:go:build|\s*\+build)[^\n]*$", text.partition("\npackage ")[0], re.MULTILINE)
     plain = _TOKENS.sub(lambda match: " " if match.group()[:2] in ("//", "/*") else match.group(), text)
     imports: set[str] = set()
     for match in _IMPORT.finditer(plain):
         imports.update([match.group("one")] if match.group("one") else re.findall(r'"([^"]+)"', match.group("block")))
-    return _TOKENS.sub(blank, text), strings, imports
+    header = "\n".join(kept)
+    return _Unit(item.origin, _TOKENS.sub(blank, text), f"{header}\n{plain}", text, tuple(strings), frozenset(imports))
 
 
-def _problem(path: str, code: str, strings: list[str], imports: set[str], *, vendored: bool) -> str:
-    programs = sorted(_PROGRAMS & imports)
-    if programs:
-        return f"{path} imports {programs[0]}: it may start programs of the golang image"
-    if re.search(r"\bsyscall\.(?:Exec|ForkExec|StartProcess)\b|\bos\.StartProcess\b", code):
-        return f"{path} starts programs, which may be those of the golang image"
-    if vendored:
+def _starts(unit: _Unit, found: _Found) -> str:
+    """What it starts. A problem where that is not known, or needs what the smaller image lacks."""
+    forbidden = sorted(_FORBIDDEN & unit.imports)
+    if forbidden:
+        return f"{unit.path} imports {forbidden[0]}: it may need the golang image"
+    if re.search(r"\bsyscall\.(?:Exec|ForkExec|StartProcess)\b|\bos\.StartProcess\b|\bunix\.Exec\b", unit.code):
+        return f"{unit.path} starts programs, which may be those of the golang image"
+    if "os/exec" not in unit.imports:
         return ""
-    if _MIME.search(code):
-        return f"{path} serves files by types of /etc/mime.types, which the smaller image lacks"
-    for text in strings:
+    alias = re.search(r'([\w.]+)[ \t]+"os/exec"', unit.plain)
+    if alias is not None and alias.group(1) != "import":
+        return f"{unit.path} imports os/exec under another name: what it starts is not known"
+    if re.search(r"\bexec\.Cmd\s*\{", unit.code):
+        return f"{unit.path} imports os/exec: what it starts is not known"
+    calls = literal_calls(unit.plain, _EXEC)
+    mentions = len(re.findall(r"\bexec\.(?:Command|CommandContext|LookPath)\b", unit.code))
+    if calls is None or mentions != len(_EXEC.findall(unit.plain)) or not (mentions or "exec." in unit.code):
+        return f"{unit.path} imports os/exec: it may start programs of the golang image"
+    for words in calls:
+        problem = program_problem(words)
+        if problem:
+            return f"{unit.path} {problem}"
+        found.programs.add(words[0])
+    return ""
+
+
+def _libraries(unit: _Unit) -> str:
+    """Why its C may need a library that only an image for building has."""
+    if "C" not in unit.imports:
+        return ""
+    for line in re.findall(r"^\s*(?://|\*)?\s*#cgo\b([^\n]*)", unit.raw, re.MULTILINE):
+        if re.search(r"pkg-config:|-fopenmp|-Wl,|\.so\b", line):
+            return f"{unit.path} is linked with more than the C library:{line[:60]}"
+        for name in re.findall(r"(?:^|\s)-l(\S+)", line):
+            if name not in ("c", "m", "pthread", "dl", "rt", "util", "resolv"):
+                return f"{unit.path} is linked with the library {name}, which the smaller image may lack"
+    return ""
+
+
+def _names_of_the_image(unit: _Unit, places: Iterable[str]) -> str:
+    """Why a string of it may stand for something of the golang image alone."""
+    for text in unit.strings:
         if _BASE_VARIABLES.search(text):
-            return f"{path} speaks of {_BASE_VARIABLES.findall(text)[0]}, which only the golang image sets"
-        if _ABSOLUTE.match(text) and text.count("/") > 1:
-            return f"{path} names {text[:60]}, which may be a file of the golang image"
-    if re.search(r"\bruntime\.GOROOT\b", code):
-        return f"{path} asks for GOROOT, which only the golang image has"
+            return f"{unit.path} speaks of {_BASE_VARIABLES.findall(text)[0]}, which only the golang image sets"
+        known = _ON_EVERY_BASE.match(text) or any(text == place or text.startswith(f"{place}/") for place in places)
+        if _ABSOLUTE.match(text) and text.count("/") > 1 and not known:
+            return f"{unit.path} names {text[:60]}, which may be a file of the golang image"
+    if re.search(r"\bruntime\.GOROOT\b", unit.code):
+        return f"{unit.path} asks for GOROOT, which only the golang image has"
     return ""
 
 
 def _path_like(text: str) -> str:
     """A string as the path of a file or folder of the source tree: `file://./views/*.html` is views."""
-    text = text.removeprefix("file://").removeprefix("./")
-    return re.split(r"/?[^/]*[*?]", text)[0].rstrip("/")
-
-
-def _parents(path: str) -> Iterator[str]:
-    """The file's own name and all folders that it lies in."""
-    folder, _, name = path.rpartition("/")
-    yield name
-    while folder:
-        yield folder
-        folder = folder.rpartition("/")[0]
-
-
-def _data(files: list[str], copied: set[str]) -> Iterator[str]:
-    """The files that the build stage gets and that are no sources."""
-    for path in files:
-        parts = path.split("/")
-        if _IDLE_FOLDERS.intersection(parts) or any(fnmatch(parts[-1], pattern) for pattern in _IDLE_FILES):
-            continue
-        if any(_under(path, source) for source in copied):
-            yield path
-
-
-def _under(path: str, pattern: str) -> bool:
-    pattern = pattern.removeprefix("./").rstrip("/")
-    if pattern in ("", "."):
-        return True
-    return path == pattern or path.startswith(f"{pattern}/") or fnmatch(path, pattern) or fnmatch(path, f"{pattern}/*")
+    text = text.removeprefix("file://")
+    text = posixpath.normpath(re.split(r"/?[^/]*[*?]", text)[0]) if text and len(text) < 200 else ""
+    return text.removeprefix("../").lstrip("/") if text not in (".", "..") else ""

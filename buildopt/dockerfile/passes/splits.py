@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -23,6 +24,11 @@ COPIED = frozenset(("ENV", "WORKDIR", "ARG"))
 # Users that every distribution has.
 SYSTEM_USERS = frozenset(("root", "nobody", "www-data", "daemon"))
 _TAIL = MOVED | COPIED | {"USER", "COPY", "ADD"}
+_BUILD_NAME = re.compile(r"(?:\w+[-_])?(?:build(?:er)?|compiler?)(?:[-_]?(?:stage|env|image|base))?")
+# Files that may say what is to be built.
+_MAY_BUILD = re.compile(
+    r".*\.(?:ya?ml|json|toml|hcl|sh|bash|mk|ps1|bat|md|tf|bzl|py)|(?i:makefile|justfile|taskfile|jenkinsfile|tiltfile).*"
+)
 _REFERENCE = re.compile(r"(?<!\\)\$\{?([A-Za-z_]\w*)")
 
 
@@ -108,7 +114,9 @@ class Split:
     in order, mostly ``COPY --from=build PATH PATH`` (`copy_line` writes one). ``replayed`` are the offsets of
     instructions of the head that the runtime stage runs as well, ``relocated`` of those that it runs instead of the
     build stage; both stand before ``copies``, in the order of the file, among ENV, WORKDIR and ARG. ``environment`` are
-    lines right before the copies. ``workdir`` is the working folder of the old base where the new one has another one.
+    lines right before the copies, ``first`` right behind FROM. ``workdir`` is the working folder of the old base where
+    the new one has another one. ``texts`` are the words of replayed instructions that are to be written otherwise.
+    ``finish`` are lines at the end of the build stage.
     """
 
     image: str
@@ -119,6 +127,9 @@ class Split:
     relocated: frozenset[int] = frozenset()
     environment: tuple[str, ...] = ()
     workdir: str | None = None
+    first: tuple[str, ...] = ()
+    texts: Mapping[int, str] = field(default_factory=dict)
+    finish: tuple[str, ...] = ()
 
 
 class Splitter(Protocol):
@@ -136,7 +147,7 @@ class Splitter(Protocol):
 def plain_stage(subject: Subject) -> None:
     """Refuse what makes any split uncertain. Raises No."""
     stage = subject.stage
-    if stage.name is not None:
+    if stage.name is not None and stage_names(subject)[1] is None and _is_target(subject, stage.name):
         raise No(stage.origin, f"the stage has a name: something may build it with --target {stage.name}")
     if stage.platform is not None:
         raise No(stage.origin, "FROM names a platform")
@@ -148,11 +159,43 @@ def plain_stage(subject: Subject) -> None:
         if instruction.heredocs and instruction.keyword != "RUN":
             raise No(instruction, "a file written by a heredoc may be needed at run time")
     for run in subject.runs:
-        if run.script is None or not run.script.complete or run.logical is None:
+        if run.script is None or not run.script.complete:
             raise No(run.instruction, "this RUN cannot be read to the end")
     for instruction in subject.tail:
         if instruction.keyword not in _TAIL:
             raise No(instruction, f"{instruction.keyword} behind the build is not understood")
+
+
+def stage_names(subject: Subject) -> tuple[str, str | None]:
+    """What the build stage and the runtime stage are called.
+
+    The runtime stage takes over the name of the only stage, so that `--target` leads to the same image as before; a
+    name that is one of a build stage stays with it.
+    """
+    name = subject.stage.name
+    if name is None:
+        return BUILD_STAGE, None
+    if _BUILD_NAME.fullmatch(name):
+        return name, None
+    return BUILD_STAGE, name
+
+
+def _is_target(subject: Subject, name: str) -> bool:
+    """Whether a file of the context may ask for a stage of this name; without a context nothing is known."""
+    if subject.context is None:
+        return True
+    asks = re.compile(rf"target\W+{re.escape(name)}\b", re.IGNORECASE)
+    for folder, names, files in os.walk(subject.context):
+        names[:] = [item for item in names if item not in ("node_modules", "vendor", ".git", "target")]
+        for item in files:
+            try:
+                path = Path(folder, item)
+                small = _MAY_BUILD.fullmatch(item) and path.stat().st_size < 1 << 20
+                if small and asks.search(path.read_text("utf-8", "replace")):
+                    return True
+            except OSError:
+                continue
+    return False
 
 
 def plain_copy(instruction: Instruction) -> None:
@@ -229,7 +272,7 @@ def writes_files(command: Command) -> bool:
 def copy_line(subject: Subject, path: str, target: str = "", chown: str = "") -> str:
     """``COPY --from=build PATH TARGET`` in the file's casing; ``target`` is ``path`` where it is left out."""
     flags = f" --chown={chown}" if chown else ""
-    return f"{casing(subject)('COPY')} --from={BUILD_STAGE}{flags} {path} {target or path}"
+    return f"{casing(subject)('COPY')} --from={stage_names(subject)[0]}{flags} {path} {target or path}"
 
 
 def casing(subject: Subject) -> Callable[[str], str]:
@@ -245,8 +288,15 @@ def edits(subject: Subject, split: Split) -> list[Edit]:
     word = casing(subject)
     image = subject.stage.image
     assert image is not None
-    made = [Edit(Span(image.span.end, image.span.end), f" {word('AS')} {BUILD_STAGE}")]
-    lines: list[str] = [f"{word('FROM')} {split.image}"]
+    build, runtime = stage_names(subject)
+    lines: list[str] = [f"{word('FROM')} {split.image}", *split.first]
+    made: list[Edit] = []
+    if subject.stage.name is None:
+        made.append(Edit(Span(image.span.end, image.span.end), f" {word('AS')} {build}"))
+    elif runtime is not None:
+        name = subject.origin.words[-1]
+        lines[0] += f" {word('AS')} {name.text}"
+        made.append(Edit(name.span, build))
     folders = [item for item in subject.body if item.keyword == "WORKDIR"]
     if split.workdir is not None:
         if folders and not folders[0].arguments.text.startswith(("/", "$")):
@@ -260,10 +310,11 @@ def edits(subject: Subject, split: Split) -> list[Edit]:
             lines.append(_unbroken(source.text[whole.start : whole.end]))
             made.append(Edit(whole, ""))
         elif start in split.replayed or (instruction.keyword in COPIED and _is_needed(subject, split, instruction)):
-            lines.append(_unbroken(source.text[instruction.span.start : instruction.span.end]))
+            text = split.texts.get(start, source.text[instruction.span.start : instruction.span.end])
+            lines.append(_unbroken(text))
     lines += (*split.environment, *split.copies)
     end = subject.dockerfile.whole_lines(subject.head[-1]).end
-    text = newline + newline.join(lines) + newline
+    text = newline.join((*split.finish, "", *lines)) + newline
     if end and source.text[end - 1] != "\n":
         text = newline + text
     made.append(Edit(Span(end, end), text))

@@ -107,14 +107,19 @@ def base_reference(dockerfile: Dockerfile, stage: Stage) -> str:
 @of_the_last_file
 def states(dockerfile: Dockerfile) -> dict[int, State]:
     """The state before each instruction of each stage, by the instruction's offset; -1 - index: at a stage's end."""
+    return states_on(dockerfile, {})
+
+
+def states_on(dockerfile: Dockerfile, environment: Mapping[str, str | None]) -> dict[int, State]:
+    """The same, where the base images are known to set these variables."""
     found: dict[int, State] = {}
     for stage in dockerfile.stages:
         if stage.base_index is not None:
             state = found[-1 - stage.base_index]  # its ARG too
         else:
             base = image(base_reference(dockerfile, stage))
-            workdir = "/go" if base.repository == "golang" else "/"
-            state = State(base, "root" if base.runs_as_root else None, workdir=workdir)
+            workdir = {"golang": "/go", "gradle": "/home/gradle"}.get(base.repository, "/")
+            state = State(base, "root" if base.runs_as_root else None, environment, workdir=workdir)
         for instruction in stage.instructions:
             found[instruction.span.start] = state
             state = _after(state, instruction, dockerfile.escape)

@@ -1,0 +1,106 @@
+"""How the RUNs that a runtime stage repeats are written there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Sequence
+
+from buildopt.dockerfile.managers import Use
+from buildopt.dockerfile.passes.build_steps import Steps
+from buildopt.dockerfile.passes.paths import Relation, relation
+from buildopt.dockerfile.passes.runs import Run
+from buildopt.dockerfile.passes.shipped import Landed
+from buildopt.dockerfile.passes.splits import No, Subject
+from buildopt.source import Span
+
+_INSTALLS = ("install", "add")
+
+
+def relocated(subject: Subject, steps: Iterable[Steps], offsets: Collection[int]) -> frozenset[int]:
+    """Those of the repeated RUNs that nothing of the build stage needs: only the runtime stage gets them.
+
+    What gives files another owner or mode stays, because the files are copied with it.
+    """
+    marked = {item.run.instruction.span.start for item in steps if item.owners or item.modes}
+    found: set[int] = set()
+    for item in reversed(subject.head):
+        if item.span.start in offsets and item.span.start not in marked:
+            found.add(item.span.start)
+        elif item.keyword in ("RUN", "COPY", "ADD", "USER"):
+            break
+    return frozenset(found)
+
+
+def same_owners(subject: Subject, steps: Sequence[Steps]) -> None:
+    """Refuse users whose numbers may differ between the two images where files belong to them. Raises No."""
+    if "alpine" in subject.final.base.tag or not any(item.owners for item in steps):
+        return
+    for item in steps:
+        for command in item.run.commands:
+            if command.name in ("adduser", "addgroup") and "--system" in command.texts:
+                raise No(item.run.instruction, "the number of a system's group may be another one in the smaller image")
+
+
+def owners(subject: Subject, steps: Sequence[Steps], files: Iterable[Landed]) -> Callable[[str], str]:
+    """What tells whose a path of the build stage is, empty for root's. It raises No where that is not one user's."""
+    given = {item.path: item.instruction.flag("chown") for item in files}
+    places = {path: flag.value or "" for path, flag in given.items() if flag is not None}
+
+    def owner(path: str) -> str:
+        inside = {name for place, name in places.items() if place == path or place.startswith(f"{path}/")}
+        if len(inside) > 1 or any("$" in name for name in inside):
+            raise No(subject.origin, f"whose {path} is, is not certain")
+        found = next(iter(inside), "")
+        for item in steps:
+            for name, place, everything in item.owners:
+                if place == path and not everything and path not in given:
+                    raise No(item.run.instruction, f"{path} is given to {name} without what is in it")
+                if place == path or (everything and relation(path, place) is Relation.INSIDE):
+                    found = name
+        return "" if found.split(":")[0] in ("root", "0") else found
+
+    return owner
+
+
+def trimmed(subject: Subject, offsets: Collection[int], needed: Callable[[str], bool]) -> dict[int, str]:
+    """The repeated RUNs without the packages that only the build needs, where they can be taken out of the text."""
+    found: dict[int, str] = {}
+    for run in subject.runs:
+        start = run.instruction.span.start
+        if start not in offsets or run.logical is None or run.instruction.comments:
+            continue
+        text = subject.source.text
+        pieces: list[str] = []
+        position = start
+        for span in _removals(run, needed):
+            first = span.start
+            while text[first - 1] in " \t\r\n\\":
+                first -= 1
+            pieces.append(text[position:first])
+            position = span.end
+        pieces.append(text[position : run.instruction.span.end])
+        found[start] = "".join(pieces)
+    return found
+
+
+def _removals(run: Run, needed: Callable[[str], bool]) -> list[Span]:
+    spans: list[Span] = []
+    for use in run.found:
+        if use.manager.name in ("apt", "apk") and use.subcommand in _INSTALLS:
+            words = _operands(use)
+            idle = [span for name, span in words if not needed(name)]
+            if len(idle) < len(words):
+                spans += idle
+    assert run.logical is not None
+    return [run.logical.span(span.start, span.end) for span in sorted(spans, key=lambda span: span.start)]
+
+
+def _operands(use: Use) -> list[tuple[str, Span]]:
+    found: list[tuple[str, Span]] = []
+    skip = False
+    for word in use.rest:
+        text = word.text or ""
+        if not skip and text and not text.startswith("-"):
+            found.append((re.split(r"[=<>~@]", text)[0], word.span))
+        skip = text in ("-t", "--virtual", "--repository", "-X", "-o")
+    return found

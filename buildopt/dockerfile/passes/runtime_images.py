@@ -1,0 +1,55 @@
+"""The image that a compiled program is shipped on: the slim one of the distribution that it was built on."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from buildopt.dockerfile.passes.splits import No, Subject
+
+_SUITE = re.compile(r"stretch|buster|bullseye|bookworm|trixie|forky")
+# Whatever Debian release a floating tag of today is made of, this one is not older.
+_NEWEST_DEBIAN = "stable"
+_NEWEST_ALPINE = "3"
+# A release that has all symbols that Go's own C code asks for (up to version 2.34 of the C library).
+_USUAL_DEBIAN = "bookworm"
+_USUAL_ALPINE = "3.22"
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A distribution and its release as the tag tells: ``name`` is empty where it floats."""
+
+    alpine: bool
+    name: str
+    prefix: str
+
+    def image(self, *, any_release: bool, floor: str = "") -> str:
+        """The slim image. ``any_release``: the program needs no particular one; ``floor`` is one that is new enough."""
+        if self.alpine:
+            return f"{self.prefix}alpine:{self.name or (_USUAL_ALPINE if any_release else _NEWEST_ALPINE)}"
+        suite = self.name or (_USUAL_DEBIAN if any_release else floor or _NEWEST_DEBIAN)
+        return f"{self.prefix}debian:{suite}-slim"
+
+
+def release(subject: Subject, repository: str) -> Release:
+    """What the only stage's base is made of; ``repository`` is its name on Docker Hub."""
+    reference = subject.base.partition("@")[0]
+    words = subject.final.base.tag.lower().split("-")
+    prefix = reference[: reference.rindex(repository)]
+    alpine = next((word.removeprefix("alpine") for word in words if word.startswith("alpine")), None)
+    if alpine is not None:
+        return Release(True, alpine, prefix)
+    return Release(False, next((word for word in words if _SUITE.fullmatch(word)), ""), prefix)
+
+
+def known_release(subject: Subject, *, static: bool) -> None:
+    """Refuse a base whose tag is put together at build time where the C library matters. Raises No."""
+    if "$" in subject.written_base and not static:
+        raise No(subject.origin, "without CGO_ENABLED=0 the base must be written out: C libraries differ")
+
+
+def minor_version(tag: str) -> int | None:
+    """The second number of a tag such as ``1.22.3-slim``; None where there is none."""
+    match = re.match(r"1\.([0-9]+)(?:\.|-|$|rc|beta)", tag)
+    return int(match.group(1)) if match else None
