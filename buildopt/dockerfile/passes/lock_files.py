@@ -17,8 +17,11 @@ _ROOT_KEYS = (
 )
 _CHANGED = "may be rewritten"
 
+# The manifests of a project and of its workspaces by their folder, ``.`` for the project's own.
+Manifests = Mapping[str, Mapping[str, object]]
 
-def npm_keeps_lock(question: Question, package: Mapping[str, object], place: str) -> str:
+
+def npm_keeps_lock(question: Question, members: Manifests, place: str) -> str:
     """Empty, or what ``npm install`` does to its lockfile."""
     if posixpath.basename(place) == "yarn.lock":
         return _CHANGED
@@ -27,39 +30,58 @@ def npm_keeps_lock(question: Question, package: Mapping[str, object], place: str
         version = int(lock.get("lockfileVersion", 1))
     except (ValueError, TypeError, AttributeError):
         return _CHANGED
-    major = _node_major(question.base)
-    if major is None or re.search(r"\bnpm@|\bnvm\b|\bn\s+[0-9]", question.text) or (version == 1) != (major < 15):
+    writes = _lock_versions(question)
+    if version not in writes or re.search(r"\bnpm@|\bnvm\b|\bn\s+[0-9]", question.text):
         return f"is of lockfileVersion {version}, and may be rewritten"
-    name = package.get("name", posixpath.basename(question.folder))
-    if lock.get("name") != name:
+    package = members["."]
+    if lock.get("name") != package.get("name", posixpath.basename(question.folder)):
         return "is for a project of another name, and will be rewritten"
     if version == 1:
         known = lock.get("dependencies") or {}
         wanted = {dependency for section in _SECTIONS for dependency in _mapping(package, section)}
         same = lock.get("version") == package.get("version") and isinstance(known, dict) and wanted <= known.keys()
-        return "" if same else "does not fit package.json, and will be rewritten"
-    root = (lock.get("packages") or {}).get("")
-    if not isinstance(root, dict):
-        return _CHANGED
-    changed = [key for key in _ROOT_KEYS if (package.get(key) or None) != (root.get(key) or None)]
-    return f"does not fit package.json ({changed[0]}), and will be rewritten" if changed else ""
+        return "" if same and len(members) == 1 else "does not fit package.json, and may be rewritten"
+    listed = lock.get("packages")
+    for folder, manifest in members.items():
+        entry = listed.get("" if folder == "." else folder) if isinstance(listed, dict) else None
+        if not isinstance(entry, dict):
+            return f"does not know {folder}, and will be rewritten"
+        changed = [key for key in _ROOT_KEYS if (manifest.get(key) or None) != (entry.get(key) or None)]
+        if changed:
+            return f"does not fit package.json ({changed[0]}), and will be rewritten"
+    return ""
 
 
-def _node_major(base: str) -> int | None:
-    """The major version of an official image of Node; 99 where its tag asks for the newest."""
-    found = re.fullmatch(r"(?:[\w./-]+/)?node(?::([\w.-]+))?(?:@.*)?", base)
-    if found is None:
-        return None
-    tag = found[1] or "latest"
-    number = re.match(r"v?([0-9]+)(?![0-9])", tag)
+# Distributions whose own package of npm leaves the second and third version of the lockfile as they are.
+_DISTRIBUTIONS = re.compile(
+    r"(?:.*/)?(?:alpine(?::(?:latest|edge|3|3\.(?:1[5-9]|2[0-9])(?:\.[0-9]+)?))?|"
+    r"debian(?::(?:latest|stable|1[23]|bookworm|trixie)[\w.-]*)?|"
+    r"ubuntu(?::(?:latest|rolling|2[2-9]\.[0-9]+|jammy|noble)[\w.-]*)?)"
+)
+_OLD = ("argon", "boron", "carbon", "dubnium", "erbium", "fermium")
+_NEW = (
+    *("latest", "current", "lts", "alpine", "slim", "gallium", "hydrogen", "iron", "jod", "krypton", "bookworm"),
+    *("trixie", "bullseye"),
+)
+
+
+def _lock_versions(question: Question) -> tuple[int, ...]:
+    """The versions of the lockfile that the npm of a stage does not turn into another one, none where it is unknown."""
+    added = re.findall(r"(?:setup_|node_)([0-9]+)\.x", question.text)
+    found = re.fullmatch(r"(?:[\w.:-]+/)*(?:alpine-)?node(?:js)?(?::([\w.-]+))?(?:@.*)?", question.base)
+    if added or found is None:
+        if not added:
+            return (2, 3) if _DISTRIBUTIONS.fullmatch(question.base) else ()
+        tag = added[-1]
+    else:
+        tag = found[1] or "latest"
+    number = re.match(r"v?([0-9]+)(?:\.([0-9]+))?(?![0-9])", tag)
     if number is not None:
-        return int(number[1])
-    names = {"argon": 4, "boron": 6, "carbon": 8, "dubnium": 10, "erbium": 12, "fermium": 14, "gallium": 16}
-    first = tag.split("-")[0]
-    if first in names:
-        return names[first]
-    newest = ("latest", "current", "lts", "alpine", "slim", "hydrogen", "iron", "jod", "krypton", "bookworm", "trixie")
-    return 99 if re.sub(r"[0-9.]+$", "", first) in newest else None
+        major, minor = int(number[1]), int(number[2] or 99)
+        # npm 7 makes a second version of the third: https://docs.npmjs.com/cli/v7/configuring-npm/package-lock-json
+        return (1,) if major < 15 else (2,) if major == 15 or (major == 16 and minor < 11) else (2, 3)
+    first = re.sub(r"[0-9.]+$", "", tag.split("-")[0])
+    return (1,) if first in _OLD else (2, 3) if first in _NEW else ()
 
 
 def _mapping(package: Mapping[str, object], key: str) -> Mapping[str, object]:
@@ -68,17 +90,19 @@ def _mapping(package: Mapping[str, object], key: str) -> Mapping[str, object]:
 
 
 def _wanted(package: Mapping[str, object]) -> dict[str, str]:
+    """All dependencies of a manifest; of a name that is listed twice, what counts."""
     return {name: str(wanted) for section in reversed(_SECTIONS) for name, wanted in _mapping(package, section).items()}
 
 
 _YARN_ENTRY = re.compile(r"^(?:\"[^\"\n]+\"|[^\s#\"][^\n]*?):$", re.MULTILINE)
 
 
-def yarn_keeps_lock(question: Question, package: Mapping[str, object], place: str) -> str:
+def yarn_keeps_lock(question: Question, members: Manifests, place: str) -> str:
     """Empty, or what ``yarn install`` does to its lockfile."""
+    package = members["."]
     text = (question.tree.text(place) or "").replace("\r\n", "\n")
     if "__metadata:" in text:
-        return _modern_yarn(question, package, text)
+        return _modern_yarn(question, members, text)
     if "packageManager" in package and not str(package["packageManager"]).startswith("yarn@1"):
         return _CHANGED
     wanted: dict[str, frozenset[str]] = {}
@@ -94,7 +118,9 @@ def yarn_keeps_lock(question: Question, package: Mapping[str, object], place: st
         below = frozenset(f"{name}@{version}" for name, version in pairs)
         for key in head[:-1].split(", "):
             wanted[key.strip('"')] = below
-    open_keys = {f"{name}@{version}" for name, version in _wanted(package).items()}
+    own = {str(manifest.get("name")) for manifest in members.values()}
+    asked = [pair for manifest in members.values() for pair in _wanted(manifest).items()]
+    open_keys = {f"{name}@{version}" for name, version in asked if name not in own}
     reached: set[str] = set()
     while open_keys:
         key = open_keys.pop()
@@ -107,8 +133,11 @@ def yarn_keeps_lock(question: Question, package: Mapping[str, object], place: st
     return ""
 
 
-def _modern_yarn(question: Question, package: Mapping[str, object], text: str) -> str:
+def _modern_yarn(question: Question, members: Manifests, text: str) -> str:
     """A yarn after version 1: which one is told by the project."""
+    package = members["."]
+    if len(members) > 1:
+        return _CHANGED
     if "packageManager" not in package and "yarnPath" not in (question.tree.text(question.path(".yarnrc.yml")) or ""):
         return _CHANGED
     entry = re.search(r"^\"[^\"\n]*@workspace:\.\":\n((?:  .*\n|\n(?=  ))*)", text, re.MULTILINE)
@@ -120,7 +149,7 @@ def _modern_yarn(question: Question, package: Mapping[str, object], text: str) -
     return "" if dict(pairs) == wanted else "does not fit package.json, and will be rewritten"
 
 
-def pnpm_keeps_lock(question: Question, package: Mapping[str, object], place: str) -> str:
+def pnpm_keeps_lock(question: Question, members: Manifests, place: str) -> str:
     """Empty, or what ``pnpm install`` does to its lockfile."""
     import yaml
 
@@ -131,19 +160,25 @@ def pnpm_keeps_lock(question: Question, package: Mapping[str, object], place: st
     if not isinstance(lock, dict):
         return _CHANGED
     version = str(lock.get("lockfileVersion", ""))
-    manager = re.match(r"pnpm@([0-9]+)", str(package.get("packageManager", "")))
+    manager = re.match(r"pnpm@([0-9]+)", str(members["."].get("packageManager", "")))
     fitting = {"9": ("9.0",), "10": ("9.0",), "8": ("6.0", "6.1"), "7": ("5.4",), "6": ("5.3", "5.4")}
     if version != "9.0" and (manager is None or version not in fitting.get(manager[1], ())):
         return f"is of version {version}, and may be rewritten"
-    importers = lock.get("importers")
-    root = importers.get(".") if isinstance(importers, dict) else lock
-    if not isinstance(root, dict):
-        return _CHANGED
-    found: dict[str, str] = dict(_mapping(root, "specifiers").items())  # type: ignore[arg-type]
-    for section in _SECTIONS:
-        for name, entry in _mapping(root, section).items():
-            if isinstance(entry, dict):
-                found[name] = str(entry.get("specifier"))
     if lock.get("overrides") or lock.get("patchedDependencies"):
         return _CHANGED
-    return "" if found == _wanted(package) else "does not fit package.json, and will be rewritten"
+    importers = lock.get("importers")
+    for folder, manifest in members.items():
+        entry = importers.get(folder) if isinstance(importers, dict) else lock if folder == "." else None
+        if not isinstance(entry, dict) or _specifiers(entry) != _wanted(manifest):
+            return "does not fit package.json, and will be rewritten"
+    return ""
+
+
+def _specifiers(importer: Mapping[str, object]) -> dict[str, str]:
+    """What a lockfile of pnpm says that a manifest asks for."""
+    found = {name: str(wanted) for name, wanted in _mapping(importer, "specifiers").items()}
+    for section in _SECTIONS:
+        for name, entry in _mapping(importer, section).items():
+            if isinstance(entry, dict):
+                found[name] = str(entry.get("specifier"))
+    return found

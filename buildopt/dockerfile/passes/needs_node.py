@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 
 from buildopt.dockerfile.managers import word_set
 from buildopt.dockerfile.passes.copied_files import Unknown
-from buildopt.dockerfile.passes.lock_files import npm_keeps_lock, pnpm_keeps_lock, yarn_keeps_lock
+from buildopt.dockerfile.passes.lock_files import Manifests, npm_keeps_lock, pnpm_keeps_lock, yarn_keeps_lock
 from buildopt.dockerfile.passes.needs import Needs, Question
 from buildopt.dockerfile.passes.node_scripts import script_files
 
@@ -65,10 +65,9 @@ def _node(question: Question) -> Needs:
     if tool == "yarn" and question.there(".yarnrc.yml"):
         made += [question.path(name) for name in (".pnp.cjs", ".pnp.loader.mjs", ".yarn/install-state.gz")]
         made += [question.path(name) for name in (".yarn/unplugged", ".yarn/build-state.yml")]
-    if not members:
-        _lock_is_kept(question, package)
-    elif question.ships and not _frozen(question):
-        raise Unknown("whether the install rewrites the lockfile of these workspaces is not known")
+    if question.ships and not _frozen(question):
+        folders = {posixpath.relpath(posixpath.dirname(place), question.folder): place for place in members}
+        _lock_is_kept(question, {".": package, **{name: _read(question, place) for name, place in folders.items()}})
     return Needs(tuple(dict.fromkeys(files)), tuple(made))
 
 
@@ -293,15 +292,13 @@ def _frozen(question: Question) -> bool:
     ) and not question.has("--no-frozen-lockfile", "--no-immutable")
 
 
-def _lock_is_kept(question: Question, package: Mapping[str, object]) -> None:
+def _lock_is_kept(question: Question, members: Manifests) -> None:
     """What the install would write into a lockfile, the later copy of the sources would take back."""
-    if not question.ships or _frozen(question):
-        return
     locks = question.there(*_OWN_LOCK[question.install.tool])
     keeps = {"npm": npm_keeps_lock, "yarn": yarn_keeps_lock, "pnpm": pnpm_keeps_lock}.get(question.install.tool)
     for place in locks:
         name = posixpath.basename(place)
-        reason = keeps(question, package, place) if keeps is not None else "may be rewritten"
+        reason = keeps(question, members, place) if keeps is not None else "may be rewritten"
         if reason:
             raise Unknown(f"{name} {reason} by the install, which the later copy would undo")
 

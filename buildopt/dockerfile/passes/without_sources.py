@@ -74,6 +74,8 @@ _GLOBAL = {"npm": ("-g", "--global", "--location=global"), "pnpm": ("-g", "--glo
 # Their variables are users, groups and modes more often than files.
 _OWNERS = word_set("chgrp chmod chown install")
 _VARIABLE = re.compile(r"\"?\$\{?\w+\}?\"?$")
+_INTERPRETER = re.compile(r"(?:ba|da|a)?sh|python[0-9.]*|php")
+_INSTALLERS = (*KNOWN_SCRIPTS, "getcomposer.org/installer")
 _OUTPUT = re.compile(r"^(?:>>?|>\||&>>?)$")
 
 
@@ -124,8 +126,9 @@ class Before:
             return "looks at the sources" if name in ("[", "[[", "test") and self._reads(command, folder) else ""
         if runs_what_is_read(command):
             return ""
-        if name in ("sh", "bash", "ash", "dash") and any(host in text for host in KNOWN_SCRIPTS):
-            return "" if not command.texts or all(item.startswith("-") for item in command.texts) else "runs a script"
+        piped = all(item.startswith("-") for item in command.texts)
+        if piped and _INTERPRETER.fullmatch(name) and any(host in text for host in _INSTALLERS):
+            return ""
         if name in _READING and not (
             name == "sed" and any(item.startswith(("-i", "--in-place")) for item in command.texts)
         ):
@@ -209,7 +212,7 @@ class Before:
             return ""
         if tool == "composer" and command.texts[:1] == ("global",):
             return ""
-        if name in ("python", "python3") and command.texts[:2] in (("-m", "venv"), ("-m", "ensurepip")):
+        if _INTERPRETER.fullmatch(name) and command.texts[:2] in (("-m", "venv"), ("-m", "ensurepip")):
             return "makes what the sources bring" if self._reads(command, folder) else ""
         if name in ("virtualenv",):
             return "makes what the sources bring" if self._reads(command, folder) else ""
