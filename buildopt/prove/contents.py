@@ -68,7 +68,7 @@ def _timeless(kind: str, stream: IO[bytes]) -> str:
                 copy.write(block)
             copy.seek(0)
             if kind == "gzip":
-                with gzip.GzipFile(fileobj=copy) as inner:
+                with gzip.GzipFile(fileobj=copy, mode="rb") as inner:
                     return _digest(cast(IO[bytes], inner))
             return _archive(copy, 0)
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from buildopt.prove.flatten import Entry
 from buildopt.prove.proof import Excluded
 
-EXAMPLES = 6
+EXAMPLES = 20
 """How many paths an exclusion names."""
 
 
@@ -98,6 +99,10 @@ class Ledger:
         """One path that was excluded."""
         self.entries.setdefault((name, why), []).append(path)
 
+    def paths(self) -> set[str]:
+        """Every path that was excluded."""
+        return {path for paths in self.entries.values() for path in paths}
+
     def excluded(self) -> list[Excluded]:
         """All of it, in the order in which it came up."""
         return [
@@ -123,20 +128,23 @@ def started_programs(settings: Mapping[str, object]) -> frozenset[str]:
     return frozenset(part.rsplit("/", 1)[-1] for word in words for part in re.split(r"[\s;&|()]+", word))
 
 
-def empty_folders(paths: Iterable[str], tree: Mapping[str, Entry], targets: Iterable[str]) -> set[str]:
-    """Those of ``paths`` that are folders with nothing in them but one another, above or at a cache mount's target."""
-    wanted = {
-        "/".join(parts[:count])
-        for parts in (target.strip("/").split("/") for target in targets)
-        for count in range(1, len(parts) + 1)
-    }
+def empty_folders(paths: Iterable[str], tree: Mapping[str, Entry], targets: Iterable[str], gone: set[str]) -> set[str]:
+    """Those of ``paths`` that are folders above or at a cache mount's target, or above what was excluded (``gone``),
+    with nothing else in them."""
+    places = [*(target.strip("/") for target in targets), *gone]
+    wanted = {place for path in places for place in ancestors(path)}
     found = {path for path in paths if path in wanted and path in tree and tree[path].kind == "folder"}
     if not found:
         return found
-    full = {path.rpartition("/")[0] for path in tree if path not in found}
-    while True:
-        filled = found & full
-        if not filled:
-            return found
+    full = {posixpath.dirname(path) for path in tree if path not in found and path not in gone}
+    while filled := found & full:
         found -= filled
-        full = {path.rpartition("/")[0] for path in filled}
+        full = {posixpath.dirname(path) for path in filled}
+    return found
+
+
+def ancestors(path: str) -> Iterator[str]:
+    """A path and the folders that it is in, the root left out."""
+    while path:
+        yield path
+        path = posixpath.dirname(path)

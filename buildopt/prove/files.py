@@ -12,6 +12,7 @@ from buildopt.prove.exclusions import (
     COMPILED,
     PACKAGE_DATABASE,
     Ledger,
+    ancestors,
     empty_folders,
     rule_for,
     started_programs,
@@ -143,12 +144,13 @@ def without_intended(
 ) -> Differences:
     """Without what the rewrite means to change."""
     left = dict(found)
+    gone = ledger.paths()
     for tree, what in ((after.tree, NEW), (before.tree, LOST)):
         paths = [path for path in found if found[path] == {what}]
-        for path in sorted(empty_folders(paths, tree, expected.cache_targets)):
-            ledger.add("folder of a cache", "empty: what it was made for is in a cache mount", path)
+        for path in sorted(empty_folders(paths, tree, expected.cache_targets, gone)):
+            ledger.add("emptied folders", "nothing is in them but what is not compared or is in a cache mount", path)
             del left[path]
-    gone_folders = {folder for path in expected.left_out for folder in _folders(path)}
+    gone_folders = {folder for path in expected.left_out for folder in ancestors(posixpath.dirname(path))}
     for path in sorted(left):
         old, new = before.tree.get(path), after.tree.get(path)
         if new is not None and any(expected.written.get(name) == new.digest for name in _endings(path)):
@@ -167,11 +169,6 @@ def _endings(path: str) -> Iterator[str]:
     while path:
         yield path
         path = path.partition("/")[2]
-
-
-def _folders(path: str) -> Iterator[str]:
-    while path := posixpath.dirname(path):
-        yield path
 
 
 def _without_times(before: Image, after: Image, found: Differences, ledger: Ledger) -> Differences:
@@ -247,7 +244,8 @@ def times_only(before: Tree, after: Tree, paths: Iterable[str]) -> Iterator[str]
 
 
 def described(before: Image, after: Image, found: Differences) -> tuple[FileDifference, ...]:
-    """Differences for people: a folder that is lost or new stands for all below it."""
+    """Differences for people: a folder that is lost or new stands for all below it, unless that is one thing only."""
+    children = Counter(posixpath.dirname(path) for path in found)
     differences = []
     whole: dict[str, int] = {}
     for path in sorted(found):
@@ -258,6 +256,8 @@ def described(before: Image, after: Image, found: Differences) -> tuple[FileDiff
             continue
         entry = before.tree.get(path) or after.tree.get(path)
         if what <= {LOST, NEW} and entry is not None and entry.kind == "folder":
+            if children[path] == 1:
+                continue
             whole[path] = 0
         differences.append((path, what))
     return tuple(
@@ -267,12 +267,7 @@ def described(before: Image, after: Image, found: Differences) -> tuple[FileDiff
 
 
 def _covering(path: str, whole: Mapping[str, int]) -> str | None:
-    folder = posixpath.dirname(path)
-    while folder:
-        if folder in whole:
-            return folder
-        folder = posixpath.dirname(folder)
-    return None
+    return next((folder for folder in ancestors(posixpath.dirname(path)) if folder in whole), None)
 
 
 def _detail(before: Image, after: Image, path: str, what: frozenset[str], below: int) -> str:

@@ -68,6 +68,7 @@ class Entry:
     script: str = field(default="", compare=False)
 
 
+_IMPLIED = Entry("folder", 0o755, 0, 0)
 Tree = Mapping[str, Entry]
 """Entries by path, without a slash in front; the root itself is the empty path."""
 
@@ -139,6 +140,10 @@ def _apply(tree: dict[str, Entry], layer: Layer) -> None:
         for path in [path for path in tree if path in removed or _below(path, removed | emptied | covered)]:
             del tree[path]
     tree.update(added)
+    for path in added:
+        # A tar need not name the folders that its files are in.
+        while (path := posixpath.dirname(path)) and path not in tree:
+            tree[path] = _IMPLIED
 
 
 def _is_folder(tree: Tree, path: str) -> bool:
@@ -314,7 +319,7 @@ def _unpacked(blob: Blob, descriptor: Descriptor) -> IO[bytes]:
     if kind.endswith("zstd"):
         raise ArtifactError(f"layer {descriptor.digest} is compressed with zstd", hint="export it as gzip")
     stream = cast(IO[bytes], blob)
-    return cast(IO[bytes], gzip.GzipFile(fileobj=stream)) if kind.endswith("gzip") else stream
+    return cast(IO[bytes], gzip.GzipFile(fileobj=stream, mode="rb")) if kind.endswith("gzip") else stream
 
 
 def contents(
