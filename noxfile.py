@@ -1,4 +1,4 @@
-"""Everything that is checked, by name: ``nox -s lint types tests engine bench fuzz docs``."""
+"""Everything that is checked, by name: ``nox -s lint types tests engine pairs bench fuzz docs``."""
 
 from __future__ import annotations
 
@@ -37,6 +37,13 @@ def engine(session: nox.Session) -> None:
     """The tests on a real engine and real registries (root on a Debian family system)."""
     session.install("-e", ".[dev]")
     session.run("pytest", "-m", "engine", *session.posargs)
+
+
+@nox.session
+def pairs(session: nox.Session) -> None:
+    """All pairs of dockerfiles/, built and compared; the session engine builds six of them."""
+    session.install("-e", ".[dev]")
+    session.run("pytest", "--pairs", "tests/engine/test_pairs.py", "tests/dockerfile/test_pairs.py", *session.posargs)
 
 
 @nox.session

@@ -16,6 +16,19 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--pairs``: all pairs of dockerfiles/ are built, not only the quick ones."""
+    parser.addoption("--pairs", action="store_true", help="build all pairs of dockerfiles/, not only the quick ones")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip what ``--pairs`` is for."""
+    if not config.getoption("--pairs"):
+        for item in items:
+            if item.get_closest_marker("pairs"):
+                item.add_marker(pytest.mark.skip(reason="a slower pair: pytest --pairs builds it"))
+
+
 @pytest.fixture
 def with_shellcheck() -> Iterator[None]:
     """The extra ``shellcheck``; without a package registry the test is skipped."""
