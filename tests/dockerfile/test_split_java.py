@@ -337,3 +337,15 @@ def test_the_compiler_alone_on_an_image_without_a_jre(tmp_path: Path) -> None:
     (tmp_path / "Main.java").write_text("class Main {}\n")
     text = "FROM openjdk:17\nWORKDIR /app\nCOPY . .\nRUN javac Main.java\nCMD java Main\n"
     assert "only sources would stay behind" in refusal(text, tmp_path)
+
+
+def test_lists_of_packages_are_fetched_in_the_runtime_stage_too(tmp_path: Path) -> None:
+    write(tmp_path, {})
+    text = f"""FROM eclipse-temurin:17-jdk
+RUN apt-get update
+RUN apt-get install -y \\
+    maven \\
+    fontconfig
+{BUILD}{START}"""
+    runtime = split(text, tmp_path)
+    assert "RUN apt-get update\nRUN apt-get install -y \\\n    fontconfig\nWORKDIR /app\n" in runtime

@@ -21,6 +21,7 @@ from buildopt.dockerfile.shell import Command
 _QUIET = word_set("cd echo ls pwd set true : printf uname date whoami id env export exit test [ [[ which sleep hash")
 _SYSTEM_MANAGERS = frozenset(("apt", "apk", "dnf"))
 _INSTALLS = frozenset(("install", "add", "reinstall"))
+_FETCHING = frozenset(("--no-cache", "--update", "-U", "--update-cache"))
 _HARMLESS_MANAGING = word_set("update clean autoclean cache makecache autoremove remove purge del")
 _USERS = word_set("useradd adduser groupadd addgroup usermod")
 _FOLDER_OF_THE_SYSTEM = re.compile(r"^/(?:etc|usr|lib|bin|sbin|var|opt|root|home|boot)(?:/|$)")
@@ -48,12 +49,14 @@ class Move:
 class Steps:
     """What one RUN does. ``builds`` are the commands that build, with the folder that each runs in.
 
-    ``owners`` are owner, path and whether all below it is meant; ``odd`` says what is not understood.
+    ``updates``: it fetches the lists of packages, which installing needs. ``owners`` are owner, path and whether all
+    below it is meant; ``odd`` says what is not understood.
     """
 
     run: Run
     builds: list[tuple[Command, str]] = field(default_factory=list)
     packages: list[str] = field(default_factory=list)
+    updates: bool = False
     upgrades: bool = False
     users: list[str] = field(default_factory=list)
     folders: list[str] = field(default_factory=list)
@@ -151,12 +154,14 @@ def _packages(found: Steps, subcommand: str, words: Sequence[str | None]) -> boo
     if subcommand in _INSTALLS:
         if any(word is None for word in words):
             return False
+        found.updates = found.updates or bool(_FETCHING.intersection(words))
         skip = False
         for word in words:
             if not skip and word and not word.startswith("-"):
                 found.packages.append(_VERSION.split(word)[0])
             skip = word in ("-t", "--virtual", "--repository", "-X", "-o")
         return True
+    found.updates = found.updates or subcommand == "update"
     found.upgrades = found.upgrades or "upgrade" in subcommand
     return subcommand in _HARMLESS_MANAGING or "upgrade" in subcommand
 
@@ -185,7 +190,8 @@ def repeated(
     packages: set[str] = set()
     kept = {*shipped, subject.final.workdir or "/"}
     folders = {state.workdir for state in subject.known.values() if state.workdir} | {"/", "/tmp", "/var/log", "/opt"}
-    for item in found:
+    items = list(found)
+    for item in items:
         if item.odd:
             raise No(item.run.instruction, item.odd)
         wanted = [name for name in item.packages if needed(name)]
@@ -203,9 +209,21 @@ def repeated(
             if not any(relation(folder, path) is Relation.INSIDE for folder in folders):
                 raise No(item.run.instruction, f"{path} is not there yet when the runtime stage gets to this RUN")
         offsets.add(item.run.instruction.span.start)
+        if item.packages and not item.updates:
+            offsets |= _lists(items, item)
         users.update(item.users)
         packages.update(item.packages)
     return Repeated(frozenset(offsets), frozenset(users), frozenset(packages))
+
+
+def _lists(items: Sequence[Steps], item: Steps) -> set[int]:
+    """The RUN that fetched the lists of packages which another one installs from."""
+    for earlier in reversed(items[: items.index(item)]):
+        if earlier.updates:
+            if earlier.builds or earlier.moves:
+                raise No(earlier.run.instruction, "its lists of packages are needed in both stages")
+            return {earlier.run.instruction.span.start}
+    return set()
 
 
 def owner_of(found: Iterable[Steps], path: str, first: str = "") -> str:

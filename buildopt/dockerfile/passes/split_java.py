@@ -17,6 +17,7 @@ from buildopt.dockerfile.passes.build_steps import Steps, is_removed, owner_of, 
 from buildopt.dockerfile.passes.java_program import agents, is_build, program, whole_output
 from buildopt.dockerfile.passes.java_runtime import runtime_image
 from buildopt.dockerfile.passes.paths import Relation, relation
+from buildopt.dockerfile.passes.repeats import trimmed
 from buildopt.dockerfile.passes.splits import No, Split, Subject, copy_line, uncovered
 from buildopt.dockerfile.passes.started import checked, started
 
@@ -73,12 +74,11 @@ def plan(subject: Subject) -> Split:
     shipped = (*paths, *(entry.path for entry in data))
     uncovered(subject, shipped)
     named = {step.name for step in (*start.steps, *check.steps)} | ({"bash"} if reader.bash else set())
-    again = repeated(
-        subject,
-        done,
-        shipped,
-        lambda package: bool(known.programs) or package in named or package not in _BUILD_PACKAGES,
-    )
+
+    def is_needed(package: str) -> bool:
+        return bool(known.programs) or package in named or package not in _BUILD_PACKAGES
+
+    again = repeated(subject, done, shipped, is_needed)
     image, why = runtime_image(subject, known, start, check, again, data)
     if image == subject.written_base and not _leaves_much(done):
         raise No(
@@ -93,6 +93,7 @@ def plan(subject: Subject) -> Split:
         f"a build stage, and a runtime stage on {image.rpartition('/')[2]}",
         f"{kept}; the build's sources, tools and caches stay behind{why}",
         replayed=again.offsets,
+        texts=trimmed(subject, again.offsets, is_needed),
         workdir=_old_folder(subject, image),
     )
 
