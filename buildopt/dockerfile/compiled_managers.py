@@ -47,6 +47,9 @@ CARGO = Manager(
     strict=True,
 )
 
+# Of dependencies that are repositories of git; few projects have any.
+CARGO_GIT = Cache("~/.cargo/git", (("CARGO_HOME", "/git"),), marks=("cargo/git",), alone=True)
+
 MAVEN = Manager(
     name="maven",
     programs=r"mvn|mvnw|mvnd",

@@ -11,6 +11,7 @@ from functools import lru_cache
 from buildopt.dockerfile.compiled_managers import (
     CABAL,
     CARGO,
+    CARGO_GIT,
     DENO,
     DOTNET,
     GO,
@@ -53,6 +54,7 @@ __all__ = [
     "BUNDLER",
     "CABAL",
     "CARGO",
+    "CARGO_GIT",
     "COMPOSER",
     "CONDA",
     "DENO",

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from buildopt.dockerfile.manager import Manager, Portable, Use, word_set
-from buildopt.dockerfile.managers import APK, APT, CARGO, DENO, DNF, GO
+from buildopt.dockerfile.managers import APK, APT, CARGO, CARGO_GIT, DENO, DNF, GO
 from buildopt.dockerfile.passes.cache_checks import RENEWING, Group, check
 from buildopt.dockerfile.passes.cache_config import not_configured
 from buildopt.dockerfile.passes.cache_where import No, Place, places, shown_user
@@ -103,15 +104,25 @@ def _needs(group: Group, run: Run) -> bool:
 
 def _places(group: Group) -> tuple[Place, ...]:
     found: tuple[Place, ...] | None = None
+    more = (CARGO_GIT,) if group.manager is CARGO and _needs_git(group.context) else ()
     for run in group.users:
         if group.manager is not DENO:
             _user_is_known(group.manager, run)
-        mine = places(group.manager, run)
+        mine = places(group.manager, run, more)
         if found is not None and [place.path for place in mine] != [place.path for place in found]:
             raise No(run.line, f"the cache moves from {found[0].path} to {mine[0].path} between stages or users")
         found = mine
     assert found is not None
     return found
+
+
+def _needs_git(context: Path | None) -> bool:
+    """Whether a Cargo.lock at the context's top names a repository of git."""
+    try:
+        path = context / "Cargo.lock" if context is not None else None
+        return path is not None and path.is_file() and "git+" in path.read_text("utf-8", "replace")
+    except OSError:
+        return False
 
 
 def _user_is_known(manager: Manager, run: Run) -> None:

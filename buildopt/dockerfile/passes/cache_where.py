@@ -46,11 +46,11 @@ class Place:
     path: str
 
 
-def places(manager: Manager, run: Run) -> tuple[Place, ...]:
-    """The folders of a manager's caches in a RUN. Raises No where they are not known."""
+def places(manager: Manager, run: Run, more: tuple[Cache, ...] = ()) -> tuple[Place, ...]:
+    """The folders of a manager's caches in a RUN, and of ``more``. Raises No where they are not known."""
     special = _SPECIAL.get(manager.name)
     caches = special(run) if special is not None else manager.caches
-    return tuple(Place(cache, _path(manager, cache, run)) for cache in caches)
+    return tuple(Place(cache, _path(manager, cache, run)) for cache in (*caches, *more))
 
 
 def _path(manager: Manager, cache: Cache, run: Run) -> str:

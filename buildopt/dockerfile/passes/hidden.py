@@ -107,7 +107,7 @@ def _copies(scope: Scope, stage: Stage, instruction: Instruction, state: State) 
         for target in scope.targets:
             where = relation(path, target)
             near = where is Relation.PARENT and path not in ("/", "/var", "/var/lib", "/var/cache", "/tmp")
-            near = near and not files
+            near = near and not files and not _lacks(scope.context, instruction, path, target)
             # A Go source tree below GOPATH is copied to /go/src: that is no parent of /go/pkg/mod.
             if where is Relation.INSIDE or near:
                 yield Hidden(line, f"{instruction.keyword} may write into {target}, which the mount would hide")
@@ -126,6 +126,21 @@ def _is_a_file(context: Path | None, source: str) -> bool:
         except (OSError, ValueError):
             return False
     return _FILE.fullmatch(posixpath.basename(source)) is not None
+
+
+def _lacks(context: Path | None, instruction: Instruction, path: str, target: str) -> bool:
+    """Whether no source of a COPY from the context brings along what would land in the target."""
+    if context is None or instruction.flag("from") is not None or instruction.heredocs:
+        return False
+    first = target[len(path) :].strip("/").split("/")[0]
+    for word in instruction.words[:-1]:
+        folder = context.joinpath(*[part for part in word.text.split("/") if part not in ("", ".", "..")])
+        try:
+            if "*" in word.text or "$" in word.text or "://" in word.text or (folder / first).exists():
+                return False
+        except (OSError, ValueError):
+            return False
+    return True
 
 
 def _from_family(scope: Scope, stage: Stage, reference: str) -> bool:
@@ -203,7 +218,7 @@ def _reads(scope: Scope, run: Run, command: Command) -> str:
     script = script_run(command, run.text)
     if script is not None:
         return f"{script} may need {scope.shown}, which would not be in the image"
-    if command.words and not _known(scope, command):
+    if command.words and command.name not in SHELLS and not _known(scope, command):
         return f"`{shown}` may need {scope.shown}, which would not be in the image"
     return ""
 
