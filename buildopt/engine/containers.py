@@ -15,7 +15,7 @@ from buildopt.errors import BuildoptError, EngineError, ToolError
 if TYPE_CHECKING:
     from python_on_whales import DockerClient
 
-_POLL = 0.1  # seconds between two looks at whether a command has ended
+_POLL = (0.05, 1.0)  # seconds between two looks at whether a command has ended: at first, and at most
 _OUTPUT = 1 << 20
 """How much of what a command writes is kept, in bytes of each stream."""
 
@@ -76,12 +76,14 @@ class Containers:
             # The program is not there or cannot be executed: that says something about the image.
             state = self._state(name)
             return Ran(int(state.exit_code or 127), b"", _said(error).encode())
+        pause, longest = _POLL
         while (state := self._state(name)).running:
             if time.monotonic() > end:
                 with suppress(DockerException):
                     self.client.container.kill(name)
                 return Ran(None, *self._logs(name))
-            time.sleep(_POLL)
+            time.sleep(pause)
+            pause = min(longest, pause * 1.5)
         return Ran(int(state.exit_code or 0), *self._logs(name))
 
     def _state(self, name: str) -> Any:

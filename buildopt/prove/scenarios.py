@@ -132,7 +132,7 @@ def _comment(path: str) -> bytes:
 
 
 def _manifest(paths: Iterable[str]) -> str | None:
-    candidates = [path for path in paths if posixpath.basename(path) not in _LOCKFILES - {"requirements.txt"}]
+    candidates = [path for path in paths if posixpath.basename(path) not in _LOCKFILES.difference(_MANIFESTS)]
     known = [path for path in candidates if is_manifest(path) and _TEST.search(path) is None]
     return min(known, key=lambda path: (path.count("/"), path), default=None)
 
