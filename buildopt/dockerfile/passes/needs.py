@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from buildopt.dockerfile.installs import Install
 from buildopt.dockerfile.passes.copied_files import Tree, Unknown
+from buildopt.dockerfile.passes.stage_steps import Step
 from buildopt.dockerfile.scope import Scope
 
 
@@ -58,6 +59,15 @@ class Needs:
     makes: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An install, the step that it stands in, and what it needs."""
+
+    step: Step
+    install: Install
+    need: Needs
 
 
 def needs(question: Question) -> Needs:

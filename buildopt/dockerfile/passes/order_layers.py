@@ -49,9 +49,9 @@ from pathlib import Path
 from buildopt.dockerfile.late_installs import LateInstall, late_installs
 from buildopt.dockerfile.model import Dockerfile, Stage
 from buildopt.dockerfile.passes.copied_files import Unknown, context_files
-from buildopt.dockerfile.passes.install_first import Blocked, Move, plan
+from buildopt.dockerfile.passes.install_first import Move, plan
 from buildopt.dockerfile.passes.result import Change, PassResult, Refusal
-from buildopt.dockerfile.passes.stage_steps import Step, steps
+from buildopt.dockerfile.passes.stage_steps import Blocked, Step, steps
 
 NAME = "order_layers"
 OPT_IN = False

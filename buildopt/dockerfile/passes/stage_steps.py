@@ -37,6 +37,20 @@ class Step:
     folder: str | None
     run: Run | None
 
+    @property
+    def line(self) -> int:
+        """Its first line."""
+        return self.instruction.lines[0]
+
+
+class Blocked(Exception):
+    """Copies stay where they are: the message is the reason, ``line`` where it stands."""
+
+    def __init__(self, line: int, reason: str) -> None:
+        super().__init__(reason)
+        self.line = line
+        self.reason = reason
+
 
 def base(dockerfile: Dockerfile, stage: Stage) -> Image:
     """The image that a stage starts from in the end."""
