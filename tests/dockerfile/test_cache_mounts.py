@@ -124,6 +124,11 @@ MOUNTED = {
         "target=/tmp/c",
         "poetry install --no-root",
     ),
+    "poetry's whole folder, with its environments elsewhere by configuration": (
+        "FROM python:3.12\nRUN poetry config virtualenvs.create false && poetry install && rm -rf ~/.cache/pypoetry\n",
+        "target=/root/.cache/pypoetry",
+        "poetry config virtualenvs.create false && poetry install",
+    ),
     "pdm": ("FROM python:3.12\nRUN pdm sync --prod\n", "target=/root/.cache/pdm", "pdm sync --prod"),
     "pipenv": (
         "FROM python:3.12\nRUN pipenv install --system --deploy --clear\n",
@@ -315,7 +320,7 @@ REFUSED = {
     ),
     "pip: a number without a home folder": ("FROM python:3.12\nUSER 1234\nRUN pip install x\n", "is not known"),
     "pip: a configuration that nobody can read": (
-        "FROM python:3.12\nCOPY pip.conf /etc/pip.conf\nRUN pip install x\n",
+        "FROM python:3.12\nCOPY pip.conf /etc/pip.conf\nRUN pip install --no-cache-dir x\n",
         "pip.conf may move the cache",
     ),
     "pip: a configuration that is written": (
@@ -343,6 +348,10 @@ REFUSED = {
     ),
     "poetry: the folder above removed, with its environments": (
         "FROM python:3.12\nENV POETRY_CACHE_DIR=/c\nRUN poetry install && rm -rf $POETRY_CACHE_DIR\n",
+        "which would be a mount",
+    ),
+    "poetry: set too late": (
+        "FROM python:3.12\nRUN poetry install && poetry config virtualenvs.create false && rm -rf ~/.cache/pypoetry\n",
         "which would be a mount",
     ),
     "poetry: set": ("FROM python:3.12\nRUN poetry config cache-dir /c && poetry install\n", "config moves the cache"),
@@ -377,7 +386,7 @@ REFUSED = {
     "pnpm: a container that fetches": ("FROM node:20\nRUN pnpm install\nCMD pnpm dlx serve\n", "runs pnpm"),
     "bun: links into the cache": (f"FROM oven/bun\nRUN bun install --backend=symlink\n{NODE}", "links into the cache"),
     "npm: a configuration that nobody can read": (
-        f"FROM node:20\nCOPY package.json .npmrc ./\nRUN npm ci\n{NODE}",
+        f"FROM node:20\nCOPY package.json .npmrc* ./\nRUN npm ci && npm cache clean -f\n{NODE}",
         ".npmrc may move the cache",
     ),
     "deno": ("FROM denoland/deno\nRUN deno cache main.ts\n", "when the program runs"),

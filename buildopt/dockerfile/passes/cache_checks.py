@@ -229,12 +229,13 @@ def _yarn(group: Group) -> None:
             raise No(run.line, "this is a later yarn, whose packages may be needed when the program runs")
 
 
-_BUNDLE_MOVES = re.compile(r"\b(?:path|deployment|system|cache_path|global_gem_cache|local)\b")
+_BUNDLE_MOVES = re.compile(r"\b(?:path|deployment|system|cache_path|global_gem_cache)\b")
 
 
 def _bundler(group: Group) -> None:
     for run, use in group.all_uses():
-        if use.subcommand in ("config", "package", "cache", "pristine") and _BUNDLE_MOVES.search(run.text):
+        words = " ".join(word.text or word.raw for word in use.rest)
+        if use.subcommand in ("config", "package", "cache") and _BUNDLE_MOVES.search(words):
             raise No(run.line, "bundle config may put the gems elsewhere")
         if use.subcommand == "pristine":
             raise No(run.line, "gem pristine reads the archives again")

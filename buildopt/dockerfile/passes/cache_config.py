@@ -8,23 +8,29 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from buildopt.dockerfile.manager import Manager
-from buildopt.dockerfile.model import Dockerfile, Instruction, Stage
+from buildopt.dockerfile.model import Instruction, Stage
 from buildopt.dockerfile.passes.cache_where import No
 from buildopt.dockerfile.passes.runs import Run
 from buildopt.source import MAX_BYTES
 
+# Where their files say so, what they install are links into the cache.
+_LINKING = frozenset(("bun", "conda", "pdm", "uv"))
+
 
 def not_configured(
-    manager: Manager, stages: Sequence[Stage], runs: Sequence[Run], dockerfile: Dockerfile, context: Path | None
+    manager: Manager, stages: Sequence[Stage], runs: Sequence[Run], context: Path | None, *, cleans: bool
 ) -> None:
-    """Raise No where a file that is copied or written moves the cache, or may do so and cannot be read."""
+    """Raise No where a file that is copied or written moves the cache, or may do so and cannot be read.
+
+    A mount that nothing uses does no harm; where clean-ups go for it (``cleans``), what they have removed would stay.
+    """
     if not manager.configured_by:
         return
     names, moves = re.compile(manager.configured_by), re.compile(manager.configures)
     for stage in stages:
         for instruction in stage.instructions:
             if instruction.keyword in ("COPY", "ADD"):
-                _copied(manager, instruction, context, names, moves)
+                _copied(manager, instruction, context, names, moves, cleans or manager.name in _LINKING)
     for run in runs:
         for command in run.commands:
             words = [item.target for item in command.redirects if item.target is not None and ">" in item.operator]
@@ -35,7 +41,12 @@ def not_configured(
 
 
 def _copied(
-    manager: Manager, instruction: Instruction, context: Path | None, names: re.Pattern[str], moves: re.Pattern[str]
+    manager: Manager,
+    instruction: Instruction,
+    context: Path | None,
+    names: re.Pattern[str],
+    moves: re.Pattern[str],
+    matters: bool,
 ) -> None:
     words = [word.text for word in instruction.words]
     line = instruction.lines[0]
@@ -47,7 +58,9 @@ def _copied(
     for source in words[:-1]:
         name = posixpath.basename(source.rstrip("/"))
         if context is None:
-            if names.fullmatch(name) or names.fullmatch(posixpath.basename(words[-1])):
+            name = name.rstrip("*?")
+            named = names.fullmatch(name) or names.fullmatch(posixpath.basename(words[-1]))
+            if named and matters:
                 raise No(line, f"{name} may move the cache of {manager.name}: give the build context to find out")
             continue
         for path in _files(context, source, names):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from buildopt.dockerfile.manager import Manager, Portable, Use, word_set
-from buildopt.dockerfile.managers import APK, APT, CARGO, CARGO_GIT, DENO, DNF, GO
+from buildopt.dockerfile.managers import APK, APT, CARGO, CARGO_GIT, DENO, DNF, GO, POETRY
 from buildopt.dockerfile.passes.cache_checks import RENEWING, Group, check
 from buildopt.dockerfile.passes.cache_config import not_configured
 from buildopt.dockerfile.passes.cache_where import No, Place, places, shown_user
@@ -66,7 +66,8 @@ def steps(group: Group, *, mixed: bool) -> list[Step]:
         if script is not None:
             raise No(step.run.line, f"{script} could do anything to {targets[0]}, and nobody here can read it")
     check(group)
-    not_configured(manager, group.stages, group.runs, group.dockerfile, group.context)
+    cleans = any(step.drops.cleans for step in made)
+    not_configured(manager, group.stages, group.runs, group.context, cleans=cleans)
     _nothing_hidden(group, targets)
     return made
 
@@ -87,9 +88,11 @@ def _not_set(group: Group) -> None:
     for run, use in group.all_uses():
         if use.subcommand != "config":
             continue
-        texts = [word.text or word.raw for word in use.rest]
+        texts = [text for text in (word.text or word.raw for word in use.rest) if not text.startswith("-")]
         reads = texts[:1] in (["get"], ["list"], ["debug"])
-        if not reads and any(word in text for text in texts for word in ("cache", "store", "pkgs_dirs")):
+        # What is set comes first, or behind a word such as ``set``.
+        keys = [text.partition("=")[0] for text in texts[:2]]
+        if not reads and any(word in key for key in keys for word in ("cache", "store", "pkgs_dirs")):
             raise No(run.line, f"{group.manager.name} config moves the cache")
 
 
@@ -105,15 +108,31 @@ def _needs(group: Group, run: Run) -> bool:
 def _places(group: Group) -> tuple[Place, ...]:
     found: tuple[Place, ...] | None = None
     more = (CARGO_GIT,) if group.manager is CARGO and _needs_git(group.context) else ()
+    apart = group.manager is POETRY and _environments_are_apart(group)
     for run in group.users:
         if group.manager is not DENO:
             _user_is_known(group.manager, run)
-        mine = places(group.manager, run, more)
+        mine = places(group.manager, run, more, apart=apart)
         if found is not None and [place.path for place in mine] != [place.path for place in found]:
             raise No(run.line, f"the cache moves from {found[0].path} to {mine[0].path} between stages or users")
         found = mine
     assert found is not None
     return found
+
+
+def _environments_are_apart(group: Group) -> bool:
+    """Whether poetry is told, before it installs anything, to keep its virtual environments out of its cache."""
+    for run in group.runs:
+        for use in run.uses(POETRY):
+            texts = [word.text for word in use.rest if not (word.text or "").startswith("-")]
+            if use.subcommand == "config" and texts in (
+                ["virtualenvs.create", "false"],
+                ["virtualenvs.in-project", "true"],
+            ):
+                return not use.command.depth
+            if use.uses_cache and use.subcommand not in ("lock", "export", "self"):
+                return False
+    return False
 
 
 def _needs_git(context: Path | None) -> bool:
@@ -210,16 +229,19 @@ def _is_mounted_otherwise(manager: Manager, run: Run) -> bool:
 
 def _keep_packages(run: Run, target: str, dropped: Drops) -> None:
     """dnf deletes packages once they are installed, and takes lists for new that are days old."""
-    first = True
-    for use in run.needs(DNF):
-        if use.command.name == "microdnf":
+    uses = {id(use.command): use for use in run.needs(DNF)}
+    renewed = False
+    for command in run.commands:
+        use = uses.get(id(command))
+        if use is None or command.name == "microdnf":
+            renewed = False  # what it does may add a repository
             continue
         words = [word for word in use.arguments if word.text == use.subcommand]
         words += [word for word in use.arguments if word.text in ("-y", "--assumeyes")]
         text = "" if any("keepcache" in word.raw for word in use.arguments) else "--setopt=keepcache=1"
-        if first and target != "/var/cache/yum" and "--refresh" not in use.command.texts:
+        if not renewed and target != "/var/cache/yum" and "--refresh" not in command.texts:
             text = f"--refresh {text}".strip()
-        first = False
+        renewed = True
         if words and text:
             dropped.added.append((max(words, key=lambda word: word.span.start), text))
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from buildopt.dockerfile.manager import Cache, Manager, word_set
+from buildopt.dockerfile.manager import Cache, Manager, Portable, word_set
 from buildopt.dockerfile.managers import (
     BUNDLER,
     CABAL,
@@ -46,10 +46,15 @@ class Place:
     path: str
 
 
-def places(manager: Manager, run: Run, more: tuple[Cache, ...] = ()) -> tuple[Place, ...]:
-    """The folders of a manager's caches in a RUN, and of ``more``. Raises No where they are not known."""
+def places(manager: Manager, run: Run, more: tuple[Cache, ...] = (), *, apart: bool = False) -> tuple[Place, ...]:
+    """The folders of a manager's caches in a RUN, and of ``more``. Raises No where they are not known.
+
+    ``apart``: poetry's virtual environments are not in its cache.
+    """
     special = _SPECIAL.get(manager.name)
     caches = special(run) if special is not None else manager.caches
+    if manager is POETRY and (apart or _environments_are_apart(run)):
+        caches = (_WHOLE_POETRY,)
     return tuple(Place(cache, _path(manager, cache, run)) for cache in (*caches, *more))
 
 
@@ -158,16 +163,21 @@ _YES = ("1", "true", "yes", "on")
 _NO = ("0", "false", "no", "off")
 
 
-def _poetry(run: Run) -> tuple[Cache, ...]:
-    """The whole folder where no virtual environment is in it."""
-    state = run.state
-    folder = state.environment.get("POETRY_CACHE_DIR")
-    inside = (state.environment.get("POETRY_VIRTUALENVS_IN_PROJECT") or "").lower() in _YES
-    none = (state.environment.get("POETRY_VIRTUALENVS_CREATE") or "").lower() in _NO
-    if not folder or not (inside or none) or state.environment.get("POETRY_VIRTUALENVS_PATH"):
-        return POETRY.caches
-    first = POETRY.caches[0]
-    return (replace(first, moved_by=(("POETRY_CACHE_DIR", ""),), marks=("POETRY_CACHE_DIR",)),)
+_WHOLE_POETRY = Cache(
+    "~/.cache/pypoetry",
+    (("POETRY_CACHE_DIR", ""), ("XDG_CACHE_HOME", "/pypoetry")),
+    Portable.DISTRIBUTION,
+    (".cache/pypoetry", "POETRY_CACHE_DIR"),
+    alone=True,
+)
+
+
+def _environments_are_apart(run: Run) -> bool:
+    """Whether ENV tells poetry to keep its virtual environments out of its cache."""
+    values = run.state.environment
+    inside = (values.get("POETRY_VIRTUALENVS_IN_PROJECT") or "").lower() in _YES
+    none = (values.get("POETRY_VIRTUALENVS_CREATE") or "").lower() in _NO
+    return (inside or none) and not values.get("POETRY_VIRTUALENVS_PATH")
 
 
 def _conda(run: Run) -> tuple[Cache, ...]:
@@ -250,7 +260,6 @@ _SPECIAL: dict[str, Callable[[Run], tuple[Cache, ...]]] = {
     DNF.name: _dnf,
     ZYPPER.name: _zypper,
     YARN.name: _yarn,
-    POETRY.name: _poetry,
     CONDA.name: _conda,
     GO.name: _go,
     CARGO.name: _cargo,

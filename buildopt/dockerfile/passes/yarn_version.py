@@ -10,7 +10,7 @@ from pathlib import Path
 from buildopt.dockerfile.model import Dockerfile
 
 _LATER = re.compile(
-    r"corepack|\.yarnrc\.yml|\.yarn/(?:releases|cache|plugins)|\.pnp\.|yarn\s+set\s+version|yarn\s+workspaces\s+focus"
+    r"corepack(?!\s+(?:enable|prepare|use|install)\s+pnpm)|\.yarnrc\.yml|\.yarn/(?:releases|cache|plugins)|\.pnp\.|yarn\s+set\s+version|yarn\s+workspaces\s+focus"
     r"|yarn@(?:berry|stable|[2-9])|--immutable|yarn\s+plugin|yarn\s+dlx|YARN_VERSION[= ]+[2-9]"
 )
 _FIRST = re.compile(r"--(?:frozen-lockfile|production|prod|pure-lockfile|non-interactive|ignore-engines|no-lockfile)\b")
