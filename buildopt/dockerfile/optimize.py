@@ -7,13 +7,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from buildopt.dockerfile.parse import parse
-from buildopt.dockerfile.passes import cache_mounts, cross_compile, dockerignore, order_layers, split_stages
+from buildopt.dockerfile.passes import (
+    cache_mounts,
+    cross_compile,
+    dockerignore,
+    order_layers,
+    slim_runtime,
+    split_stages,
+)
 from buildopt.dockerfile.passes.result import Change, Pass, Refusal, SecondFile
 from buildopt.dockerfile.passes.strangers import left_alone, template
 from buildopt.source import Edit, Source, apply_edits
 
 # In this order: a build stage of its own first, then what both kinds of file have in common.
-PASSES: tuple[Pass, ...] = (order_layers, split_stages, cross_compile, cache_mounts, dockerignore)
+PASSES: tuple[Pass, ...] = (order_layers, split_stages, cross_compile, slim_runtime, cache_mounts, dockerignore)
 
 
 @dataclass(frozen=True, slots=True)
