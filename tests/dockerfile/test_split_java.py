@@ -250,6 +250,7 @@ def test_a_start_that_may_need_the_jdk_keeps_it(start: str, tmp_path: Path) -> N
         "ENV JAR=target/shop-1.2.0.jar\nCMD java -jar $JAR\n",
         "CMD sleep 5 && java -jar target/shop-1.2.0.jar\n",
         "CMD java -jar target/shop-*.jar\n",
+        f"RUN rm -rf target && ./mvnw package\n{START}",
         f"HEALTHCHECK CMD curl -f http://localhost:8080/ || exit 1\n{START}",
     ],
 )
@@ -308,6 +309,8 @@ USER app
         (f"{BUILD}CMD ./unknown\n", "does not start one Java program"),
         (f"{BUILD}CMD java -jar target/shop-1.2.0.jar & java -jar target/shop-1.2.0.jar\n", "does not start one"),
         (f"{BUILD}RUN rm -rf target\n{START}", "is removed again"),
+        (f"WORKDIR /app\nCOPY . .\nRUN ./mvnw package && rm -rf target\n{START}", "is removed again"),
+        (f"WORKDIR /app\nCOPY . .\nRUN ./mvnw package && mv target/*.jar /x.jar\n{START}", "is removed again"),
         (f"{BUILD}RUN ./mvnw clean\n{START}", "no RUN is known to make"),
         (f"{BUILD}RUN touch /ready\n{START}", "may make what is needed"),
         (f"{BUILD}RUN echo x > /etc/x\n{START}", "writes a file"),

@@ -30,12 +30,16 @@ _VERSION = re.compile(r"[=<>~@]")
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """``cp`` or ``mv``: absolute paths, ``source`` with globs. ``removes``: the source is gone afterwards."""
+    """``cp`` or ``mv``: absolute paths, ``source`` with globs. ``removes``: the source is gone afterwards.
+
+    ``at`` is the command's place in its RUN.
+    """
 
     source: str
     target: str
     removes: bool
     run: Run
+    at: int = 0
 
     def makes(self, path: str, folders: Collection[str]) -> bool:
         """Whether the path is what it makes."""
@@ -50,7 +54,8 @@ class Steps:
     """What one RUN does. ``builds`` are the commands that build, with the folder that each runs in.
 
     ``updates``: it fetches the lists of packages, which installing needs. ``owners`` are owner, path and whether all
-    below it is meant; ``odd`` says what is not understood.
+    below it is meant; ``removed_at`` are the places in the RUN of what removes ``removed``; ``odd`` says what is not
+    understood.
     """
 
     run: Run
@@ -64,6 +69,7 @@ class Steps:
     modes: list[str] = field(default_factory=list)
     moves: list[Move] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
+    removed_at: list[int] = field(default_factory=list)
     odd: str = ""
 
 
@@ -124,9 +130,10 @@ def _understood(found: Steps, command: Command, folder: str) -> bool:
         found.modes += paths[1:] if not any(text.startswith("--reference") for text in command.options) else paths
     elif name in ("cp", "mv") and len(paths) > 1:
         target = f"{paths[-1]}/" if command.texts[-1].endswith(("/", ".")) else paths[-1]
-        found.moves += (Move(source, target, name == "mv", found.run) for source in paths[:-1])
+        found.moves += (Move(source, target, name == "mv", found.run, command.span.start) for source in paths[:-1])
     elif name == "rm":
         found.removed += paths
+        found.removed_at += [command.span.start] * len(paths)
     elif name in ("sed", "dos2unix"):
         return not any(_FOLDER_OF_THE_SYSTEM.match(path) for path in paths[-1:])
     else:
@@ -236,12 +243,16 @@ def owner_of(found: Iterable[Steps], path: str, first: str = "") -> str:
     return owner
 
 
-def is_removed(found: Iterable[Steps], path: str, after: int = -1) -> bool:
-    """Whether a RUN behind that offset removes a path, or moves it away."""
+def is_removed(found: Iterable[Steps], path: str, after: int = -1, place: int | None = None) -> bool:
+    """Whether a RUN behind that offset removes a path, or moves it away; of that RUN itself what follows ``place``."""
     for item in found:
-        if item.run.instruction.span.start <= after:
+        start = item.run.instruction.span.start
+        if start < after or (start == after and place is None):
             continue
-        gone = [*item.removed, *(move.source for move in item.moves if move.removes)]
-        if any(place == path or relation(place, path) is Relation.PARENT for place in gone):
-            return True
+        gone = [*zip(item.removed, item.removed_at or [0] * len(item.removed), strict=True)]
+        gone += ((move.source, move.at) for move in item.moves if move.removes)
+        for target, at in gone:
+            late = start > after or place is None or at > place
+            if late and (target == path or relation(target, path) is Relation.PARENT):
+                return True
     return False

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 
+from buildopt.dockerfile.managers import word_set
 from buildopt.dockerfile.passes.brought import Brought
 from buildopt.dockerfile.passes.java_project import read_text
+from buildopt.dockerfile.passes.tree_data import COMMON, Tree, below
 
 _MAX_FILES = 20_000
 _SOURCES = (".java", ".kt", ".kts", ".scala", ".groovy", ".clj")
@@ -46,15 +47,11 @@ _PROGRAMS = re.compile(
 _STRINGS = re.compile(r'"""(.*?)"""|"((?:\\.|[^"\\\n])*)"', re.DOTALL)
 
 # What builds read and programs do not, unless they say so.
-_IDLE_NAMES = tuple(
-    """src pom.xml *.gradle *.gradle.kts gradle gradlew* gradle.properties mvnw* .mvn target build out bin .gradle .git*
-    .github .idea .vscode .settings .classpath .project *.iml *.ipr *.iws *.md *.adoc *.rst LICENSE* NOTICE* README*
-    CHANGELOG* Dockerfile* *.dockerfile *.Dockerfile docker-compose* compose.y*ml compose.*.y*ml .dockerignore
-    .editorconfig Jenkinsfile* .travis.yml .gitlab-ci.yml .circleci Makefile lombok.config node_modules *.bat *.cmd
-    .DS_Store skaffold.yaml renovate.json .pre-commit-config.yaml sonar-project.properties k8s kubernetes helm charts
-    terraform docs .docker *.postman_collection.json *.http Procfile system.properties heroku.yml app.json fly.toml
-    render.yaml railway.* nbactions.xml build.sbt project build.xml ivy.xml settings.xml project.clj *.java *.kt
-    *.class *.sh buildopt.yaml .buildopt qodana.yaml checkstyle* detekt* eclipse* .factorypath .attach_pid* test tests""".split()
+_IDLE_NAMES = COMMON | word_set(
+    """src pom.xml *.gradle *.gradle.kts gradle gradlew* gradle.properties mvnw* .mvn target build out bin .gradle
+    .settings .classpath .project *.iml *.ipr *.iws lombok.config system.properties nbactions.xml *.sbt project
+    build.xml ivy.xml settings.xml project.clj *.java *.kt *.class qodana.yaml checkstyle* detekt* eclipse*
+    .factorypath .attach_pid*"""
 )
 
 
@@ -98,64 +95,16 @@ def sources(context: Path) -> Sources:
     return Sources(jdk, programs, frozenset(strings))
 
 
-def data(entries: Sequence[Brought], known: Sources, started: str, context: Path) -> list[Brought]:
+def data(entries: Sequence[Brought], known: Sources, started: str, context: Path, dockerfile: str) -> list[Brought]:
     """What of the source tree a program may read: all but sources and build files, and of those what it speaks of."""
-    text = "\n".join((*known.strings, started))
-    return [found for entry in entries for found in _needed(entry, text, context)]
-
-
-def _needed(entry: Brought, text: str, context: Path) -> Iterator[Brought]:
-    name = posixpath.basename(entry.origin)
-    inside = entry.origin.split("/")
-    idle = any(fnmatchcase(part, pattern) for part in inside for pattern in _IDLE_NAMES)
-    if not idle and not (entry.folder and _is_project(context / entry.origin)):
-        yield entry
-        return
-    if not entry.folder:
-        if re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w-])", text) and not name.endswith(_SOURCES):
-            yield entry
-        return
-    mentioned = {match.group(1).rstrip("/.") for match in _mentions(entry.origin, name, text)}
-    for path in sorted(_deepest(context, entry, mentioned)):
-        yield Brought(
-            posixpath.normpath(entry.path + path[len(entry.origin) :]),
-            path,
-            (context / path).is_dir(),
-            entry.owner,
-            entry.instruction,
-        )
-    for served in ("main/webapp",):  # where an embedded Tomcat looks for documents
-        path = posixpath.join(entry.origin, served)
-        if name == "src" and (context / path).is_dir() and path not in mentioned:
-            yield Brought(posixpath.join(entry.path, served), path, True, entry.owner, entry.instruction)
-
-
-def _mentions(origin: str, name: str, text: str) -> Iterable[re.Match[str]]:
-    return re.finditer(
-        rf"(?:^|(?<=[\s\"'=:;,/(]))((?:{re.escape(origin)}|{re.escape(name)})(?:/[\w./-]*|(?=$|[\"',;]\s|\n)))",
-        text,
-        re.MULTILINE,
-    )
-
-
-def _deepest(context: Path, entry: Brought, mentioned: Iterable[str]) -> set[str]:
-    """The deepest folders or files of the context that mentioned paths lie in, none of them inside another."""
-    name = posixpath.basename(entry.origin)
-    found: set[str] = set()
-    for text in mentioned:
-        below = text[len(entry.origin) :] if text.startswith(entry.origin) else text[len(name) :]
-        path = posixpath.normpath(entry.origin + below)
-        while path != entry.origin and not (context / path).exists():
-            path = posixpath.dirname(path)
-        if path == entry.origin and below.strip("/"):
-            continue  # nothing of that name is there
-        found.add(path)
-    return {path for path in found if not any(path.startswith(f"{other}/") for other in found)}
-
-
-def _is_project(folder: Path) -> bool:
-    """Whether a folder is a program of its own, which is built and not read."""
-    return any((folder / name).is_file() for name in (*_BUILD_FILES, "package.json"))
+    tree = Tree(context, dockerfile, _IDLE_NAMES, (*_BUILD_FILES, "package.json"), _SOURCES)
+    found = tree.data(entries, "\n".join((*known.strings, started)))
+    for entry in entries:  # where an embedded Tomcat looks for documents
+        path = posixpath.join(entry.origin, "main/webapp")
+        if posixpath.basename(entry.origin) == "src" and (context / path).is_dir():
+            inside = [item for item in found if item.origin == path or path.startswith(f"{item.origin}/")]
+            found += [] if inside else [below(context, entry, path)]
+    return found
 
 
 def _files(context: Path) -> Iterator[str]:

@@ -98,7 +98,7 @@ def _jar(
         _stands(subject, entries, move.source)
         if not _made_alone(subject, entries, move.source):
             raise No(move.run.instruction, "the jar that it copies may need files beside it")
-        if is_removed(done, jar, offset):
+        if is_removed(done, jar, offset, move.at):
             raise No(entry, f"{jar} is removed again")
         return Program((jar,), offset)
     at = _made(subject, done, entries, jar)
@@ -189,19 +189,19 @@ def _made(subject: Subject, done: Sequence[Steps], entries: Sequence[Brought], p
     """The offset of the RUN that makes a path below a build's output folder. Raises No where none is known to."""
     entry = subject.entry()
     assert entry is not None
-    found = -1
+    found, place = -1, 0
     for item in done:
         for command, folder in item.builds:
             if command.operator == "||" or "condition" in command.context:
                 continue
             if _makes(command, folder, path):
-                found = item.run.instruction.span.start
+                found, place = item.run.instruction.span.start, command.span.start
             elif any(text.rpartition(":")[2] in ("clean", "cleanBuild") for text in command.texts):
                 found = -1
     if found < 0 or (0 <= before < found):
         raise No(entry, f"no RUN is known to make {path}")
     plain = re.sub(r"/[^/]*[*?\[].*$", "", path)
-    if is_removed(done, plain, found):
+    if before < 0 and is_removed(done, plain, found, place):
         raise No(entry, f"{plain} is removed again")
     for mount in (mount for run in subject.runs for mount in run.instruction.flags_named("mount")):
         target = re.search(r"(?:target|dst|destination)=([^,]+)", mount.value or "")
@@ -251,7 +251,7 @@ def _classes(subject: Subject, done: Sequence[Steps], entries: Sequence[Brought]
             output for output, (_, loose) in outputs.items() if loose and relation(output, plain) is Relation.INSIDE
         ]
         if (made and not outputs[made[0]][1]) or beside:
-            if is_removed(done, plain, max(offset for offset, _ in outputs.values())):
+            if is_removed(done, plain, max(offset for offset, _ in outputs.values()), _last_build(done)):
                 raise No(entry, f"{plain} is removed again")
             shipped.append(_class_files(subject, entries, plain) if beside else plain)
         elif origin_of(entries, plain) is None:
@@ -264,6 +264,11 @@ def _classes(subject: Subject, done: Sequence[Steps], entries: Sequence[Brought]
         if place in ("/", "/root", "/home", "/usr", "/usr/src", "/tmp", "/opt", "/var", "/srv"):
             raise No(entry, f"its classes lie among other files of {place}")
     return Program(tuple(dict.fromkeys(shipped)), max(offset for offset, _ in outputs.values()))
+
+
+def _last_build(done: Sequence[Steps]) -> int:
+    """The place in its RUN of the last command that builds."""
+    return max((command.span.start for command, _ in [item for item in done if item.builds][-1].builds), default=0)
 
 
 def _class_folders(done: Sequence[Steps]) -> dict[str, tuple[int, bool]]:

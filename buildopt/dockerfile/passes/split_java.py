@@ -65,7 +65,7 @@ def plan(subject: Subject) -> Split:
     if known.problem:
         raise No(subject.origin, known.problem)
     said = " ".join((start.text, check.text, *(value or "" for value in subject.final.environment.values())))
-    data = java_needs.data(entries, known, said, context)
+    data = java_needs.data(entries, known, said, context, subject.source.path)
     scripts = {*start.scripts, *check.scripts}
     data += _scripts(entries, scripts, data)
     data = [entry for entry in data if not is_removed(done, entry.path)]
