@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 import secrets
+import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -74,12 +76,14 @@ class Builder:
         """The command in front of ``build``."""
         return (*self.engine.buildx, *(("--builder", self.engine.builder) if self.engine.builder else ()))
 
-    def build(self, workspace: Workspace, name: str, *, cold: bool = False) -> Built:
+    def build(self, workspace: Workspace, name: str, *, cold: bool = False, like: str = "") -> Built:
         """Build a side into the layout called ``name``.
 
-        ``cold``: with neither cached layers nor anything in a cache mount. Raises ToolError where the build fails, with
-        the side's name; EngineError where the engine is the reason.
+        ``cold``: with neither cached layers nor anything in a cache mount. ``like`` is a layout with much the same
+        layers, which then need not be sent again. Raises ToolError where the build fails, with the side's name;
+        EngineError where the engine is the reason.
         """
+        self._start_like(name, like)
         plan = self._plan(workspace.context, workspace.dockerfile, workspace.side.shown, name, cold=cold)
         try:
             return self._run(plan)
@@ -119,9 +123,19 @@ class Builder:
             context, dockerfile, shown, how.platforms, Output("folder", layout, layout), Ignore(), (), (), options
         )
 
+    def _start_like(self, name: str, like: str) -> None:
+        layouts = self.folder / "layouts"
+        if like and not (layouts / name).exists() and (layouts / like).is_dir():
+            with artifact.writes(layouts):
+                shutil.copytree(layouts / like, layouts / name, copy_function=os.link)
+
     def base(self, text: str, name: str) -> Path | None:
-        """The layout of an image that a Dockerfile without a context makes; None where it cannot be built."""
+        """The layout of an image that a Dockerfile without a context makes; None where it cannot be built.
+
+        ``name`` is the layout of an image that is built upon it.
+        """
         context, dockerfile = self._bare(text, name)
+        self._start_like(f"base-{name}", name)
         plan = self._plan(context, dockerfile, "the base image", f"base-{name}")
         plan = _without_target(plan)
         try:

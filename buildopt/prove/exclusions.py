@@ -19,16 +19,18 @@ class Rule:
     """Paths (without a slash in front) that need not be equal.
 
     ``programs``: the rule does not hold where the image's command starts one of them, which may read these files.
+    ``may_be_new`` is False for caches: one that only the new image has was left in it by mistake.
     """
 
     name: str
     why: str
     paths: re.Pattern[str]
     programs: frozenset[str] = frozenset()
+    may_be_new: bool = True
 
 
-def _rule(name: str, why: str, paths: str, programs: str = "") -> Rule:
-    return Rule(name, why, re.compile(paths), frozenset(programs.split()))
+def _rule(name: str, why: str, paths: str) -> Rule:
+    return Rule(name, why, re.compile(paths))
 
 
 _CACHE = "a package manager's download cache, which no program reads when it runs"
@@ -37,7 +39,8 @@ _HOME = r"(?:.*/)?"  # any folder may be somebody's home
 
 def _folder(name: str, *folders: str, why: str = _CACHE, programs: str = "") -> Rule:
     """Folders with all in them."""
-    return _rule(name, why, f"(?:{'|'.join(folders)})(?:/.*)?", programs)
+    pattern = re.compile(f"(?:{'|'.join(folders)})(?:/.*)?")
+    return Rule(name, why, pattern, frozenset(programs.split()), may_be_new=False)
 
 
 RULES = (
@@ -111,11 +114,15 @@ class Ledger:
         ]
 
 
-def rule_for(path: str, started: frozenset[str]) -> Rule | None:
-    """The rule that a path falls under, where the image's command starts these programs."""
+def rule_for(path: str, started: frozenset[str], new: Entry | None) -> Rule | None:
+    """The rule that a path falls under, where the image's command starts these programs.
+
+    ``new`` is the entry of a path that only the new image has.
+    """
     for rule in RULES:
         if rule.paths.fullmatch(path) and not rule.programs & started:
-            return rule
+            left_over = new is not None and new.size > 0 and not rule.may_be_new
+            return None if left_over else rule
     return None
 
 

@@ -73,14 +73,20 @@ def kept_paths(after: Image) -> frozenset[str]:
     return frozenset(path for path, entry in after.tree.items() if after.base.get(path) != entry)
 
 
-def compare_kept(before: Image, after: Image, kept: frozenset[str], ledger: Ledger) -> Differences:
+def compare_kept(
+    before: Image, after: Image, kept: frozenset[str], ledger: Ledger, *, leaves_behind: bool = True
+) -> Differences:
     """What the new image has beyond its base image must be as it was; other files may stay in a build stage.
 
     Not so files of the base image that the old image had changed, or the new one removed: that would be an effect lost.
+    ``leaves_behind`` is False where there is no build stage that they could stay in.
     """
     found: Differences = {}
     for path in kept:
         found[path] = aspects(before.tree.get(path), after.tree[path])
+    if not leaves_behind:
+        own = (path for path, entry in before.tree.items() if before.base.get(path) != entry)
+        found.update((path, frozenset((LOST,))) for path in own if path not in after.tree)
     for path, entry in after.base.items():
         now = after.tree.get(path)
         if now is None and path in before.tree:
@@ -126,7 +132,7 @@ def _judged(before: Image, after: Image, found: Differences, ledger: Ledger) -> 
     started = started_programs(before.settings) | started_programs(after.settings)
     left = {}
     for path in sorted(found):
-        rule = rule_for(path, started)
+        rule = rule_for(path, started, after.tree.get(path) if NEW in found[path] else None)
         if rule is not None:
             ledger.add(rule.name, rule.why, path)
         elif COMPILED.fullmatch(path) and found[path] & {LOST, NEW}:

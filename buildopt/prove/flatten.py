@@ -49,8 +49,8 @@ class Place:
 class Entry:
     """One file, folder or other thing. ``digest`` is the SHA-256 of a file's content, ``target`` where a link leads.
 
-    ``modified`` is in seconds since 1970. ``elf`` is what an ELF file says of itself, ``script`` the interpreter that a
-    file's first line names.
+    ``modified`` is in seconds since 1970. ``elf`` is what an ELF file says of itself, ``script`` what a file's first
+    line says that it is to be run with (``/usr/bin/env node``).
     """
 
     kind: str
@@ -271,11 +271,10 @@ def _with_content(entry: Entry, stream: IO[bytes], size: int) -> Entry:
 
 
 def _interpreter(first: bytes) -> str:
-    """The program that a script's first line names."""
+    """What stands behind ``#!`` in a file's first line."""
     if not first.startswith(b"#!"):
         return ""
-    words = first[2:512].split(b"\n", 1)[0].split()
-    return words[0].decode("utf-8", "surrogateescape") if words else ""
+    return first[2:512].split(b"\n", 1)[0].strip().decode("utf-8", "surrogateescape")
 
 
 def members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:

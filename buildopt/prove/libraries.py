@@ -125,7 +125,8 @@ class Linker:
 
     def elsewhere(self, name: str) -> str | None:
         """Some place where a library of that name lies, though the loader does not look there."""
-        return next((path for path in self.tree if posixpath.basename(path) == name), None)
+        found = (path for path in self.tree if posixpath.basename(path) == name)
+        return next((path for path in found if resolve(self.tree, path) is not None), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,7 @@ class _Loaded:
 
 
 def missing_in(before: Image, after: Image, paths: Iterable[str]) -> tuple[int, list[MissingLibrary]]:
-    """How many ELF files of the new image were looked at, and what they, its scripts and its command do not find.
+    """How many ELF files of the new image were looked at, and what they, its scripts, links and command do not find.
 
     What is not found in the old image either is no loss.
     """
@@ -155,17 +156,27 @@ def missing_in(before: Image, after: Image, paths: Iterable[str]) -> tuple[int, 
     found = []
     for path in sorted(paths):
         entry = after.tree[path]
-        if entry.kind != "file":
-            continue
-        if entry.elf is not None:
+        if entry.kind == "link" and resolve(after.tree, path) is None and resolve(before.tree, path) is not None:
+            found.append(MissingLibrary(f"/{path}", entry.target, "a symbolic link that leads there"))
+        elif entry.elf is not None:
             count += 1
             known = {name for name, _ in old.missing(path)} if path in before.tree else set()
             for name, user in new.missing(path):
                 if name not in known:
                     found.append(MissingLibrary(f"/{path}", name, _where(new, name, user)))
-        elif entry.script and entry.mode & 0o111 and _lost(old, new, entry.script):
-            found.append(MissingLibrary(f"/{path}", entry.script, "the interpreter that its first line names"))
+        elif entry.script and entry.mode & 0o111:
+            for name in _interpreters(entry.script):
+                if _lost(old, new, name):
+                    found.append(MissingLibrary(f"/{path}", name, "its first line names it"))
     return count, [*found, *_command(after, old, new)]
+
+
+def _interpreters(line: str) -> Iterator[str]:
+    """The programs that a script's first line starts: the first word, and what ``env`` looks for."""
+    first, *words = line.split() or [""]
+    yield first
+    if posixpath.basename(first) == "env":
+        yield from [word for word in words if not word.startswith("-") and "=" not in word][:1]
 
 
 def _lost(old: Linker, new: Linker, program: str) -> bool:

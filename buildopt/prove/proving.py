@@ -173,7 +173,9 @@ class _Proving:
         return [(before[name], after[name]) for name in before]
 
     def _compare(self, pairs: Sequence[tuple[Image, Image]]) -> tuple[list[ImageDiff], bool]:
-        split = stages.was_split(self.sides[0].source, self.sides[1].source, self.builder.how.target)
+        sources, target = (self.sides[0].source, self.sides[1].source), self.builder.how.target
+        leaves = stages.leaves_behind(*sources, target)
+        split = leaves or stages.other_base(*sources, target)
         bases = [self._base(side) for side in self.sides] if split else [{}, {}]
         compared = []
         for before, after in pairs:
@@ -184,11 +186,11 @@ class _Proving:
                     before = based
                 else:
                     after = based
-            compared.append(self._first(before, after, split))
+            compared.append(self._first(before, after, split, leaves))
         again = None
         if any(item.files for item in compared):
             self.watch.say("building the original one again: what differs between two builds of it says nothing")
-            self.builder.build(self.workspaces[0], "again", cold=True)
+            self.builder.build(self.workspaces[0], "again", cold=True, like="before")
             again = self.reader.images(self.builder.folder / "layouts" / "again")
         return [self._final(item, again) for item in compared], again is not None
 
@@ -197,11 +199,11 @@ class _Proving:
         layout = self.builder.base(text, side.name) if text is not None else None
         return self.reader.images(layout) if layout is not None else {}
 
-    def _first(self, before: Image, after: Image, split: bool) -> _Comparison:
+    def _first(self, before: Image, after: Image, split: bool, leaves: bool) -> _Comparison:
         ledger = Ledger()
         if split:
             kept = file_comparison.kept_paths(after)
-            found = file_comparison.compare_kept(before, after, kept, ledger)
+            found = file_comparison.compare_kept(before, after, kept, ledger, leaves_behind=leaves)
         else:
             kept = frozenset(after.tree)
             found = file_comparison.compare_whole(before, after, ledger)

@@ -19,10 +19,11 @@ COLD, UNCHANGED, SOURCE, DEPENDENCY = "cold", "unchanged", "source", "dependency
 # How a line of comment begins and ends; files of these kinds are changed first.
 _COMMENTS = {
     "go rs java kt scala c h cc cpp cxx hpp cs js mjs cjs jsx ts tsx swift dart": ("// ", ""),
-    "py rb pl sh ex exs r jl": ("# ", ""),
+    "py rb pl ex exs r jl": ("# ", ""),
     "css scss less": ("/* ", " */"),
     "html vue svelte md": ("<!-- ", " -->"),
     "sql lua hs": ("-- ", ""),
+    "sh bash": ("# ", ""),
 }
 _COMMENT = {suffix: marks for suffixes, marks in _COMMENTS.items() for suffix in suffixes.split()}
 _RANK = {suffix: rank for rank, suffixes in enumerate(_COMMENTS) for suffix in suffixes.split()}

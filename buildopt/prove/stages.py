@@ -78,10 +78,13 @@ def _origins(instruction: Instruction) -> Iterator[str]:
             yield name
 
 
-def was_split(before: Source, after: Source, target: str | None) -> bool:
-    """Whether the rewrite moved work out of the final image: another base image, or a new stage that it copies from."""
-    if base_text(before, target) != base_text(after, target):
-        return True
+def other_base(before: Source, after: Source, target: str | None) -> bool:
+    """Whether the final image is built upon another base image, as far as the texts tell."""
+    return base_text(before, target) != base_text(after, target)
+
+
+def leaves_behind(before: Source, after: Source, target: str | None) -> bool:
+    """Whether the rewrite made a new stage that the final one copies from: what it does not copy stays there."""
     old, new = parse(before), parse(after)
     stage = final_stage(new, target)
     if stage is None or len(new.stages) <= len(old.stages):

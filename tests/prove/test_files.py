@@ -32,8 +32,9 @@ class Pair:
         found = files.without_intended(before, after, found, expected or Expected(), self.ledger)
         return [str(item) for item in files.described(before, after, found)]
 
-    def kept(self, before: Image, after: Image) -> list[str]:
-        found = files.compare_kept(before, after, files.kept_paths(after), self.ledger)
+    def kept(self, before: Image, after: Image, *, leaves_behind: bool = True) -> list[str]:
+        kept = files.kept_paths(after)
+        found = files.compare_kept(before, after, kept, self.ledger, leaves_behind=leaves_behind)
         return [str(item) for item in files.described(before, after, found)]
 
     @property
@@ -120,6 +121,16 @@ def test_caches_and_logs_do_not_count_and_are_told(pair: Pair) -> None:
         "ldconfig's own cache": 1,
         "emptied folders": 2,  # /root/.cache, /var/lib/apt
     }
+
+
+@pytest.mark.parametrize(
+    "path", ["root/.cache/pip/x", "var/lib/apt/lists/x", "var/cache/apt/pkgcache.bin", "root/.npm/x"]
+)
+def test_a_cache_that_the_rewrite_leaves_in_the_image_counts(pair: Pair, path: str) -> None:
+    before = pair.image("before", folder(path.rpartition("/")[0]))
+    told = pair.whole(before, pair.image("after", Member(path, b"downloaded")))
+    assert told == [f"/{path}: new"]
+    assert pair.whole(before, pair.image("after", Member(path, b""))) == []  # such as a lock
 
 
 @pytest.mark.parametrize(
@@ -256,6 +267,15 @@ def test_kept_files_must_be_as_before_others_may_stay_behind(pair: Pair, tmp_pat
 def test_a_kept_file_that_is_not_as_before(pair: Pair, tmp_path: Path, own: Member, told: str) -> None:
     before = split(tmp_path / "b", Member("bin/app", b"one", 0o755))
     assert pair.kept(before, split(tmp_path / "a", own)) == [told]
+
+
+def test_without_a_build_stage_nothing_may_stay_behind(pair: Pair, tmp_path: Path) -> None:
+    other = (folder("etc"), Member("etc/passwd", b"root\n"))
+    before = split(tmp_path / "b", Member("app/run"), Member("app/data"), Member("root/.cache/pip/x", b"1"))
+    after = split(tmp_path / "a", Member("app/run"), below=other)
+    assert pair.kept(before, after) == []
+    told = pair.kept(before, after, leaves_behind=False)
+    assert told == ["/app/data: lost", "/root/.cache: lost (a folder)"]
 
 
 def test_a_changed_file_of_the_base_image_is_not_left_behind(pair: Pair, tmp_path: Path) -> None:

@@ -150,7 +150,7 @@ def test_what_programs_and_scripts_say_of_themselves(tmp_path: Path) -> None:
     assert found.runpath == ("$ORIGIN/../lib", "/opt")
     assert (found.bits, found.machine) == (64, "EM_X86_64")
     assert tree["p"].digest == digest(program)
-    assert (tree["s"].script, tree["t"].script, tree["t"].elf) == ("/bin/bash", "", None)
+    assert (tree["s"].script, tree["t"].script, tree["t"].elf) == ("/bin/bash -e", "", None)
 
 
 def test_what_only_looks_like_a_program_is_read_like_any_file(tmp_path: Path) -> None:

@@ -105,7 +105,10 @@ def test_the_environment_says_where_to_look(tmp_path: Path) -> None:
 
 def test_links_to_libraries_are_followed(tmp_path: Path) -> None:
     whole = (*BASE, program("libx.so.1"), symlink("lib/libx.so.1", "libx.so.1.2"), library("lib/libx.so.1.2"))
-    assert len(lost(tmp_path, whole, "lib/libx.so.1.2")) == 1
+    assert lost(tmp_path, whole, "lib/libx.so.1.2") == [
+        "/app/run needs libx.so.1, which is not found",
+        "/lib/libx.so.1 needs libx.so.1.2, which is not found: a symbolic link that leads there",
+    ]
 
 
 def test_a_library_for_another_machine_is_none(tmp_path: Path) -> None:
@@ -138,10 +141,26 @@ def test_a_program_for_musl_does_not_start_on_glibc(tmp_path: Path) -> None:
     ]
 
 
-def test_the_interpreter_of_a_script(tmp_path: Path) -> None:
-    whole = (Member("usr/bin/python3", b"x", 0o755), Member("app/run", b"#!/usr/bin/python3\n", 0o755))
+@pytest.mark.parametrize(
+    ("line", "gone"),
+    [("#!/usr/bin/python3\n", "/usr/bin/python3"), ("#! /usr/bin/env -S A=1 python3 -u\n", "python3")],
+)
+def test_the_interpreter_of_a_script(tmp_path: Path, line: str, gone: str) -> None:
+    programs = (Member("usr/bin/python3", b"x", 0o755), Member("usr/bin/env", b"x", 0o755))
+    whole = (*programs, Member("app/run", line.encode(), 0o755), Member("app/text", line.encode(), 0o644))
     assert lost(tmp_path, whole, "usr/bin/python3") == [
-        "/app/run needs /usr/bin/python3, which is not found: the interpreter that its first line names"
+        f"/app/run needs {gone}, which is not found: its first line names it"
+    ]
+
+
+def test_where_a_kept_link_leads(tmp_path: Path) -> None:
+    whole = (
+        Member("usr/bin/python3", b"x", 0o755),
+        symlink("venv/bin/python", "/usr/bin/python3"),
+        symlink("x", "/no"),
+    )
+    assert lost(tmp_path, whole, "usr/bin/python3") == [
+        "/venv/bin/python needs /usr/bin/python3, which is not found: a symbolic link that leads there"
     ]
 
 

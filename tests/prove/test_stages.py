@@ -19,7 +19,7 @@ ONE = GO + "\nCOPY . .\nRUN go build\n"
 @pytest.mark.parametrize(
     ("after", "split"),
     [
-        ("FROM golang:1\nCOPY go.mod .\nCOPY . .\nRUN go build\n", True),  # another base, as far as its text tells
+        ("FROM golang:1\nCOPY go.mod .\nCOPY . .\nRUN go build\n", False),
         (GO + "\nCOPY go.mod .\nCOPY . .\nRUN --mount=type=cache,target=/c go build\n", False),
         (GO + " AS build\nRUN go build\nFROM golang:$V\nCOPY --from=build /a /a\n", True),
         (GO + " AS build\nRUN go build\nFROM golang:$V\nCOPY --from=0 /a /a\n", True),
@@ -35,12 +35,27 @@ ONE = GO + "\nCOPY . .\nRUN go build\n"
     ],
 )
 def test_whether_stages_were_split(after: str, split: bool) -> None:
-    assert stages.was_split(source(ONE), source(after), None) is split
+    assert stages.leaves_behind(source(ONE), source(after), None) is split
 
 
 def test_a_file_with_the_same_stages_is_not_split() -> None:
     text = "FROM a AS b\nFROM c\nCOPY --from=b /x /x\n"
-    assert not stages.was_split(source(text), source(text.replace("/x /x", "/x /y")), None)
+    assert not stages.leaves_behind(source(text), source(text.replace("/x /x", "/x /y")), None)
+
+
+@pytest.mark.parametrize(
+    ("after", "other"),
+    [
+        ("ARG V=1\nFROM golang:$V AS last\nRUN x\n", False),
+        ("ARG V=2\nFROM golang:$V\n", True),
+        ("FROM golang:1\n", True),
+        ("ARG V=1\nFROM golang:$V AS build\nFROM build\n", False),
+        ("ARG V=1\nFROM golang:$V AS build\nFROM debian\n", True),
+        ("ARG V=1\nFROM golang:$V AS build\nFROM scratch\n", True),
+    ],
+)
+def test_whether_the_base_image_is_another_one(after: str, other: bool) -> None:
+    assert stages.other_base(source(ONE), source(after), None) is other
 
 
 def test_the_base_image_alone() -> None:
