@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 # Modules without C, that start no programs and need no file of the image.
 _PURE = tuple(
@@ -56,6 +56,8 @@ _NEEDY = re.compile(
     )
 )
 _TOOLCHAIN = r"golang\.org/x/tools/(?:go/(?:packages|loader|vcs|analysis)|cmd|gopls)|go/packages$"
+# Programs for developers: they count only where the sources import them.
+_DEVELOPERS = re.compile(r"magefile|go-delve|air-verse|cosmtrek|gopls|goreleaser|golangci|gosec|go-tools|mobile|perf$")
 # C of their own that is built into the program and needs the C library alone.
 _BUNDLED_C = tuple(
     """github.com/mattn/go-sqlite3 gorm.io/driver/sqlite github.com/confluentinc/confluent-kafka-go
@@ -75,9 +77,14 @@ def is_pure(module: str) -> bool:
     return module.startswith(_PURE)
 
 
-def needy(modules: Iterable[str]) -> str | None:
+def needy(modules: Iterable[str], imports: Collection[str]) -> str | None:
     """The first module that is known, or by its name likely, to need more than the slim image has."""
-    return next((module for module in modules if not is_pure(module) and _NEEDY.search(module)), None)
+    for module in modules:
+        if is_pure(module) or not _NEEDY.search(module):
+            continue
+        if not _DEVELOPERS.search(module) or any(name.startswith(module) for name in imports):
+            return module
+    return None
 
 
 def bundles_c(module: str) -> bool:

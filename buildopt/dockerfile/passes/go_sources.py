@@ -103,7 +103,7 @@ def program_needs(subject: Subject, files: Sequence[Landed], shipped: Collection
     modules = required or [name for name in sorted(found.imports) if "." in name.split("/")[0] and name not in inner]
     modules = [name for name in modules if not name.startswith(tuple(inner)) or not inner]
     unread = [name for name in modules if not go_modules.is_pure(name)]
-    needy = go_modules.needy(modules)
+    needy = go_modules.needy(modules, found.imports)
     strange = go_modules.needy_import(found.imports)
     if needy or strange:
         return Needs(problem=f"{needy or strange} may need programs or files of the golang image")

@@ -41,6 +41,20 @@ def same_owners(subject: Subject, steps: Sequence[Steps]) -> None:
                 raise No(item.run.instruction, "the number of a system's group may be another one in the smaller image")
 
 
+def runnable(subject: Subject, offsets: Collection[int], image: str) -> None:
+    """Refuse repeated RUNs that start or change what the slim image does not have. Raises No."""
+    for run in subject.runs:
+        if run.instruction.span.start in offsets and "/etc/apt/sources.list" in run.text:
+            raise No(run.instruction, "where the smaller image has its list of package sources is not known")
+    if "debian:" not in image or re.search(r":(?:stretch|buster|bullseye|bookworm)", image):
+        return
+    for run in subject.runs:
+        if run.instruction.span.start in offsets:
+            name = next((command.name for command in run.commands if command.name in ("adduser", "addgroup")), None)
+            if name is not None:
+                raise No(run.instruction, f"the smaller image has no {name}: useradd and groupadd are there")
+
+
 def owners(subject: Subject, steps: Sequence[Steps], files: Iterable[Landed]) -> Callable[[str], str]:
     """What tells whose a path of the build stage is, empty for root's. It raises No where that is not one user's."""
     given = {item.path: item.instruction.flag("chown") for item in files}

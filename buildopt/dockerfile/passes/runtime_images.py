@@ -49,6 +49,11 @@ def known_release(subject: Subject, *, static: bool) -> None:
         raise No(subject.origin, "without CGO_ENABLED=0 the base must be written out: C libraries differ")
 
 
+def has_all_zones(image: str) -> bool:
+    """Whether an image holds the time zones under all their names."""
+    return re.search(r"debian:(?:stretch|buster|bullseye|bookworm)", image) is not None
+
+
 def minor_version(tag: str) -> int | None:
     """The second number of a tag such as ``1.22.3-slim``; None where there is none."""
     match = re.match(r"1\.([0-9]+)(?:\.|-|$|rc|beta)", tag)

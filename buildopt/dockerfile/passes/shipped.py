@@ -142,12 +142,14 @@ def data_copies(
     files: Sequence[Landed],
     is_data: Callable[[Landed], bool],
     owner: Callable[[str], str],
+    *,
+    mixed: bool = True,
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The COPY lines that ship all data, folder by folder, and the paths that they cover.
 
     ``owner`` says who a path of the build stage belongs to, where that is not root: a folder that COPY makes is root's.
-    Where data and sources are mixed so much that it takes many lines, the copied folder is shipped as a whole. Raises
-    No where neither can be written.
+    Where data and sources are mixed so much that it takes many lines, the copied folder is shipped as a whole, if
+    ``mixed``. Raises No where neither can be written.
     """
     wanted = [item for item in files if is_data(item)]
     if not wanted:
@@ -161,9 +163,9 @@ def data_copies(
     unwritable = any(item.link or not _PLAIN_PATH.fullmatch(item.path) for item in wanted) or any(
         not any(item.path.startswith(f"{path}/") for path in covered) for item in local
     )
-    if len(lines) > _MAX_LINES or unwritable:
+    if len(lines) > (_MAX_LINES if mixed else 2 * _MAX_LINES) or unwritable:
         roots = found.roots()
-        if not all(any(item.path.startswith(f"{root}/") for root in roots) for item in wanted):
+        if not mixed or not all(any(item.path.startswith(f"{root}/") for root in roots) for item in wanted):
             raise No(wanted[0].instruction, f"{wanted[0].origin} and others may be read at run time, and lie scattered")
         return tuple(copy_line(subject, root, chown=owner(root)) for root in roots), roots
     return tuple(lines), tuple(covered)
