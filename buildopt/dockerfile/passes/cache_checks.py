@@ -18,6 +18,7 @@ from buildopt.dockerfile.managers import (
     CONDA,
     DOTNET,
     GO,
+    GRADLE,
     MAVEN,
     PDM,
     PIP,
@@ -168,7 +169,7 @@ def _wheels(group: Group) -> None:
         names = [item.name for use in run.needs(group.manager) for item in use.command.environment]
         for command in run.commands:
             if command.name in ("export", "declare"):
-                names += [word.raw.partition("=")[0] for word in command.arguments]
+                names += [word.raw.partition("=")[0] for word in command.arguments if not word.raw.startswith("-")]
         given = {*run.state.environment, *run.state.arguments}
         names += [name for name in given if _BUILD_VARIABLES.fullmatch(name)]
         found = next((name for name in names if not _HARMLESS_VARIABLES.fullmatch(name)), None)
@@ -251,7 +252,19 @@ def _composer(group: Group) -> None:
             raise No(run.line, "where composer keeps what is global may depend on the folder that the mount makes")
 
 
+# What has a program look for its libraries in the repository when it starts.
+_FROM_REPOSITORY = re.compile(r"spring-boot-thin|<classpathLayoutType>\s*repository|<classpathPrefix>[^<]*\.m2")
+
+
+def _java(group: Group) -> None:
+    for name in ("pom.xml", "build.gradle", "build.gradle.kts"):
+        found = _FROM_REPOSITORY.search(_text_of(group.context, name))
+        if found is not None and any(True for _ in group.starting()):
+            raise No(group.users[0].line, f"{name} has the program find its libraries where they were downloaded")
+
+
 def _maven(group: Group) -> None:
+    _java(group)
     installed: Run | None = None
     for run in group.users:
         for use in run.needs(MAVEN):
@@ -302,6 +315,7 @@ _CHECKS: dict[str, Callable[[Group], None]] = {
     YARN.name: _yarn,
     BUNDLER.name: _bundler,
     COMPOSER.name: _composer,
+    GRADLE.name: _java,
     MAVEN.name: _maven,
     DOTNET.name: lambda group: dotnet(group.dockerfile, group.stages, group.runs, group.users),
 }

@@ -50,11 +50,13 @@ def drops(run: Run, manager: Manager, targets: Sequence[str]) -> Drops:
     marks = [mark for cache in manager.caches for mark in cache.marks]
     # What this manager would fill if it did not use the targets, here or on another release.
     others = [*manager.leavings, *(cache.path for cache in manager.caches if cache.path.startswith("/var/cache"))]
+    renewed = False
     for use in run.uses(manager):
         if use.is_cleanup:
             found.commands.append(use.command)
         elif use.uses_cache:
-            _defeats(use, found)
+            _defeats(use, found, renewed=renewed)
+            renewed = renewed or (use.subcommand == "update" and not use.command.depth)
     for command in run.commands:
         if command in found.commands:
             continue
@@ -77,12 +79,12 @@ def drops(run: Run, manager: Manager, targets: Sequence[str]) -> Drops:
     return found
 
 
-def _defeats(use: Use, found: Drops) -> None:
-    """Options with which nothing is cached go, or give way to others."""
+def _defeats(use: Use, found: Drops, *, renewed: bool) -> None:
+    """Options with which nothing is cached go, or give way to others, unless an index was just fetched."""
     others = dict(use.manager.instead)
     for word in use.defeats():
         option = word.text or ""
-        if option in others and not {"-U", "--update", "--update-cache"} & set(use.command.texts):
+        if option in others and not renewed and not {"-U", "--update", "--update-cache"} & set(use.command.texts):
             found.replaced.append((word, others[option]))
         else:
             found.words.append((use.command, word))

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from buildopt.dockerfile.managers import APT, DOTNET, GO, Manager, recognise, word_set
+from buildopt.dockerfile.managers import APT, CARGO, DOTNET, GO, Manager, recognise, word_set
 from buildopt.dockerfile.model import Dockerfile, Instruction, Stage
 from buildopt.dockerfile.passes.mounts import mounts
 from buildopt.dockerfile.passes.paths import Relation, mention, relation
@@ -205,6 +205,10 @@ def _later_runs(scope: Scope) -> Iterator[Hidden]:
                 break
 
 
+# What cargo has built is a program that needs no sources.
+_BUILT = re.compile(r"\btarget/(?:[\w.-]+/)?(?:release|debug)/")
+
+
 def _reads(scope: Scope, run: Run, command: Command) -> str:
     shown = " ".join(word.raw for word in command.words)[:60]
     for word in command.argv[1:]:
@@ -213,7 +217,7 @@ def _reads(scope: Scope, run: Run, command: Command) -> str:
             return f"`{shown}` reads {scope.shown}, which would not be in the image"
         if where is Relation.PARENT and command.name in _COPYING:
             return f"`{shown}` takes {scope.shown} along, which would not be in the image"
-    if not scope.strict:
+    if not scope.strict or (scope.manager is CARGO and command.argv and _BUILT.search(command.argv[0].raw)):
         return ""
     script = script_run(command, run.text)
     if script is not None:
