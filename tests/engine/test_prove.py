@@ -201,44 +201,60 @@ def test_split_stages_times_and_sizes(engine: Engine, go: Path) -> None:
     assert lines[0] == "fetching base images"
 
 
-def test_a_library_that_stays_behind_is_found(engine: Engine, go: Path) -> None:
-    def built(text: str) -> str:
-        library = (
-            "RUN printf 'int answer(void) { return 42; }' > /tmp/a.c "
-            "&& gcc -shared -fPIC -o /usr/local/lib/libanswer.so /tmp/a.c && ldconfig\n"
-            "RUN printf 'int answer(void); int main(void) { return answer(); }' > /tmp/m.c "
-            "&& gcc -o /usr/local/bin/app /tmp/m.c -lanswer\n"
-        )
-        return re.sub(r"RUN .*go build.*\n", library, text)
+TOOL_BEFORE = """FROM python:3.11-slim
+RUN cp /usr/bin/python3.11 /usr/local/bin/tool
+RUN cp -L /usr/lib/*/libexpat.so.1 /usr/local/lib/ && ldconfig
+ENV MODE=fast
+CMD ["tool", "--version"]
+"""
+TOOL_AFTER = """FROM python:3.11-slim AS build
+RUN cp /usr/bin/python3.11 /usr/local/bin/tool
+RUN cp -L /usr/lib/*/libexpat.so.1 /usr/local/lib/ && ldconfig
 
-    before, after = built(GO_BEFORE), built(GO_AFTER)
-    proof = proven(engine, go, before, after, "app")
-    assert "/usr/local/bin/app needs libanswer.so, which is not found" in proof.reasons
-    assert any(reason.startswith("smoke app: exit status was 42, is 127") for reason in proof.reasons)
-    # Where it lies is not enough: only ldconfig makes it known to the loader.
-    copied = "COPY --from=build /usr/local/lib/libanswer.so /usr/local/lib/\n"
-    with_library = after.replace("ENV MODE", f"{copied}ENV MODE")
-    found = proven(engine, go, before, with_library, "app")
-    assert any("does the last stage run ldconfig?" in reason for reason in found.reasons)
-    whole = with_library.replace("ENV MODE", "RUN ldconfig\nENV MODE")
-    assert proven(engine, go, before, whole, "app").reasons == ()
+FROM debian:bookworm-slim
+COPY --from=build /usr/local/bin/tool /usr/local/bin/tool
+ENV MODE=fast
+CMD ["tool", "--version"]
+"""
 
 
-def test_another_binary_in_the_last_stage_is_found(engine: Engine, go: Path) -> None:
-    after = GO_AFTER.replace("go build -trimpath", "go build -ldflags=-s -trimpath").replace("ENV MODE=fast\n", "")
-    proof = proven(engine, go, GO_BEFORE, after)
+@pytest.fixture
+def tool(context: Path, base_image: Callable[[str], Path]) -> Path:
+    base_image("python:3.11-slim")
+    return context
+
+
+def test_a_library_that_stays_behind_is_found(engine: Engine, tool: Path) -> None:
+    proof = proven(engine, tool, TOOL_BEFORE, TOOL_AFTER, "tool --version")
+    assert "/usr/local/bin/tool needs libexpat.so.1, which is not found" in proof.reasons
+    assert "smoke tool --version: exit status was 0, is 127" in proof.reasons
+    assert len(proof.reasons) == 2
+
+
+def test_a_library_counts_where_the_loader_looks_for_it(engine: Engine, tool: Path) -> None:
+    copied = "COPY --from=build /usr/local/lib/libexpat.so.1 /usr/local/lib/\n"
+    after = TOOL_AFTER.replace("ENV MODE", f"{copied}ENV MODE")
+    found = proven(engine, tool, TOOL_BEFORE, after)
+    (reason,) = found.reasons
+    assert reason.endswith("where the loader does not look; does the last stage run ldconfig?")
+    whole = after.replace("ENV MODE", "RUN ldconfig\nENV MODE")
+    proof = proven(engine, tool, TOOL_BEFORE, whole, "tool --version")
+    assert proof.reasons == ()
+    assert (proof.images[0].split, proof.images[0].programs) == (True, 2)
+
+
+def test_what_a_split_must_keep(engine: Engine, tool: Path) -> None:
+    after = re.sub("RUN cp /usr/bin/python3.11", "RUN cp /usr/bin/python3", TOOL_AFTER)
+    after = after.replace("/usr/local/bin/tool /usr/local/bin/tool", "/bin/ls /usr/local/bin/tool")
+    after = after.replace("ENV MODE=fast\n", "")
+    proof = proven(engine, tool, TOOL_BEFORE, after)
     assert [reason.partition(" (")[0] for reason in proof.reasons] == [
         "ENV MODE is lost: fast",
-        "/usr/local/bin/app: content",
+        "/usr/local/bin/tool: content",
     ]
-
-
-def test_a_program_that_stays_behind_is_found(engine: Engine, go: Path) -> None:
-    after = GO_AFTER.replace(
-        "COPY --from=build /usr/local/bin/app /usr/local/bin/app", "COPY --from=build /src/go.mod /src/"
-    )
-    proof = proven(engine, go, GO_BEFORE, after)
-    assert "CMD needs app, which is not found: the program that a container starts" in proof.reasons
+    without = re.sub("COPY --from.*", "COPY --from=build /usr/local/lib/libexpat.so.1 /usr/local/lib/", TOOL_AFTER)
+    proof = proven(engine, tool, TOOL_BEFORE, without)
+    assert proof.reasons == ("CMD needs tool, which is not found: the program that a container starts",)
 
 
 def test_no_shell_runs_smoke_commands_by_their_words(engine: Engine, busybox_context: Path) -> None:
