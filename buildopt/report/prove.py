@@ -27,7 +27,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from buildopt.prove.proof import ImageDiff, Outcome, Proof, Sizes, Smoke
+from buildopt.prove.proof import Excluded, ImageDiff, Outcome, Proof, Sizes, Smoke
 from buildopt.report import markdown
 from buildopt.report.text import counted, printable
 from buildopt.report.units import human
@@ -265,10 +265,15 @@ def _excluded(console: Console, proof: Proof) -> None:
         table.add_column("why")
         table.add_column("such as", overflow="fold")
         for item in image.excluded:
-            examples = ", ".join(map(printable, item.examples[:3]))
+            examples = ", ".join(map(printable, item.examples[: _named(item)]))
             table.add_row(item.name, str(item.count), Text(item.why), Text(examples))
         console.print(table)
         console.print()
+
+
+def _named(item: Excluded) -> int:
+    """How many examples people are shown: what is never the same should be looked at."""
+    return 10 if "reproducible" in item.name else 3
 
 
 def _on(proof: Proof, image: ImageDiff) -> str:
@@ -321,7 +326,7 @@ def proof_markdown(proof: Proof) -> str:
         if image.excluded:
             rows = "".join(
                 f"| {markdown.text(item.name)} | {item.count} | {markdown.text(item.why)} "
-                f"| {', '.join(markdown.code(name, cell=True) for name in item.examples[:3])} |\n"
+                f"| {', '.join(markdown.code(name, cell=True) for name in item.examples[: _named(item)])} |\n"
                 for item in image.excluded
             )
             parts.append(
