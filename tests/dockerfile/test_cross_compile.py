@@ -299,6 +299,13 @@ def test_a_program_for_a_stage_that_moves_stays() -> None:
     assert "AS build" in run(used).source.text and "BUILDPLATFORM golang:1.22 AS build" not in run(used).source.text
 
 
+def test_an_output_in_a_folder_of_the_system_is_known_by_its_path() -> None:
+    text = GO.replace("WORKDIR /src", "WORKDIR $GOPATH/src/app").replace("-o /app", "-o /go/bin/app")
+    text = text.replace("/app /app", "/go/bin/app /app")
+    assert run(text).changes
+    assert not run(text.replace("--from=build /go/bin/app", "--from=build /go/bin/other")).changes
+
+
 def test_an_exec_form_is_left_alone() -> None:
     text = GO.replace("COPY . .", "ENV CGO_ENABLED=0\nCOPY . .")
     text = text.replace("RUN CGO_ENABLED=0 go build -o /app .", 'RUN ["go", "build", "-o", "/app", "."]')

@@ -249,8 +249,8 @@ def _outputs(family: Family, run: Run, use: Use) -> Iterator[str]:
             value = words[position + 1]
         elif text is not None and text.startswith("-o="):
             value = text[3:]
-        if value and folder is not None:
-            yield posixpath.normpath(posixpath.join(_working(run, folder), value))
+        if value and (folder is not None or value.startswith("/")):
+            yield posixpath.normpath(posixpath.join(_working(run, folder or "/"), value))
 
 
 def _working(run: Run, folder: str) -> str:
