@@ -158,6 +158,25 @@ SWIFT = Manager(
     lockfiles=("Package.resolved",),
 )
 
+# Caches of compilers: a key of all that an object depends on leads to it. Where they are is known by their variables.
+CCACHE = Manager(
+    name="ccache",
+    programs=r"ccache",
+    caches=(Cache("~/.cache/ccache", (("CCACHE_DIR", ""),), marks=("CCACHE_DIR",)),),
+    sharing="shared",
+    idle=frozenset({""}),
+    cleanups=(("-C",), ("--clear",)),
+    defeating_variables=("CCACHE_DISABLE",),
+)
+
+SCCACHE = Manager(
+    name="sccache",
+    programs=r"sccache",
+    caches=(Cache("~/.cache/sccache", (("SCCACHE_DIR", ""),), marks=("SCCACHE_DIR",)),),
+    sharing="shared",
+    idle=frozenset({""}),
+)
+
 DENO = Manager(
     name="deno",
     programs=r"deno",

@@ -12,6 +12,7 @@ from buildopt.dockerfile.compiled_managers import (
     CABAL,
     CARGO,
     CARGO_GIT,
+    CCACHE,
     DENO,
     DOTNET,
     GO,
@@ -19,6 +20,7 @@ from buildopt.dockerfile.compiled_managers import (
     MAVEN,
     MIX,
     SBT,
+    SCCACHE,
     STACK,
     SWIFT,
 )
@@ -44,7 +46,7 @@ MANAGERS = (
     *(APT, APK, DNF, ZYPPER, PACMAN),
     *(PIP, UV, POETRY, PDM, PIPENV, CONDA),
     *(NPM, YARN, PNPM, BUN, DENO),
-    *(GO, CARGO, MAVEN, GRADLE, SBT, DOTNET, COMPOSER, BUNDLER, MIX, CABAL, STACK, SWIFT),
+    *(GO, CARGO, MAVEN, GRADLE, SBT, DOTNET, COMPOSER, BUNDLER, MIX, CABAL, STACK, SWIFT, CCACHE, SCCACHE),
 )
 # The table is divided by kind; whoever asks for one manager finds it here.
 __all__ = [
@@ -55,6 +57,7 @@ __all__ = [
     "CABAL",
     "CARGO",
     "CARGO_GIT",
+    "CCACHE",
     "COMPOSER",
     "CONDA",
     "DENO",
@@ -73,6 +76,7 @@ __all__ = [
     "PNPM",
     "POETRY",
     "SBT",
+    "SCCACHE",
     "STACK",
     "SWIFT",
     "UV",

@@ -254,6 +254,16 @@ MOUNTED = {
         "target=/root/.stack/pantry,sharing=locked",
         "stack build",
     ),
+    "ccache": (
+        f'FROM debian:12 AS b\nENV CCACHE_DIR=/ccache CC="ccache gcc"\nRUN make -j4\n{BINARY}',
+        "target=/ccache",
+        "make -j4",
+    ),
+    "sccache": (
+        f"FROM debian:12 AS b\nENV SCCACHE_DIR=/s RUSTC_WRAPPER=/usr/bin/sccache\nRUN make && sccache -s\n{BINARY}",
+        "target=/s",
+        "make && sccache -s",
+    ),
     "swift": (
         f"FROM swift:5.9 AS b\nRUN swift build -c release\n{BINARY}",
         "target=/root/.cache/org.swift.swiftpm,sharing=locked",
@@ -491,6 +501,11 @@ REFUSED = {
     "cabal: an index of another RUN": (
         f"FROM haskell:9 AS b\nENV CABAL_DIR=/c\nRUN cabal update\nRUN cabal build\n{BINARY}",
         "relies on lists of another RUN",
+    ),
+    "ccache: nobody knows": (f"FROM debian:12 AS b\nRUN ccache gcc x.c\n{BINARY}", "set CCACHE_DIR"),
+    "ccache: its folder copied": (
+        "FROM debian:12 AS b\nENV CCACHE_DIR=/c\nRUN ccache gcc x.c\nFROM debian:12\nCOPY --from=b /c /c\n",
+        "takes /c along",
     ),
     "a mount somebody made": (
         "FROM python:3.12\nRUN --mount=type=bind,target=/root/.cache/uv uv sync\n",

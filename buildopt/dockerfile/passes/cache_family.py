@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from buildopt.dockerfile.manager import Manager, Portable, Use, word_set
-from buildopt.dockerfile.managers import APK, APT, CARGO, CARGO_GIT, DENO, DNF, GO, POETRY
+from buildopt.dockerfile.managers import APK, APT, CARGO, CARGO_GIT, CCACHE, DENO, DNF, GO, POETRY, SCCACHE
 from buildopt.dockerfile.passes.cache_checks import RENEWING, Group, check
 from buildopt.dockerfile.passes.cache_config import not_configured
 from buildopt.dockerfile.passes.cache_where import No, Place, places, shown_user
@@ -30,6 +30,8 @@ _TOOLS = {
     ),
     CARGO.name: word_set("cross dx maturin trunk wasm-pack"),
 }
+# What may run a compiler, and so a cache of compilers that ENV or the RUN puts before it.
+_COMPILING = word_set("bazel c++ cargo cc clang clang++ cmake g++ gcc make meson ninja pip pip3 python python3 rustc")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +101,22 @@ def _not_set(group: Group) -> None:
 def _needs(group: Group, run: Run) -> bool:
     if run.needs(group.manager):
         return True
+    if group.manager in (CCACHE, SCCACHE):
+        return _compiles(group.manager, run)
     tools = _TOOLS.get(group.manager.name, frozenset())
     if all(command.name not in tools for command in run.commands):
         return False
     return any(other.needs(group.manager) for other in group.runs)
+
+
+def _compiles(manager: Manager, run: Run) -> bool:
+    """Whether the RUN compiles with a cache of compilers whose folder is known."""
+    variable = manager.caches[0].moved_by[0][0]
+    if run.state.variable(variable) is None or not any(command.name in _COMPILING for command in run.commands):
+        return False
+    word = re.compile(rf"(?<!s)\b{manager.name}\b" if manager is CCACHE else r"\bsccache\b")
+    values = [value or "" for name, value in run.state.environment.items() if name != variable]
+    return any(word.search(text) for text in (run.text, *values))
 
 
 def _places(group: Group) -> tuple[Place, ...]:

@@ -12,6 +12,7 @@ from buildopt.dockerfile.managers import (
     BUNDLER,
     CABAL,
     CARGO,
+    CCACHE,
     COMPOSER,
     CONDA,
     DENO,
@@ -21,6 +22,7 @@ from buildopt.dockerfile.managers import (
     MAVEN,
     POETRY,
     SBT,
+    SCCACHE,
     YARN,
     ZYPPER,
     recognise,
@@ -252,6 +254,16 @@ def _cabal(run: Run) -> tuple[Cache, ...]:
     return CABAL.caches
 
 
+def _of_compilers(manager: Manager) -> Callable[[Run], tuple[Cache, ...]]:
+    def caches(run: Run) -> tuple[Cache, ...]:
+        variable = manager.caches[0].moved_by[0][0]
+        if run.state.variable(variable) is None:
+            raise No(run.line, f"where {manager.name} keeps its cache depends on its version: set {variable}")
+        return manager.caches
+
+    return caches
+
+
 def _deno(run: Run) -> tuple[Cache, ...]:
     raise No(run.line, "what it caches it reads when the program runs")
 
@@ -270,4 +282,6 @@ _SPECIAL: dict[str, Callable[[Run], tuple[Cache, ...]]] = {
     COMPOSER.name: _composer,
     CABAL.name: _cabal,
     DENO.name: _deno,
+    CCACHE.name: _of_compilers(CCACHE),
+    SCCACHE.name: _of_compilers(SCCACHE),
 }
