@@ -166,6 +166,7 @@ GO_KEPT = {
     "cgo off but not exported": (GO.replace("CGO_ENABLED=0 go", "CGO_ENABLED=0; go"), "cgo is not off"),
     "alpine with a compiler": (ALPINE.replace("COPY . .", "RUN apk add build-base\nCOPY . ."), "without CGO_ENABLED=0"),
     "alpine of an old Go": (ALPINE.replace("1.22", "1.19"), "without CGO_ENABLED=0"),
+    "an old alpine": (ALPINE.replace("1.22-alpine", "alpine3.15"), "without CGO_ENABLED=0"),
     "alpine by an argument": (f"ARG V=1.22\n{ALPINE.replace('1.22', '${V}')}", "without CGO_ENABLED=0"),
     "another target": (GO.replace("CGO_ENABLED=0", "CGO_ENABLED=0 GOARCH=amd64"), "GOARCH is set"),
     "another target by ENV": (GO.replace("COPY . .", "ENV GOARCH=amd64\nCOPY . ."), "GOARCH is set"),
@@ -181,6 +182,7 @@ GO_KEPT = {
     "GOFLAGS": (GO.replace("COPY . .", "ENV GOFLAGS=-race\nCOPY . ."), "these flags"),
     "tests": (GO.replace("COPY . .", "COPY . .\nRUN go test ./..."), "`go test` runs"),
     "a generator": (GO.replace("COPY . .", "COPY . .\nRUN go generate ./..."), "`go generate` runs"),
+    "a vet tool": (GO.replace("COPY . .", "COPY . .\nRUN go vet -vettool=/v ./..."), "runs a program of its own"),
     "a program of the module": (GO.replace("COPY . .", "COPY . .\nRUN go run ./gen"), "`go run` runs"),
     "go install": (
         GO.replace("go build -o /app", "go install").replace("/app /app", "/go/bin/app /app")
@@ -334,6 +336,7 @@ def test_a_stage_that_compose_builds_by_itself(tmp_path: Path) -> None:
     [
         GO.replace("FROM golang", "FROM --platform=$BUILDPLATFORM golang"),
         GO.replace("FROM golang", "FROM --platform=linux/amd64 golang"),
+        f"ARG BASE=golang\n{GO.replace('golang:', '${BASE}:')}",
         'FROM golang:1.22\nCOPY . .\nRUN CGO_ENABLED=0 go build -o /app .\nCMD ["/app"]\n',
         "FROM alpine AS a\nRUN echo 1 > /x\nFROM alpine\nCOPY --from=a /x /x\n",
     ],

@@ -148,6 +148,16 @@ KEPT = {
         ".git",
     ),
     "a version of the history": (PYTHON.replace("RUN pip", "RUN SETUPTOOLS_SCM_PRETEND_VERSION= pip"), {}, ".git"),
+    "git asked by poetry's backend": (
+        PYTHON.replace("-r requirements.txt", "."),
+        {"pyproject.toml": '[build-system]\nbuild-backend = "poetry.core.masonry.api"\n'},
+        ".git",
+    ),
+    "the Dockerfile in a crate that embeds itself": (
+        RUST,
+        {**CARGO, "src/a.rs": '#[derive(RustEmbed)]\n#[folder = "."]\nstruct A;\n'},
+        "Dockerfile",
+    ),
     "git in the image now": (SERVER, {**PACKAGE, **GIT}, ".git"),
     "an image to work in": (f"{NODE}CMD bash\n", PACKAGE, ".git"),
     "a program that nobody knows": (SITE.replace("npm run build", "hugo && npm run build"), PACKAGE, ".git"),

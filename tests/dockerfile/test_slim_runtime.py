@@ -80,6 +80,8 @@ def lock(**packages: object) -> dict[str, str]:
                 ),
                 *(
                     "debian",
+                    "debian:buster",
+                    "debian:10.1",
                     "debian:bookworm-slim",
                     "eclipse-temurin:17-jre",
                     "eclipse-temurin:16",

@@ -57,15 +57,16 @@ def files(context: Path) -> Iterator[str]:
 
 def mention_of_git(context: Path) -> Mention | str | None:
     """The first file that may ask git, or look into ``.git``; a reason where there is too much to read."""
-    return _mention(context, _GIT)
+    return mention_of_pattern(context, _GIT)
 
 
 def mention_of(context: Path, name: str) -> Mention | str | None:
     """The first file that speaks of a name; a reason where there is too much to read."""
-    return _mention(context, re.compile(rf"(?<![\w-]){re.escape(name)}(?![\w-])"))
+    return mention_of_pattern(context, re.compile(rf"(?<![\w-]){re.escape(name)}(?![\w-])"))
 
 
-def _mention(context: Path, pattern: re.Pattern[str]) -> Mention | str | None:
+def mention_of_pattern(context: Path, pattern: re.Pattern[str]) -> Mention | str | None:
+    """The first file in which a pattern is found; a reason where there is too much to read."""
     total = 0
     for count, path in enumerate(files(context)):
         if count >= _MAX_FILES or total > _MAX_TOTAL:

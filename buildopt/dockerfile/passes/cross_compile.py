@@ -115,7 +115,9 @@ def _ready(family: Family) -> Ready | None:
     """What to do for a family by itself; None where it is no business of this pass. Raises No."""
     dockerfile, root = family.dockerfile, family.root
     shipped = shipped_stages(dockerfile)
-    if root.platform is not None or root.image is None or dockerfile.stages[-1].index in family.indexes:
+    if root.platform is not None or root.image is None or "$" in root.image.text.rpartition(":")[0]:
+        return None
+    if dockerfile.stages[-1].index in family.indexes:
         return None
     kind = _KINDS.get(states(dockerfile)[root.origin.span.start].base.repository)
     if kind is None:

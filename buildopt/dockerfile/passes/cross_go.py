@@ -84,6 +84,8 @@ def _go_problem(family: Family, run: Run, command: Command, use: Use) -> str:
     shown = f"go {use.subcommand}"
     if use.subcommand not in _FINE:
         return f"`{shown}` runs on the platform that is asked for"
+    if "-vettool" in " ".join(command.texts):
+        return f"`{shown}` runs a program of its own"
     if use.subcommand in ("version", "env"):
         told = bool(command.redirects) or command.operator in ("|", "|&") or "substitution" in command.context
         if told and "-w" not in command.texts:
@@ -156,9 +158,11 @@ def _without_compiler(family: Family) -> bool:
     """Whether there is no C compiler, so that Go 1.20 and later turns cgo off by itself."""
     image = states(family.dockerfile)[family.root.origin.span.start].base
     written = family.root.image.text if family.root.image is not None else "$"
-    version = re.match(r"1\.([0-9]+)", image.tag)
-    recent = int(version.group(1)) >= 20 if version else re.match(r"(?:1-)?alpine", image.tag) is not None
-    if "$" in written or "alpine" not in image.tag or not recent:
+    tag = re.fullmatch(r"(?:1(?:\.([0-9]+)(?:\.[0-9]+)?)?-)?alpine(?:3\.([0-9]+))?", image.tag)
+    if "$" in written or tag is None:
+        return False
+    # A tag without the version of Go is never older than its Alpine: 3.18 came with Go 1.20.
+    if int(tag[1]) < 20 if tag[1] is not None else tag[2] is not None and int(tag[2]) < 18:
         return False
     for run in family.runs:
         if any(item.name == "CC" for command in run.script.commands for item in command.environment):

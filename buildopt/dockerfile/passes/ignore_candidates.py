@@ -15,7 +15,7 @@ from buildopt.dockerfile.installs import compiled, installs, with_folders
 from buildopt.dockerfile.managers import word_set
 from buildopt.dockerfile.model import Dockerfile, Stage
 from buildopt.dockerfile.passes.context_reads import Read, chain, descendants, stays_behind
-from buildopt.dockerfile.passes.context_text import Mention, ignored_by_git, mention_of
+from buildopt.dockerfile.passes.context_text import Mention, ignored_by_git, mention_of, mention_of_pattern
 from buildopt.dockerfile.passes.paths import Relation, relation
 from buildopt.dockerfile.passes.runs import HARMLESS
 from buildopt.dockerfile.passes.state import states
@@ -46,6 +46,7 @@ _QUIET = HARMLESS - _COPYING
 _COPYING_SCRIPT = re.compile(
     r"\b(?:cp|mv|rsync|tar|zip|copyfiles|cpx|cpy|ncp|shx|docker|pack|sh|bash|make|gulp|grunt)\b"
 )
+_EMBEDS_CRATE = re.compile(r"include_dir!\s*\(\s*\"(?:\$CARGO_MANIFEST_DIR|\.)/?\"|folder\s*=\s*\"\.?/?\"")
 _EMBEDS_ALL = re.compile(r"^//go:embed.*[\s\"`](?:all:|\*|\.(?:[\s\"`]|$))", re.MULTILINE)
 
 
@@ -177,6 +178,8 @@ class Project:
                     return "package.json has scripts that may copy whole folders"
             elif name not in _QUIET | _DIRECT | _JS | _COPYING | {"mvn", "gradle"}:
                 return f"`{name}` in line {run.instruction.lines[0]} may copy whole folders"
+        if self.holds("Cargo.toml") and mention_of_pattern(self.context, _EMBEDS_CRATE) is not None:
+            return "a macro that embeds the whole crate"
         embeds = any(_EMBEDS_ALL.search(_text(path)) for path in self.context.glob("*.go"))
         return "a //go:embed of everything" if embeds else ""
 
@@ -344,6 +347,10 @@ def _asks_git(run: Run, command: Command, project: Project) -> str:
     if name == "git":
         fine = command.texts[:1] in (("clone",), ("config",), ("--version",))
         return "" if fine else f"`git {' '.join(command.texts[:1])}` is run"
+    if name.startswith("pip") and any(re.match(r"\.(?:/?$|\[|/)", text) for text in command.texts):
+        if "poetry" in _text(project.context / "pyproject.toml"):
+            return "poetry asks git which files it ignores"
+        return ""
     if name == "go":
         action = command.texts[0] if command.texts else ""
         if action in ("build", "install", "run", "list", "test") and not _unstamped(run, command):

@@ -143,7 +143,9 @@ def _suite_behind(tag: str) -> str | None:
 
 
 def _debian(tag: str) -> str | None:
-    match = re.fullmatch(rf"(?:{_SUITES}|stable|oldstable|testing|sid|[0-9]+(?:\.[0-9]+)?)(?:-[0-9]{{8}})?", tag)
+    """Up to Debian 10 the full images have ping and ip, which slim ones lack; since then only papers differ."""
+    names = r"bullseye|bookworm|trixie|forky|stable|testing|unstable|sid|(?:1[1-9]|[2-9][0-9])(?:\.[0-9]+)?"
+    match = re.fullmatch(rf"(?:{names})(?:-[0-9]{{8}})?", tag)
     return f"{tag}-slim" if match else None
 
 
