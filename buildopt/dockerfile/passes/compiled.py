@@ -18,6 +18,7 @@ from buildopt.dockerfile.passes.shipped import Landed
 from buildopt.dockerfile.passes.splits import No, Subject, copy_line, writes_files
 from buildopt.dockerfile.passes.stand_alone import known_names
 from buildopt.dockerfile.passes.started import Start
+from buildopt.dockerfile.scope import mount_options
 from buildopt.dockerfile.shell import Command
 
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
@@ -50,7 +51,17 @@ _IDLE_FILES = (
     *(".editorconfig", ".golangci.*", ".goreleaser.*", ".travis.yml", ".gitlab-ci.yml", ".pre-commit-config.yaml"),
     *("Jenkinsfile", "renovate.json", "skaffold.yaml", "buildopt.yaml", ".air.toml", "sonar-project.properties"),
     *(".DS_Store", "Taskfile.y*ml", "[Jj]ustfile", "CODE_OF_CONDUCT*", "SECURITY.md", "fly.toml", "Procfile"),
-    *("cloudbuild.*", "LICENCE*", "COPYING*", "*.code-workspace", ".envrc", "flake.nix", "flake.lock", "shell.nix"),
+    *(
+        "cloudbuild.*",
+        "Makefile.toml",
+        "LICENCE*",
+        "COPYING*",
+        "*.code-workspace",
+        ".envrc",
+        "flake.nix",
+        "flake.lock",
+        "shell.nix",
+    ),
 )
 
 
@@ -141,15 +152,17 @@ class Shipment:
         for item in self.steps:
             for move in item.moves:
                 target = move.target
-                if any(
-                    path in self.outputs for path in (target, posixpath.join(target, posixpath.basename(move.source)))
-                ):
+                inner = posixpath.join(target, posixpath.basename(move.source))
+                if any(path in self.outputs for path in (target, inner)) or move.source in self.outputs:
                     continue
-                if inside(target, covers):
+                if inside(target, covers) or inside(target.rstrip("/"), covers):
                     continue
-                if target.endswith("/") or re.search(r"[*?\[]", move.source) or "." not in posixpath.basename(target):
+                known = any(move.source == file.path for file in self.files)
+                if not known:
                     raise No(item.run.instruction, f"what lies in {target} may be needed at run time")
-                lines.append(copy_line(self.subject, target, chown=self.owner(target)))
+                folder = target.endswith("/") or any(file.path.startswith(f"{target}/") for file in self.files)
+                path = inner if folder or target == self.subject.final.workdir else target
+                lines.append(copy_line(self.subject, path, chown=self.owner(path)))
         return tuple(lines)
 
     def _may_be_read(self, item: Landed) -> bool:
@@ -180,6 +193,17 @@ class Shipment:
         for path in (*self.start.scripts, *self.check.scripts):
             yield path, (read(path) or "").partition("\n")[0]
 
+    def _passed_on(self, command: Command) -> bool:
+        """Whether a command is what a script that waits for a service was given, which is looked at by itself."""
+        waits = any(posixpath.basename(path).startswith("wait-for") for path, _ in self._scripts())
+        return waits and re.fullmatch(r'"?\$\{\w+\[@\]\}"?', command.argv[0].raw) is not None
+
+    def _functions(self) -> set[str]:
+        """The functions that the scripts define."""
+        read = shipped.script_reader(self.subject, self.files)
+        texts = "\n".join(read(path) or "" for path in (*self.start.scripts, *self.check.scripts))
+        return set(re.findall(r"^\s*(?:function\s+)?([\w-]+)\s*\(\)", texts, re.MULTILINE))
+
     def _asks_for(self, package: str) -> bool:
         """Whether a script that is started names the package's program in its first line."""
         return any(re.match(rf"#!.*\b{re.escape(package)}\b", line) for _, line in self._scripts())
@@ -194,6 +218,8 @@ class Shipment:
             name = step.name
             plain = bool(word) and (word == name or word in (f"/bin/{name}", f"/usr/bin/{name}"))
             if plain and (known_names(name) or name in there or (self.alpine and name in _OF_BUSYBOX)):
+                continue
+            if step.by_shell and (word in self._functions() or self._passed_on(step.command)):
                 continue
             what = "health check" if step.instruction.keyword == "HEALTHCHECK" else "container"
             shown = word or step.command.argv[0].raw
@@ -266,12 +292,33 @@ def followed(
             if move.removes:
                 del found[move.source]
     for path, run in list(found.items()):
+        if _is_mounted(path, run):
+            del found[path]
+            continue
         after = [Steps(item.run, removed=item.removed) for item in steps if item.run.line >= run.line]
         if is_removed(after, path):
             del found[path]
     if not found:
         raise No(subject.head[-1], "the program that is built is removed")
     return found
+
+
+def without_twins(outputs: dict[str, Run], start: Start, check: Start) -> dict[str, Run]:
+    """The programs without those that nobody starts and that lie under the same name elsewhere, where they are."""
+    steps = (*start.steps, *check.steps)
+    used = {program_of(step.command, step.folder, outputs) for step in steps} - {None}
+    names = {posixpath.basename(path or "") for path in used}
+    return {path: run for path, run in outputs.items() if path in used or posixpath.basename(path) not in names}
+
+
+def _is_mounted(path: str, run: Run) -> bool:
+    """Whether a path lies in a mount of the RUN that makes it, and so not in the image."""
+    for flag in run.instruction.flags_named("mount"):
+        target = mount_options(flag.value or "").get("target", "")
+        place = posixpath.normpath(posixpath.join(run.state.workdir or "/", target))
+        if "$" in target or (target and relation(path, place) is Relation.INSIDE):
+            return True
+    return False
 
 
 def without_lookers(run: Run) -> Run:

@@ -116,7 +116,7 @@ def program_needs(subject: Subject, files: Sequence[Landed], shipped: Collection
         zones=found.zones or go_modules.knows_zones(modules),
         cgo=found.cgo,
         mime=found.mime,
-        reads=found.reads or bool(unread),
+        reads=found.reads or bool(unread) or any("sqlite" in name for name in modules),
         settings=any(re.match(r"\.env\b", name) for name in found.names) or any("dotenv" in name for name in modules),
         names=frozenset(found.names),
         programs=frozenset(found.programs),

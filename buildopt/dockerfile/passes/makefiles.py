@@ -56,8 +56,9 @@ def with_recipes(subject: Subject, run: Run, files: Sequence[Landed]) -> Iterato
 
 def _lines(subject: Subject, run: Run, command: Command, files: Sequence[Landed]) -> list[tuple[str, str]] | None:
     """The folder and the text of every line that one make runs; None where that is not certain."""
-    if command.depth or command.environment or len(command.texts) != len(command.arguments):
+    if command.depth or len(command.texts) != len(command.arguments):
         return None
+    prefix = "".join(f"{item.name}={item.value.raw} " for item in command.environment)
     folder = run.state.workdir or "/"
     targets: list[str] = []
     given: dict[str, str] = {}
@@ -87,7 +88,9 @@ def _lines(subject: Subject, run: Run, command: Command, files: Sequence[Landed]
     for target in targets or [makefile.first]:
         if not _expand(makefile, target, found, done, set(places), folder):
             return None
-    return [(folder, line) for line in found]
+    if prefix and any(re.search(r"[&|;]", line) for line in found):
+        return None
+    return [(folder, prefix + line) for line in found]
 
 
 def _read(text: str) -> _Makefile | None:

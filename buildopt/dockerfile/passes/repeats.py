@@ -4,16 +4,53 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
 
 from buildopt.dockerfile.managers import Use
-from buildopt.dockerfile.passes.build_steps import Steps
+from buildopt.dockerfile.passes.build_steps import Repeated, Steps
 from buildopt.dockerfile.passes.paths import Relation, relation
-from buildopt.dockerfile.passes.runs import Run
+from buildopt.dockerfile.passes.runs import Run, runs_by_family
 from buildopt.dockerfile.passes.shipped import Landed
 from buildopt.dockerfile.passes.splits import No, Subject
+from buildopt.dockerfile.shell import Command
 from buildopt.source import Span
 
 _INSTALLS = ("install", "add")
+
+
+def without_settings(run: Run) -> Run:
+    """A RUN without the commands that set the local time zone; `with_settings` repeats them."""
+    if run.script is None:
+        return run
+    return replace(
+        run, script=replace(run.script, commands=tuple(item for item in run.commands if not _sets_zone(item)))
+    )
+
+
+def with_settings(subject: Subject, again: Repeated) -> Repeated:
+    """What the runtime stage repeats, the RUNs that set the time zone with it. Raises No where they build as well."""
+    offsets = set(again.offsets)
+    for run in runs_by_family(subject.dockerfile)[0]:
+        if not any(map(_sets_zone, run.commands)):
+            continue
+        others = [
+            item for item in run.commands if not _sets_zone(item) and item.name not in ("echo", "set", "export", "rm")
+        ]
+        if any(run.found) and not all(use.manager.name in ("apt", "apk") for use in run.found):
+            raise No(run.instruction, "the time zone is set in one RUN with the build")
+        if not run.found and any(item.words for item in others):
+            raise No(run.instruction, "the time zone is set in one RUN with the build")
+        offsets.add(run.instruction.span.start)
+    return replace(again, offsets=frozenset(offsets))
+
+
+def _sets_zone(command: Command) -> bool:
+    targets = [item.target.text for item in command.redirects if item.target is not None]
+    if command.name in ("echo", "printf") and targets == ["/etc/timezone"]:
+        return True
+    if command.name in ("ln", "cp") and command.arguments:
+        return command.arguments[-1].text == "/etc/localtime" and "/usr/share/zoneinfo/" in command.arguments[-2].raw
+    return command.name == "dpkg-reconfigure" and command.texts[-1:] == ("tzdata",)
 
 
 def relocated(subject: Subject, steps: Iterable[Steps], offsets: Collection[int]) -> frozenset[int]:

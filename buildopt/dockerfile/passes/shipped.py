@@ -132,7 +132,7 @@ def script_reader(subject: Subject, files: Iterable[Landed]) -> Callable[[str], 
         text = text_of(subject, item) if item is not None else None
         if item is None or text is None or not (text.startswith("#!") or item.name.endswith(".sh")):
             return None
-        return text
+        return re.sub(r"\bfi }", "fi; }", text)  # shells take both, the grammar only this
 
     return read
 

@@ -22,13 +22,21 @@ from buildopt.dockerfile.passes.compiled import (
     followed,
     inside,
     without_lookers,
+    without_twins,
 )
 from buildopt.dockerfile.passes.go_build import GoBuild, builds
 from buildopt.dockerfile.passes.go_modules import is_pure
 from buildopt.dockerfile.passes.go_project import Project, project
 from buildopt.dockerfile.passes.go_sources import Needs, program_needs
 from buildopt.dockerfile.passes.makefiles import with_recipes
-from buildopt.dockerfile.passes.repeats import relocated, runnable, same_owners, trimmed
+from buildopt.dockerfile.passes.repeats import (
+    relocated,
+    runnable,
+    same_owners,
+    trimmed,
+    with_settings,
+    without_settings,
+)
 from buildopt.dockerfile.passes.shipped import Landed
 from buildopt.dockerfile.passes.splits import (
     No,
@@ -89,6 +97,7 @@ def plan(subject: Subject) -> Split:
     read = shipped.script_reader(subject, files)
     start, check = started(subject, read), checked(subject, read)
     begins(subject, outputs, start, check)
+    outputs = without_twins(outputs, start, check)
     needs = program_needs(subject, files, outputs)
     if needs.problem:
         raise No(made[0].run.instruction, needs.problem)
@@ -99,8 +108,10 @@ def plan(subject: Subject) -> Split:
 
 def _on_golang(subject: Subject) -> Subject:
     """The subject with the variables that the golang image is known to set."""
-    known = states_on(subject.dockerfile, {"GOPATH": "/go"})
-    runs = [replace(without_lookers(run), state=known[run.instruction.span.start]) for run in subject.runs]
+    known = states_on(subject.dockerfile, {"GOPATH": "/go", "PATH": None})
+    runs = [
+        replace(without_settings(without_lookers(run)), state=known[run.instruction.span.start]) for run in subject.runs
+    ]
     return replace(subject, known=known, runs=runs)
 
 
@@ -155,7 +166,7 @@ def _split(found: Shipment, needs: Needs, made: Sequence[GoBuild]) -> Split:
     data, covers = found.data()
     paths = [path for path in found.outputs if not inside(path, covers)]
     uncovered(subject, (*found.outputs, *covers))
-    again = repeated(subject, found.steps, [*found.outputs, *covers], found.is_needed)
+    again = with_settings(subject, repeated(subject, found.steps, [*found.outputs, *covers], found.is_needed))
     found.all_is_there(again)
     found.modes(covers)
     same_owners(subject, found.steps)

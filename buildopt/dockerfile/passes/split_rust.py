@@ -23,8 +23,16 @@ from buildopt.dockerfile.passes.compiled import (
     followed,
     inside,
     without_lookers,
+    without_twins,
 )
-from buildopt.dockerfile.passes.repeats import relocated, runnable, same_owners, trimmed
+from buildopt.dockerfile.passes.repeats import (
+    relocated,
+    runnable,
+    same_owners,
+    trimmed,
+    with_settings,
+    without_settings,
+)
 from buildopt.dockerfile.passes.runs import Run
 from buildopt.dockerfile.passes.rust_crates import Crates, crates, packages
 from buildopt.dockerfile.passes.rust_project import HOME, Cargo, RustBuild, builds
@@ -92,6 +100,7 @@ def plan(subject: Subject) -> Split:
     read = shipped.script_reader(subject, files)
     start, check = started(subject, read), checked(subject, read)
     begins(subject, outputs, start, check)
+    outputs = without_twins(outputs, start, check)
     used = crates(
         *_manifests(subject, files), [name for item in done for name in item.packages], full=_is_full(subject)
     )
@@ -105,9 +114,10 @@ def plan(subject: Subject) -> Split:
 
 def _on_rust(subject: Subject) -> Subject:
     """The subject with the variables that the rust image sets, without the commands that only make sources."""
-    known = states_on(subject.dockerfile, {"CARGO_HOME": HOME})
+    known = states_on(subject.dockerfile, {"CARGO_HOME": HOME, "PATH": None})
     runs = [
-        replace(_without_dummies(without_lookers(run)), state=known[run.instruction.span.start]) for run in subject.runs
+        replace(_without_dummies(without_settings(without_lookers(run))), state=known[run.instruction.span.start])
+        for run in subject.runs
     ]
     return replace(subject, known=known, runs=runs)
 
@@ -130,14 +140,20 @@ def _is_dummy(command: Command, folder: str) -> bool:
     if name in ("echo", "printf", "cat", ":") and targets and writes_files(command):
         return all(_DUMMY.fullmatch(target) for target in targets if target != "/dev/null")
     operands = [text for text in command.texts if not text.startswith("-")]
-    if name not in ("mkdir", "touch", "rm", "rmdir", "mv", "cp") or targets or not operands:
+    if targets or not operands:
         return False
-    return all(_DUMMY.fullmatch(text) and not _is_program(text) for text in operands)
+    if name in ("mv", "cp"):
+        return all(text.endswith(".rs") for text in operands)
+    return name in ("mkdir", "touch", "rm", "rmdir") and all(
+        _DUMMY.fullmatch(text) and (name != "rm" or not _holds_programs(text)) for text in operands
+    )
 
 
-def _is_program(text: str) -> bool:
-    """Whether a path may be that of a program rather than of what the compiler keeps."""
-    return re.search(r"(?:release|debug)/[^/.*]+$", text) is not None and not text.endswith((".d", "/deps", "/build"))
+def _holds_programs(text: str) -> bool:
+    """Whether a path may be that of a program, or of a folder of programs, rather than of what the compiler keeps."""
+    if re.search(r"(?:^|/)(?:target|release|debug)/?$", text):
+        return True
+    return re.search(r"(?:release|debug)/[^/.*]+$", text) is not None and not text.endswith(("/deps", "/build"))
 
 
 def _is_build(command: Command) -> bool:
@@ -184,7 +200,8 @@ def _split(found: Shipment, used: Crates, made: Sequence[RustBuild]) -> Split:
     data, covers = found.data()
     paths = [path for path in found.outputs if not inside(path, covers)]
     uncovered(subject, (*found.outputs, *covers))
-    again = repeated(subject, found.steps, [*found.outputs, *covers], lambda name: _is_needed(found, name))
+    wanted = repeated(subject, found.steps, [*found.outputs, *covers], lambda name: _is_needed(found, name))
+    again = with_settings(subject, wanted)
     found.all_is_there(again)
     found.modes(covers)
     same_owners(subject, found.steps)

@@ -16,20 +16,21 @@ ESSENTIAL = word_set(
     "stty sync tac tail tar tee test touch tr true truncate tty uname uniq wc which whoami yes awk"
 )
 BUILTINS = word_set(
-    ": . source alias break cd command continue declare eval exit export getopts hash let local read readonly "
-    "return set shift shopt test times trap type ulimit umask unalias unset wait echo printf pwd true false [ "
-    "[["
+    ": . source jobs kill alias break cd command continue declare eval exit export getopts hash let local read "
+    "readonly return set shift shopt test times trap type ulimit umask unalias unset wait echo printf pwd true "
+    "false [ [["
 )
 # What no image for building with Go or Rust has of itself: whether it works does not depend on the split.
 _ABSENT = word_set(
-    "7z adb ansible apache2 aplay avconv aws az bat chrome chromium chromium-browser clip cloudflared cmd "
-    "cmd.exe convert cscript docker docker-compose dockerd explorer exiftool ffmpeg ffplay ffprobe firefox "
-    "gcloud ghostscript google-chrome google-chrome-stable gs helm ifconfig inkscape ip iptables iwconfig java "
-    "k3s k6 kind kubectl latex libreoffice magick minikube mongo mongodump mongorestore mysql mysqldump nginx "
-    "nmap node notify-send npm npx nvidia-smi open opener osascript pandoc pbcopy pbpaste pdflatex pdftotext "
-    "pg_dump pg_restore php pip pip3 podman powershell powershell.exe pwsh psql redis-cli redis-server rsvg- "
-    "convert ruby rundll32 sc.exe screen soffice sox sqlite3 systemctl taskkill terraform tesseract tmux "
-    "wkhtmltoimage wkhtmltopdf wl-copy wslpath xclip xdg-open xsel yarn youtube-dl yt-dlp"
+    "7z adb nc netcat telnet mysqladmin pg_isready rabbitmqctl ansible apache2 aplay avconv aws az bat chrome "
+    "chromium chromium-browser clip cloudflared cmd cmd.exe convert cscript docker docker-compose dockerd "
+    "explorer exiftool ffmpeg ffplay ffprobe firefox gcloud ghostscript google-chrome google-chrome-stable gs "
+    "helm ifconfig inkscape ip iptables iwconfig java k3s k6 kind kubectl latex libreoffice magick minikube "
+    "mongo mongodump mongorestore mysql mysqldump nginx nmap node notify-send npm npx nvidia-smi open opener "
+    "osascript pandoc pbcopy pbpaste pdflatex pdftotext pg_dump pg_restore php pip pip3 podman powershell "
+    "powershell.exe pwsh psql redis-cli redis-server rsvg- convert ruby rundll32 sc.exe screen soffice sox "
+    "sqlite3 systemctl taskkill terraform tesseract tmux wkhtmltoimage wkhtmltopdf wl-copy wslpath xclip xdg- "
+    "open xsel yarn youtube-dl yt-dlp"
 )
 _SHELLS = frozenset(("sh", "bash", "/bin/sh", "/bin/bash"))
 _CALL = re.compile(r'"((?:\\.|[^"\\\n])*)"|`([^`]*)`')
@@ -77,5 +78,5 @@ def program_problem(words: tuple[str, ...], also: Collection[str] = ()) -> str:
 
 
 def known_names(text: str) -> bool:
-    """Whether a name is one of those that every image has, or a part of the shell."""
-    return text in ESSENTIAL or text in BUILTINS
+    """Whether a name is a part of the shell, or one of those that every image has, or that no base image has."""
+    return text in ESSENTIAL or text in BUILTINS or text in _ABSENT

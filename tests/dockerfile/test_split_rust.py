@@ -1,0 +1,236 @@
+"""Rust files that are split, or refused, told case by case: what the Dockerfile says, and what its context holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from buildopt.dockerfile.optimize import Optimized, optimize
+from buildopt.dockerfile.passes.rust_crates import crates, packages
+from buildopt.dockerfile.passes.split_rust import settled_suite
+from buildopt.source import Source
+
+MANIFEST = '[package]\nname = "app"\nversion = "0.1.0"\nedition = "2021"\n'
+
+
+def lock(*names: str) -> str:
+    return "version = 3\n" + "".join(f'\n[[package]]\nname = "{name}"\nversion = "1.0.0"\n' for name in names)
+
+
+def split(folder: Path, dockerfile: str, **files: str) -> Optimized:
+    """``files``: names with ``__`` for a slash and ``_dot_`` for a dot."""
+    for name, text in {"Cargo.toml": MANIFEST, "src__main.rs": "fn main() {}\n", **files}.items():
+        path = folder / name.replace("__", "/").replace("_dot_", ".")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return optimize(Source("Dockerfile", dockerfile), folder, only=("split_stages",))
+
+
+def runtime(result: Optimized) -> list[str]:
+    """The words of the second stage. Fails where there is none."""
+    assert result.changes, result.refusals
+    text = result.source.text
+    return text[text.rindex("\nFROM ") :].split()
+
+
+def reason(result: Optimized) -> str:
+    assert not result.changes, result.source.text
+    return result.refusals[0].reason
+
+
+def usual(
+    base: str = "rust:1.76",
+    build: str = "cargo build --release",
+    command: str = 'CMD ["./target/release/app"]',
+    before: str = "",
+) -> str:
+    return f"FROM {base}\n{before}WORKDIR /app\nCOPY . .\nRUN {build}\n{command}\n"
+
+
+@pytest.mark.parametrize(
+    ("base", "image"),
+    [
+        ("rust:1.76-bookworm", "debian:bookworm-slim"),
+        ("rust:1.60-slim-bullseye", "debian:bullseye-slim"),
+        ("rust:1.76", "debian:bookworm-slim"),
+        ("rust:1.76-slim", "debian:bookworm-slim"),
+        ("rust:1.50", "debian:bookworm-slim"),
+        ("rust:1.90", "debian:trixie-slim"),
+        ("rust", "debian:stable-slim"),
+        ("rust:1", "debian:stable-slim"),
+        ("rust:slim", "debian:stable-slim"),
+        ("rust:1.76-alpine3.19", "alpine:3.19"),
+        ("rust:alpine", "alpine:3.22"),
+        ("docker.io/library/rust:1.76", "docker.io/library/debian:bookworm-slim"),
+    ],
+)
+def test_the_runtime_image_suits_the_base(tmp_path: Path, base: str, image: str) -> None:
+    assert runtime(split(tmp_path, usual(base)))[1] == image
+
+
+@pytest.mark.parametrize(
+    ("base", "package"),
+    [
+        ("rust:1.60", "libssl1.1"),
+        ("rust:1.76", "libssl3"),
+        ("rust:1.76-slim", "libssl3"),
+        ("rust:1.90", "libssl3t64"),
+        ("rust:1.90-bookworm", "libssl3"),
+        ("rust:latest", "openssl"),
+    ],
+)
+def test_openssl_is_the_one_of_the_release(tmp_path: Path, base: str, package: str) -> None:
+    result = split(tmp_path, usual(base), Cargo_dot_lock=lock("app", "openssl-sys"))
+    assert f"--no-install-recommends ca-certificates {package}" in " ".join(runtime(result))
+
+
+def test_openssl_that_is_compiled_in(tmp_path: Path) -> None:
+    result = split(tmp_path, usual(), Cargo_dot_lock=lock("app", "openssl-sys", "openssl-src"))
+    words = runtime(result)
+    assert "apt-get" not in words
+    assert "/etc/ssl/certs/ca-certificates.crt" in words
+
+
+@pytest.mark.parametrize(
+    ("base", "crate", "why"),
+    [
+        ("rust:1.70", "openssl-sys", "which package of this Debian openssl-sys needs is not known"),
+        ("rust:1.60-buster", "openssl-sys", "which package of buster openssl-sys needs is not known"),
+        ("rust:1.76", "alsa-sys", "alsa-sys may be linked with a library"),
+        ("rust:1.76", "pyo3", "pyo3 may need libraries"),
+        ("rust:1.76", "gstreamer-video-sys", "gstreamer-video-sys may"),
+    ],
+)
+def test_libraries_that_are_not_known(tmp_path: Path, base: str, crate: str, why: str) -> None:
+    assert why in reason(split(tmp_path, usual(base), Cargo_dot_lock=lock("app", crate)))
+
+
+@pytest.mark.parametrize(
+    ("tag", "libraries", "suite"),
+    [("1.35", True, "bullseye"), ("1.69.0", True, "bullseye"), ("1.71", True, "bookworm"), ("1.89", True, "trixie")],
+)
+def test_releases_of_old_tags(tag: str, libraries: bool, suite: str) -> None:
+    assert settled_suite(tag, libraries=libraries) == suite
+
+
+def test_libraries_by_base_and_features() -> None:
+    text = lock("a", "libsqlite3-sys", "curl-sys", "pq-sys", "mysqlclient-sys")
+    assert crates(text, [], [], full=True).libraries == ("curl-sys", "libsqlite3-sys", "mysqlclient-sys", "pq-sys")
+    assert crates(text, [], [], full=False).libraries == ("mysqlclient-sys", "pq-sys")
+    bundled = ['[dependencies]\nrusqlite = { version = "0.31", features = ["bundled"] }\n']
+    assert "libsqlite3-sys" not in crates(text, bundled, [], full=True).libraries
+    assert packages(["curl-sys", "pq-sys"], "trixie") == ["libcurl4t64", "libpq5"]
+    assert packages(["openssl-sys"], "sid") is None
+
+
+@pytest.mark.parametrize(
+    ("manifest", "why"),
+    [
+        ("", ""),
+        ('[dependencies]\nserde = { version = "1", features = ["derive"] }\n', ""),
+        ('[dependencies]\nreqwest = "0.12"\n', "what reqwest is linked with"),
+        ('[dependencies.reqwest]\nversion = "0.12"\n', "what reqwest is linked with"),
+        ('[dependencies]\nhttp = { package = "reqwest", version = "1" }\n', "what reqwest is linked with"),
+        ('[target."cfg(unix)".dependencies]\nnix = "0.27"\n', "what nix is linked with"),
+        ('[dependencies]\nmine = { path = "mine" }\n', ""),
+    ],
+)
+def test_projects_without_a_lock_file(manifest: str, why: str) -> None:
+    assert why in crates(None, [MANIFEST + manifest], [], full=True).problem
+
+
+@pytest.mark.parametrize(
+    ("build", "command", "shipped"),
+    [
+        ("cargo build", 'CMD ["target/debug/app"]', "/app/target/debug/app"),
+        ("cargo build -r", "CMD ./target/release/app --port 80", "/app/target/release/app"),
+        ("cargo build --profile dist", "CMD ./target/dist/app", "/app/target/dist/app"),
+        ("cargo build --release --target-dir /out", "CMD /out/release/app", "/out/release/app"),
+        ("CARGO_TARGET_DIR=/out cargo build --release", "CMD /out/release/app", "/out/release/app"),
+        ("cargo install --path .", 'CMD ["app"]', "/usr/local/cargo/bin/app"),
+        ("cargo install --locked --path=. --root /usr/local", 'CMD ["app"]', "/usr/local/bin/app"),
+        ("cargo build --release && cp target/release/app /usr/bin/", 'ENTRYPOINT ["app"]', "/usr/bin/app"),
+        ("cargo build --release && strip target/release/app && mv target/release/app /x", "CMD /x", "/x"),
+        (
+            "cargo +nightly build --release --manifest-path ./Cargo.toml",
+            "CMD target/release/app",
+            "/app/target/release/app",
+        ),
+    ],
+)
+def test_where_the_program_goes(tmp_path: Path, build: str, command: str, shipped: str) -> None:
+    assert shipped in runtime(split(tmp_path, usual(build=build, command=command)))
+
+
+@pytest.mark.parametrize(
+    ("build", "command"),
+    [
+        ("cargo build --release --bin other", "CMD ./target/release/app"),
+        ("cargo build", "CMD ./target/release/app"),
+        ("cargo test --release", "CMD ./target/release/app"),
+        ("cargo install ripgrep", 'CMD ["rg"]'),
+        ("cargo build --release --examples", "CMD ./target/release/app"),
+        ("cargo build --release && rm -rf target", "CMD ./target/release/app"),
+        ('RUSTFLAGS="-C prefer-dynamic" cargo build --release', "CMD ./target/release/app"),
+        ("cargo build --release --target x86_64-pc-windows-gnu", "CMD ./target/x86_64-pc-windows-gnu/release/app"),
+        ("make", "CMD ./target/release/app"),
+    ],
+)
+def test_programs_that_are_not_there(tmp_path: Path, build: str, command: str) -> None:
+    assert reason(split(tmp_path, usual(build=build, command=command)))
+
+
+def test_programs_have_the_names_that_the_manifest_gives_them(tmp_path: Path) -> None:
+    manifest = f'{MANIFEST}\n[[bin]]\nname = "server"\npath = "src/main.rs"\n'
+    files = {"src__bin__worker.rs": "fn main() {}\n", "src__bin__job__main.rs": "fn main() {}\n"}
+    result = split(tmp_path, usual(command='CMD ["./target/release/server"]'), Cargo_dot_toml=manifest, **files)
+    words = runtime(result)
+    assert {f"/app/target/release/{name}" for name in ("server", "worker", "job")} <= set(words)
+
+
+def test_data_is_shipped_and_sources_are_not(tmp_path: Path) -> None:
+    source = 'fn main() { std::fs::read_to_string("conf/a.toml").unwrap(); }\n'
+    files = {"conf__a_dot_toml": "a", "templates__x_dot_html": "x", "tests__t_dot_json": "t", "src__notes_dot_txt": "n"}
+    words = runtime(split(tmp_path, usual(), src__main_dot_rs=source, **files))
+    assert {"/app/conf", "/app/templates", "/app/src/notes.txt"} <= set(words)
+    assert not [word for word in words if word.endswith((".rs", "Cargo.toml")) or word == "/app/tests"]
+
+
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        ('std::process::Command::new("git").status()', "starts git"),
+        ("std::process::Command::new(name).status()", "may start programs"),
+        ('std::process::Command::new("sh").arg("-c").status()', "starts sh"),
+        ('std::env::var("CARGO_HOME")', "may be something of the rust image"),
+        ('std::process::Command::new("uname").status()', ""),
+    ],
+)
+def test_what_sources_start(tmp_path: Path, code: str, why: str) -> None:
+    result = split(tmp_path, usual(), src__main_dot_rs=f"fn main() {{ {code}.unwrap(); }}\n")
+    assert (why in reason(result)) if why else runtime(result)
+
+
+def test_a_dummy_program_for_the_dependencies_stays_in_the_build_stage(tmp_path: Path) -> None:
+    text = (
+        "FROM rust:1.76\nWORKDIR /app\nCOPY Cargo.toml ./\n"
+        'RUN mkdir src && echo "fn main() {}" > src/main.rs && cargo build --release && rm -rf src\n'
+        'COPY src ./src\nRUN touch src/main.rs && cargo build --release\nCMD ["/app/target/release/app"]\n'
+    )
+    words = runtime(split(tmp_path, text))
+    assert "mkdir" not in words
+    assert "/app/target/release/app" in words
+
+
+def test_the_target_folder_of_a_mount_is_not_in_the_image(tmp_path: Path) -> None:
+    build = "--mount=type=cache,target=/app/target cargo build --release && cp target/release/app /bin/app"
+    words = runtime(split(tmp_path, usual(build=build, command='CMD ["/bin/app"]')))
+    assert "/bin/app" in words
+    assert "/app/target/release/app" not in words
+    lost = usual(build="--mount=type=cache,target=target cargo build --release")
+    assert "the program that is built is removed" in reason(split(tmp_path, lost))
+
+
+def test_cargo_in_the_container_is_refused(tmp_path: Path) -> None:
+    assert "a container runs cargo" in reason(split(tmp_path, usual(command="CMD cargo run --release")))
