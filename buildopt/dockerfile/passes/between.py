@@ -25,7 +25,8 @@ _SYSTEM_FOLDERS = frozenset(
 )
 # What programs look for in a home folder.
 _PERSONAL = re.compile(
-    r"\.(?:config|pip|netrc|git.*|ssh|cargo|m2|gradle|npm|cache|local|nuget|docker|bash.*|profile|yarn)"
+    r"\.(?:config|pip|netrc|git(?:config|-credentials)|ssh|cargo|m2|gradle|npm|npmrc|yarnrc|cache|local|nuget|docker|"
+    r"bash.*|profile|yarn|condarc|bundle|gemrc|composer|pypirc)"
 )
 _SILENT = frozenset(("LABEL", "EXPOSE", "CMD", "ENTRYPOINT", "STOPSIGNAL", "HEALTHCHECK", "MAINTAINER", "ONBUILD"))
 _STATE = ("USER", "SHELL", "WORKDIR", "ENV", "ARG")
@@ -147,11 +148,7 @@ class Between:
                     raise Blocked(line, f"{shared[0]} of the context is copied into that of the system")
             if landing.folder and re.fullmatch(r"/root|/home/[^/]+|/", landing.place):
                 personal = [name for name in self.sources.files.names(landing.origin) if _PERSONAL.fullmatch(name)]
-                if (
-                    personal
-                    and personal != [".gitignore"]
-                    and set(personal) - {".gitignore", ".gitattributes", ".github"}
-                ):
+                if personal:
                     raise Blocked(line, f"{personal[0]} of the context is copied into a home folder")
 
     def _other_copy(self, step: Step) -> None:

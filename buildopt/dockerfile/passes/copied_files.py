@@ -65,7 +65,10 @@ class ContextFiles:
         """A file's text. Raises Unknown where it cannot be read, or is too large for what it is taken for."""
         try:
             if os.stat(self.root / path).st_size <= MAX_BYTES:
-                return (self.root / path).read_text("utf-8-sig", "surrogateescape")
+                data = (self.root / path).read_bytes()
+                # What PowerShell's `pip freeze > requirements.txt` writes.
+                wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))
+                return data.decode("utf-16" if wide else "utf-8-sig", "replace" if wide else "surrogateescape")
         except (OSError, ValueError):
             pass
         raise Unknown(f"{path} cannot be read")

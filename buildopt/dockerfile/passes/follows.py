@@ -17,9 +17,10 @@ _ON_FILES = {"chmod": 1, "sed": 1, "cp": 0, "mv": 0, "touch": 0, "dos2unix": 0, 
 _PLAIN_OPTIONS = re.compile(r"-[finpvx]+|--verbose|--force|--no-clobber|-i\.\w+|-r\b")
 # What an install, or a program that it starts, may look for in the folder of a project.
 _LOOKED_FOR = re.compile(
-    r"(?i)\.(?:npm|yarn|pnp|git|bundle|netrc|python|ruby|tool|node|docker|env).*|(?:package|tsconfig|composer|pnpm|yarn|"
-    r"bun|lerna|nx|require|constraint|setup|pip|poetry|uv|pdm|gem|go|cargo|nuget|global|auth|prisma|binding).*|.*\.(?:lock|"
-    r"toml|\w+proj|sln|gemspec|gradle|props|targets|patch|cfg|prisma|tgz|whl)"
+    r"(?i)\.(?:npm|yarn|pnp|git|bundle|netrc|python|ruby|tool|node|docker|env).*|package.*\.json|npm-.*|(?:pnpm|yarn|bun).*|"
+    r"(?:lerna|nx|tsconfig.*|global|auth|composer|symfony)\.(?:json|lock)|(?:require|constraint).*|setup\.(?:py|cfg)|"
+    r"pip.*|nuget\.config|gem.*|go\.(?:mod|sum|work)|cargo.*|prisma.*|binding\.gyp|"
+    r".*\.(?:lock|toml|\w+proj|sln|gemspec|gradle|props|targets|patch|prisma|tgz|whl|npmrc)"
 )
 
 

@@ -21,6 +21,7 @@ from buildopt.dockerfile.passes.without_sources import Before
 from buildopt.dockerfile.scope import joined, mount_options, shipped_stages
 from buildopt.source import Edit
 
+_OF_A_TOOL = re.compile(r"(?i)(?:pip|npm|yarn|pnpm|bun|uv|bundle|composer|nuget|poetry|pipenv|pdm|node|mix|hex|maven)_")
 _MANAGERS_AGAIN = re.compile(
     r"\b(?:npm|yarn|pnpm|bun)\s+(?:ci|install|prune|i|clean-install)\b|\byarn\s*(?:$|&&)", re.MULTILINE
 )
@@ -149,8 +150,14 @@ class _Plan:
     def _variables_name_no_files(self, step: Step, tree: Tree) -> None:
         for name, value in step.scope.variables.items():
             for piece in re.split(r"[\s:=,]", value or ""):
-                if "/" in piece and tree.kind(posixpath.normpath(posixpath.join(step.folder or "/", piece))) == "file":
+                place = posixpath.normpath(posixpath.join(step.folder or "/", piece))
+                kind = tree.kind(place) if "/" in piece else ""
+                if kind == "file" or (kind and _OF_A_TOOL.match(name) and place != step.folder):
                     raise Unknown(f"{name} names a file of the sources")
+                if name == "PYTHONPATH" and tree.kind(posixpath.join(place, "sitecustomize.py")):
+                    raise Unknown("sitecustomize.py is a part of each program in Python here")
+            if name == "GOFLAGS" and "modfile" in (value or ""):
+                raise Unknown("GOFLAGS names another go.mod")
 
     def _covered(self, tree: Tree, first: dict[str, None]) -> frozenset[str]:
         """The places that are there before the sources: what is copied first, and what lies in copied folders."""

@@ -144,7 +144,7 @@ def cut_edits(dockerfile: Dockerfile, cut: Cut, moved: Sequence[Block], *, space
     if cut.last is None:
         lines = dockerfile.whole_lines(instruction)
         ended = source.text[: lines.end].endswith("\n")
-        tail = f"{gap}{_head(source.text, instruction, newline)}{again}" if again else ""
+        tail = f"{gap}{_head(dockerfile, instruction)}{again}" if again else ""
         text = f"{newline if spaced else ''}{body}{tail}{newline}"
         edits.append(Edit(Span(lines.end, lines.end), text if ended else f"{newline}{text.rstrip(newline)}"))
         return edits
@@ -154,7 +154,7 @@ def cut_edits(dockerfile: Dockerfile, cut: Cut, moved: Sequence[Block], *, space
     end = cut.run.span(following.span).start
     comments = [comment for comment in instruction.comments if start <= comment.span.start < end]
     kept = "".join(f"{source.text[item.span.start : item.span.end].strip()}{newline}" for item in comments)
-    head = _head(source.text, instruction, newline)
+    head = _head(dockerfile, instruction)
     entered = f"{again} && " if again else _entered(cut.run, parts[: cut.last + 1])
     edits.append(Edit(Span(start, end), f"{gap}{body}{gap}{kept}{head}{entered}"))
     return edits
@@ -177,16 +177,18 @@ def _again(cut: Cut) -> str:
 
 def _written(run: Run, part: Part) -> str:
     """A command on one line."""
-    return re.sub(r"\s+", " ", run.logical.text[part.span.start : part.span.end])
+    text = run.logical.text[part.span.start : part.span.end]
+    return text if re.search(r"[\"'\\]", text) else re.sub(r"\s+", " ", text)
 
 
-def _head(text: str, instruction: Instruction, newline: str) -> str:
+def _head(dockerfile: Dockerfile, instruction: Instruction) -> str:
     """``RUN`` and its flags, once more."""
+    text, joint = dockerfile.source.text, f" {dockerfile.escape}{dockerfile.source.newline}    "
     keyword = text[instruction.keyword_span.start : instruction.keyword_span.end]
     flags = [text[flag.span.start : flag.span.end] for flag in instruction.flags]
     if len(flags) < 2:
         return " ".join([keyword, *flags]) + " "
-    return f"{keyword} " + f" \\{newline}    ".join(flags) + f" \\{newline}    "
+    return f"{keyword} " + joint.join(flags) + joint
 
 
 def _entered(run: Run, parts: Sequence[Part]) -> str:

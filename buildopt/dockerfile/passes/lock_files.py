@@ -182,3 +182,18 @@ def _specifiers(importer: Mapping[str, object]) -> dict[str, str]:
             if isinstance(entry, dict):
                 found[name] = str(entry.get("specifier"))
     return found
+
+
+def bun_keeps_lock(question: Question, members: Manifests, place: str) -> str:
+    """Empty, or what ``bun install`` does to its lockfile."""
+    text = question.tree.text(place) if place.endswith(".lock") else None
+    try:
+        lock = json.loads(re.sub(r",(\s*[}\]])", r"\1", text or ""))
+    except ValueError:
+        return _CHANGED
+    listed = lock.get("workspaces") if isinstance(lock, dict) else None
+    for folder, manifest in members.items():
+        entry = listed.get("" if folder == "." else folder) if isinstance(listed, dict) else None
+        if not isinstance(entry, dict) or _wanted(entry) != _wanted(manifest):
+            return "does not fit package.json, and will be rewritten"
+    return ""

@@ -10,7 +10,13 @@ from fnmatch import fnmatchcase
 
 from buildopt.dockerfile.managers import word_set
 from buildopt.dockerfile.passes.copied_files import Unknown
-from buildopt.dockerfile.passes.lock_files import Manifests, npm_keeps_lock, pnpm_keeps_lock, yarn_keeps_lock
+from buildopt.dockerfile.passes.lock_files import (
+    Manifests,
+    bun_keeps_lock,
+    npm_keeps_lock,
+    pnpm_keeps_lock,
+    yarn_keeps_lock,
+)
 from buildopt.dockerfile.passes.needs import Needs, Question
 from buildopt.dockerfile.passes.node_scripts import script_files
 
@@ -29,16 +35,14 @@ _OWN_LOCK = {
 }
 _SECTIONS = ("dependencies", "devDependencies", "optionalDependencies", "peerDependencies")
 _LIFECYCLE = ("preinstall", "install", "postinstall", "prepublish", "preprepare", "prepare", "postprepare")
-# Packages whose own install scripts look at the project that they are installed in.
-_NOSY = {
-    "msw": "copies a worker into the project",
-    "nx": "reads the whole workspace",
-    "electron-builder": "may read the project",
-}
-_HOOKS = word_set("husky yorkie lefthook ghooks pre-commit pre-push git-hooks @arkweid/lefthook @evilmartians/lefthook")
+# Packages whose own install scripts put hooks into the project that they are installed in.
+_HOOKS = word_set(
+    "husky yorkie lefthook ghooks pre-commit pre-push git-hooks simple-git-hooks @arkweid/lefthook "
+    "@evilmartians/lefthook"
+)
 _FILE_SETTINGS = re.compile(
     r"^\s*(?:cafile|certfile|keyfile|onload-script|node-options|userconfig|globalconfig|prefix|script-shell|"
-    r"store-dir|modules-dir|virtual-store-dir|global-pnpmfile|pnpmfile)\s*=",
+    r"inject-workspace-packages|install-links|store-dir|modules-dir|virtual-store-dir|global-pnpmfile|pnpmfile)\s*=",
     re.MULTILINE,
 )
 _LOCAL = re.compile(r"(?:file|link|portal):|\.{0,2}/|~/|[A-Za-z]:")
@@ -56,6 +60,8 @@ def _node(question: Question) -> Needs:
         own = _read(question, place)
         files += [place, *_local_files(question, place, own)]
         files += _scripts(question, posixpath.dirname(place), own, root=place == manifest)
+        if "injected" in json.dumps(own.get("dependenciesMeta", "")):
+            raise Unknown(f"{tree.origin(place)} has packages of the project copied into its dependencies")
         if place != manifest and own.get("bin"):
             raise Unknown(f"{tree.origin(place)} has a bin, which the install links to and makes executable")
     files += _patches(question, package)
@@ -68,6 +74,8 @@ def _node(question: Question) -> Needs:
     if question.ships and not _frozen(question):
         folders = {posixpath.relpath(posixpath.dirname(place), question.folder): place for place in members}
         _lock_is_kept(question, {".": package, **{name: _read(question, place) for name, place in folders.items()}})
+    whole = [place for place in files if tree.kind(place) == "folder"]
+    files = [place for place in files if not any(place.startswith(f"{folder}/") for folder in whole)]
     return Needs(tuple(dict.fromkeys(files)), tuple(made))
 
 
@@ -196,6 +204,7 @@ def _patches(question: Question, package: Mapping[str, object]) -> Iterator[str]
         settings = _yaml(listed, "pnpm-workspace.yaml")
         found.append(_mapping(settings, "patchedDependencies"))
         strange = {"pnpmfile", "globalPnpmfile", "modulesDir", "virtualStoreDir", "storeDir", "configDependencies"}
+        strange.add("injectWorkspacePackages")
         if strange & set(settings):
             raise Unknown("pnpm-workspace.yaml names other files")
     for patches in found:
@@ -234,10 +243,10 @@ def _scripts(question: Question, folder: str, package: Mapping[str, object], *, 
     """What the scripts around an install read: the project's own, and those of packages that look at the project."""
     tool = question.install.tool
     used = {name for section in _SECTIONS[:3] for name in _mapping(package, section)}
-    for name in used & _NOSY.keys():
-        present = {"msw": "msw" in package, "nx": question.tree.kind(question.path("nx.json"))}.get(name)
-        if present:
-            raise Unknown(f"the install script of {name} {_NOSY[name]}")
+    if "msw" in used and "msw" in package:
+        raise Unknown("the install script of msw copies a worker into the project")
+    if question.tree.kind(question.path("nx.json")) and any(re.match(r"nx$|@nx/|@nrwl/", name) for name in used):
+        raise Unknown("the install script of nx reads the whole workspace")
     for name in question.tree.names(folder):
         if ("puppeteer" in used or "puppeteer-core" in used) and re.match(r"\.?puppeteer(?:rc|\.config)", name):
             yield posixpath.join(folder, name)
@@ -248,7 +257,8 @@ def _scripts(question: Question, folder: str, package: Mapping[str, object], *, 
     git = _git(question)
     if used & _HOOKS and git:
         raise Unknown("a package of the project puts hooks into .git, which the context holds: ignore .git")
-    if used & {"@prisma/client", "prisma"}:
+    schemas = [posixpath.join(folder, name) for name in ("prisma/schema.prisma", "schema.prisma")]
+    if used & {"@prisma/client", "prisma"} or any(question.tree.kind(place) for place in schemas):
         yield from _told(question, folder, package, "the install script of @prisma/client", "prisma generate", git)
     scripts = _mapping(package, "scripts")
     if question.tree.kind(posixpath.join(folder, "binding.gyp")) and not {"install", "preinstall"} & scripts.keys():
@@ -295,10 +305,10 @@ def _frozen(question: Question) -> bool:
 def _lock_is_kept(question: Question, members: Manifests) -> None:
     """What the install would write into a lockfile, the later copy of the sources would take back."""
     locks = question.there(*_OWN_LOCK[question.install.tool])
-    keeps = {"npm": npm_keeps_lock, "yarn": yarn_keeps_lock, "pnpm": pnpm_keeps_lock}.get(question.install.tool)
+    keeps = {"npm": npm_keeps_lock, "yarn": yarn_keeps_lock, "pnpm": pnpm_keeps_lock, "bun": bun_keeps_lock}
     for place in locks:
         name = posixpath.basename(place)
-        reason = keeps(question, members, place) if keeps is not None else "may be rewritten"
+        reason = keeps[question.install.tool](question, members, place)
         if reason:
             raise Unknown(f"{name} {reason} by the install, which the later copy would undo")
 

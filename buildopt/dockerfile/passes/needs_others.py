@@ -155,7 +155,9 @@ _PLUGINS = word_set(
     "pestphp/pest-plugin dealerdirect/phpcodesniffer-composer-installer phpstan/extension-installer "
     "infection/extension-installer kylekatarnls/update-helper ergebnis/composer-normalize tbachert/spi"
 )
-_PACKAGE_EVENTS = re.compile(r"(?:pre|post)-package-\w+|pre-pool-create|pre-operations-exec|pre-file-download")
+_EARLY_EVENTS = re.compile(
+    r"(?:pre|post)-package-\w+|pre-(?:pool-create|operations-exec|file-download|install-cmd)|post-file-download"
+)
 
 
 def _composer(question: Question) -> Needs:
@@ -181,7 +183,7 @@ def _composer(question: Question) -> Needs:
     if strange:
         raise Unknown(f"composer.json sets {sorted(strange)[0]}")
     scripts = document.get("scripts") or {}
-    event = next((name for name in scripts if _PACKAGE_EVENTS.fullmatch(name)), None)
+    event = next((name for name in scripts if _EARLY_EVENTS.fullmatch(name)), None)
     if event is not None:
         raise Unknown(f"composer.json has a script for {event}")
     config = document.get("config") or {}

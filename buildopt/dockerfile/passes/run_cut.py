@@ -15,7 +15,23 @@ from buildopt.dockerfile.runs import Run
 from buildopt.dockerfile.shell import Command, Part
 
 _STATEFUL = frozenset(
-    (".", "source", "export", "declare", "umask", "shopt", "trap", "alias", "eval", "read", "local", "exec")
+    (
+        ".",
+        "source",
+        "export",
+        "declare",
+        "umask",
+        "shopt",
+        "trap",
+        "alias",
+        "eval",
+        "read",
+        "local",
+        "exec",
+        "pushd",
+        "popd",
+        "unset",
+    )
 )
 
 
@@ -58,7 +74,9 @@ class Cutter:
         if problem:
             raise Blocked(self.step.line, problem)
         end = owners[-1]
-        while end + 1 < len(parts) and not reason(run, parts[end + 1].commands, self.before):
+        while end + 1 < len(parts) and not _keeps_state(parts[end + 1]):
+            if reason(run, parts[end + 1].commands, self.before):
+                break
             end += 1
         command, options = (again[0].install.command, again[0].need.options) if again else (None, ())
         last = None if end == len(parts) - 1 else end
@@ -81,17 +99,24 @@ class Cutter:
         joints = ("&&", ";") if strict else ("&&",)
         if any(part.operator not in joints for part in parts[end:-1]):
             raise Blocked(line, "what follows the install in this RUN is not joined to it by &&")
-        for part in parts[: end + 1]:
-            for command in part.commands:
-                own = command.assignments and not command.words
-                if own or command.name in _STATEFUL or (part.command is None and command.name in ("cd", "set")):
-                    raise Blocked(line, "this RUN sets variables that what follows the install may read")
-                if "function" in command.context:
-                    raise Blocked(line, "this RUN defines a function")
+        if any(_keeps_state(part) for part in parts[: end + 1]):
+            raise Blocked(line, "this RUN sets variables that what follows the install may read")
         for part in parts[end + 1 :]:
             for command in part.commands:
                 if self.ships and _cleans(command):
                     raise Blocked(line, "this RUN cleans up at its end what the layer of the install would then hold")
+
+
+def _keeps_state(part: Part) -> bool:
+    """Whether it leaves more to what follows it than files, ``cd`` and ``set`` by themselves excepted."""
+    for command in part.commands:
+        if {"subshell", "substitution", "sh -c"} & set(command.context):
+            continue
+        own = command.assignments and not command.words
+        inside = part.command is None and command.name in ("cd", "set")
+        if own or command.name in _STATEFUL or inside or "function" in command.context:
+            return True
+    return False
 
 
 def _cleans(command: Command) -> bool:

@@ -56,7 +56,7 @@ _ELSEWHERE = {
     "composer": word_set("--version self-update clear-cache clearcache about diagnose -V"),
     "go": word_set("version env"),
     "cargo": word_set("--version -V version"),
-    "dotnet": word_set("--version --info nuget tool"),
+    "dotnet": word_set("--version --info"),
     "mix": word_set("local.hex local.rebar hex.info"),
     "node": word_set("--version -v"),
     "python": word_set("--version -V"),
@@ -73,6 +73,7 @@ _ELSEWHERE = {
 _GLOBAL = {"npm": ("-g", "--global", "--location=global"), "pnpm": ("-g", "--global"), "bun": ("-g", "--global")}
 # Their variables are users, groups and modes more often than files.
 _OWNERS = word_set("chgrp chmod chown install")
+_DEEP = frozenset(("-R", "--recursive", "-Rf", "-fR", "-Rv", "-vR", "-hR", "-Rh"))
 _VARIABLE = re.compile(r"\"?\$\{?\w+\}?\"?$")
 _INTERPRETER = re.compile(r"(?:ba|da|a)?sh|python[0-9.]*|php")
 _INSTALLERS = (*KNOWN_SCRIPTS, "getcomposer.org/installer")
@@ -170,8 +171,13 @@ class Before:
             listing = name in ("wget", "curl") or any(re.fullmatch(r"-?\w*[ct]\w*f?", item) for item in texts[:1])
             if not aside and not listing and self.tree.touches(folder):
                 return "unpacks into the folder of the sources"
-        for word in command.arguments:
+        words = command.arguments
+        if name == "ln" and any(re.fullmatch(r"-\w*s\w*", item) for item in texts):
+            words = words[-1:]  # where a link points to need not be there
+        for word in words:
             if word.text is not None and word.text.startswith("-") and "/" not in word.text:
+                continue
+            if name in ("chown", "chmod", "chgrp") and self._is_root(word, folder) and not _DEEP & set(texts):
                 continue
             if word.text is not None and "://" in word.text:
                 base = posixpath.basename(word.text.split("?")[0])
@@ -181,6 +187,14 @@ class Before:
             if self._is_there(word, folder, writes=True) or (name not in _OWNERS and _VARIABLE.match(word.raw)):
                 return "may change or read the sources"
         return ""
+
+    def _is_root(self, word: Word, folder: str | None) -> bool:
+        """Whether a word is the folder that the sources go to, or one above: it is there before them."""
+        path = self._path(word, folder)
+        return path is not None and any(
+            landing.folder and (landing.place == path or landing.place.startswith(f"{path.rstrip('/')}/"))
+            for landing in self.tree.landings
+        )
 
     def _folder(self, word: Word, folder: str | None) -> bool:
         """Whether ``mkdir -p`` may come first: what the sources bring there is a folder too."""
@@ -216,11 +230,23 @@ class Before:
             return "makes what the sources bring" if self._reads(command, folder) else ""
         if name in ("virtualenv",):
             return "makes what the sources bring" if self._reads(command, folder) else ""
+        if tool == "dotnet" and command.texts[:2] == ("tool", "install") and {"-g", "--global"} & set(command.texts):
+            return ""
+        if action in ("config", "tool") and self._configures(tool, command, folder):
+            return "changes a file of the sources"
         if action in _ELSEWHERE.get(tool, ()):
             return "is given a file of the sources" if self._reads(command, folder) else ""
         if tool == "uv" and command.texts[:2] == ("pip", "install") and call is not None:
             return self._named(call, folder)
         return "may need the sources"
+
+    def _configures(self, tool: str, command: Command, folder: str | None) -> bool:
+        """Whether a setting goes into a file that the sources bring: it would be taken back."""
+        names = {"yarn": ".yarnrc.yml", "bundle": ".bundle", "bundler": ".bundle"}
+        said = " ".join(command.texts)
+        name = ".npmrc" if tool in ("npm", "pnpm") and "project" in said else names.get(tool)
+        name = "poetry.toml" if tool == "poetry" and "--local" in said else name
+        return name is not None and (folder is None or bool(self.tree.kind(posixpath.join(folder, name))))
 
     def _named(self, call: packages.Call, folder: str | None) -> str:
         """An install of packages by name."""
@@ -285,6 +311,8 @@ class Before:
         if folder is None and not text.startswith("/"):
             return True
         path = posixpath.normpath(posixpath.join(folder or "/", text))
+        if text in (".", "./") and self.tree.touches(path):
+            return True
         if word.glob and re.search(r"[*?\[{]", text):
             above = path[: re.search(r"[*?\[{]", path).start()].rpartition("/")[0] or "/"  # type: ignore[union-attr]
             return self.tree.touches(above)

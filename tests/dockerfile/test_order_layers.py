@@ -1,0 +1,393 @@
+"""What order_layers moves and what it refuses, case by case; each context is written for the case."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from buildopt.dockerfile.late_installs import late_installs
+from buildopt.dockerfile.optimize import Optimized, optimize
+from buildopt.dockerfile.parse import parse
+from buildopt.source import Source
+
+PACKAGE: dict[str, object] = {"name": "shop", "version": "1.0.0", "dependencies": {"a": "^1.0.0"}}
+LOCK = {"name": "shop", "version": "1.0.0", "lockfileVersion": 3, "packages": {"": PACKAGE}}
+NODE: Mapping[str, object] = {"package.json": PACKAGE, "package-lock.json": LOCK, "src/a.js": "", "start.sh": ""}
+PIP: Mapping[str, object] = {"requirements.txt": "flask==3\n", "app.py": ""}
+START = "FROM node:22\nWORKDIR /app\nCOPY . .\n"
+
+
+def project(folder: Path, files: Mapping[str, object]) -> Path:
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return folder
+
+
+def run(text: str, context: Path | None) -> Optimized:
+    return optimize(Source("Dockerfile", text), context, only=("order_layers",))
+
+
+def package(**more: object) -> dict[str, object]:
+    changed = {**PACKAGE, **more}
+    return {**NODE, "package.json": changed, "package-lock.json": {**LOCK, "packages": {"": changed}}}
+
+
+# Context, Dockerfile, and what it becomes.
+MOVED: Mapping[str, tuple[Mapping[str, object], str, str]] = {
+    "an option names the folder": (
+        {f"web/{name}": content for name, content in NODE.items()},
+        START + "RUN npm --prefix web ci\n",
+        "FROM node:22\nWORKDIR /app\nCOPY web/package.json web/package-lock.json ./web/\n"
+        "RUN npm --prefix web ci\nCOPY . .\n",
+    ),
+    "a subshell keeps its folder to itself": (
+        {f"web/{name}": content for name, content in NODE.items()},
+        START + "RUN (cd web && npm ci) && npm --prefix web run build\n",
+        "FROM node:22\nWORKDIR /app\nCOPY web/package.json web/package-lock.json ./web/\n"
+        "RUN (cd web && npm ci)\nCOPY . .\nRUN npm --prefix web run build\n",
+    ),
+    "what follows may stay with the install": (
+        NODE,
+        START + "RUN npm ci && npm cache clean --force && mkdir -p /data\n",
+        "FROM node:22\nWORKDIR /app\nCOPY package.json package-lock.json ./\n"
+        "RUN npm ci && npm cache clean --force && mkdir -p /data\nCOPY . .\n",
+    ),
+    "cd behind the install is said again": (
+        {f"web/{name}": content for name, content in NODE.items()},
+        START + "RUN cd web && npm ci && cd .. && make\n",
+        "FROM node:22\nWORKDIR /app\nCOPY web/package.json web/package-lock.json ./web/\n"
+        "RUN cd web && npm ci && cd ..\nCOPY . .\nRUN cd web && cd .. && make\n",
+    ),
+    "a variable in the destination": (
+        PIP,
+        "FROM python:3.12\nENV HOME_OF=/srv/x\nCOPY . $HOME_OF\nWORKDIR $HOME_OF\n"
+        "RUN pip install -r requirements.txt\n",
+        "FROM python:3.12\nENV HOME_OF=/srv/x\nCOPY requirements.txt $HOME_OF/\nWORKDIR $HOME_OF\n"
+        "RUN pip install -r requirements.txt\nCOPY . $HOME_OF\n",
+    ),
+    "a folder of the context": (
+        {f"api/{name}": content for name, content in PIP.items()},
+        "FROM python:3.12\nCOPY api /srv/api\nRUN pip install -r /srv/api/requirements.txt\n",
+        "FROM python:3.12\nCOPY api/requirements.txt /srv/api/\nRUN pip install -r /srv/api/requirements.txt\n"
+        "COPY api /srv/api\n",
+    ),
+    "a wildcard": (
+        PIP,
+        "FROM python:3.12\nWORKDIR /app\nCOPY * ./\nRUN pip install -r requirements.txt\n",
+        "FROM python:3.12\nWORKDIR /app\nCOPY requirements.txt ./\nRUN pip install -r requirements.txt\nCOPY * ./\n",
+    ),
+    "a copy to another place stays": (
+        {**NODE, "nginx.conf": ""},
+        START + "COPY nginx.conf /etc/nginx/nginx.conf\nRUN npm ci\n",
+        "FROM node:22\nWORKDIR /app\nCOPY package.json package-lock.json ./\n"
+        "COPY nginx.conf /etc/nginx/nginx.conf\nRUN npm ci\nCOPY . .\n",
+    ),
+    "copies into the sources keep their order": (
+        {**NODE, "conf/prod.env": ""},
+        START + "COPY conf/prod.env .env\nRUN npm ci\n",
+        "FROM node:22\nWORKDIR /app\nCOPY package.json package-lock.json ./\nRUN npm ci\nCOPY . .\n"
+        "COPY conf/prod.env .env\n",
+    ),
+    "commands on sources move along": (
+        NODE,
+        START + "RUN chmod +x start.sh && sed -i 's/\\r$//' start.sh\nRUN npm ci\n",
+        "FROM node:22\nWORKDIR /app\nCOPY package.json package-lock.json ./\nRUN npm ci\nCOPY . .\n"
+        "RUN chmod +x start.sh && sed -i 's/\\r$//' start.sh\n",
+    ),
+    "what is given away arrives as what it becomes": (
+        NODE,
+        START + "RUN adduser x && chown -R x:x /app\nUSER x\nRUN npm ci\n",
+        "FROM node:22\nWORKDIR /app\nCOPY package.json package-lock.json ./\nRUN adduser x && chown -R x:x /app\n"
+        "USER x\nRUN npm ci\nCOPY --chown=x:x . .\n",
+    ),
+    "requirements as PowerShell writes them": (
+        {"requirements.txt": "flask==3\n".encode("utf-16").decode("latin-1")},
+        "FROM python:3.12\nWORKDIR /app\nCOPY . .\nRUN pip install -r requirements.txt\n",
+        "FROM python:3.12\nWORKDIR /app\nCOPY requirements.txt ./\nRUN pip install -r requirements.txt\nCOPY . .\n",
+    ),
+    "no lockfile: what npm writes stays": (
+        {"package.json": PACKAGE},
+        START + "RUN npm install\n",
+        "FROM node:22\nWORKDIR /app\nCOPY package.json ./\nRUN npm install\nCOPY . .\n",
+    ),
+    "a rewritten lockfile that no image gets": (
+        {**NODE, "package-lock.json": {**LOCK, "lockfileVersion": 1}},
+        "FROM node:22 AS b\nWORKDIR /app\nCOPY . .\nRUN npm install\nRUN npm run build\n"
+        "FROM nginx\nCOPY --from=b /app/dist /x\n",
+        "FROM node:22 AS b\nWORKDIR /app\nCOPY package.json package-lock.json ./\nRUN npm install\nCOPY . .\n"
+        "RUN npm run build\nFROM nginx\nCOPY --from=b /app/dist /x\n",
+    ),
+    "hooks without a repository": (
+        package(scripts={"prepare": "husky install || echo none", "postinstall": "npm run p", "p": "patch-package"}),
+        START + "RUN npm ci\n",
+        "FROM node:22\nWORKDIR /app\nCOPY package.json package-lock.json ./\nRUN npm ci\nCOPY . .\n",
+    ),
+    "an archive of the project": (
+        {**package(dependencies={"own": "file:lib/own.tgz"}), "lib/own.tgz": ""},
+        START + "RUN npm ci\n",
+        "FROM node:22\nWORKDIR /app\nCOPY package.json package-lock.json ./\n"
+        "COPY lib/own.tgz ./lib/\nRUN npm ci\nCOPY . .\n",
+    ),
+    "other scripts are none of the install's business": (
+        package(scripts={"build": "tsc", "prepublishOnly": "npm run build", "start": "node ."}),
+        START + "RUN npm ci\n",
+        "FROM node:22\nWORKDIR /app\nCOPY package.json package-lock.json ./\nRUN npm ci\nCOPY . .\n",
+    ),
+    "scripts that are ignored": (
+        package(scripts={"postinstall": "node build.js"}),
+        START + "RUN npm ci --ignore-scripts\n",
+        "FROM node:22\nWORKDIR /app\nCOPY package.json package-lock.json ./\nRUN npm ci --ignore-scripts\nCOPY . .\n",
+    ),
+    "a backtick": (
+        NODE,
+        "# escape=`\n" + START + "RUN --mount=type=cache,target=/a --mount=type=cache,target=/b npm ci `\n  && make\n",
+        "# escape=`\nFROM node:22\nWORKDIR /app\nCOPY package.json package-lock.json ./\n"
+        "RUN --mount=type=cache,target=/a --mount=type=cache,target=/b npm ci\nCOPY . .\n"
+        "RUN --mount=type=cache,target=/a `\n    --mount=type=cache,target=/b `\n    make\n",
+    ),
+    "comments stay with what they are about": (
+        NODE,
+        "FROM node:22\nWORKDIR /app\n# Install the dependencies\nCOPY . .\nRUN npm ci\n\n# Build\nRUN make\n",
+        "FROM node:22\nWORKDIR /app\n# Install the dependencies\nCOPY package.json package-lock.json ./\nRUN npm ci\n"
+        "COPY . .\n\n# Build\nRUN make\n",
+    ),
+}
+
+# Context, Dockerfile, and a part of the reason.
+REFUSED: Mapping[str, tuple[Mapping[str, object], str, str]] = {
+    "hooks with a repository": (
+        {**package(scripts={"prepare": "husky install"}), ".git/HEAD": ""},
+        START + "RUN npm ci\n",
+        "hooks into .git",
+    ),
+    "hooks of a package": (
+        {**package(devDependencies={"yorkie": "2"}), ".git/HEAD": ""},
+        START + "RUN npm ci\n",
+        "hooks",
+    ),
+    "prepare builds": (package(scripts={"prepare": "npm run b", "b": "tsc"}), START + "RUN npm ci\n", "runs `tsc`"),
+    "postinstall behind another command": (
+        package(scripts={"postinstall": "echo a && ./x.sh"}),
+        START + "RUN npm ci\n",
+        "runs `./x.sh`",
+    ),
+    "a native module of the project": ({**NODE, "binding.gyp": ""}, START + "RUN npm ci\n", "binding.gyp"),
+    "a folder as dependency": (
+        package(dependencies={"x": "link:./x"}),
+        START + "RUN npm ci\n",
+        "folder of the project",
+    ),
+    "a folder as dependency, short": (
+        package(dependencies={"x": "../x"}),
+        START + "RUN npm ci\n",
+        "folder of the project",
+    ),
+    "settings that name files": ({**NODE, ".npmrc": "cafile=ca.pem\n"}, START + "RUN npm ci\n", ".npmrc sets cafile"),
+    "a workspace above": (
+        {"package.json": {"workspaces": ["web"]}, **{f"web/{name}": content for name, content in NODE.items()}},
+        START + "RUN cd web && npm ci\n",
+        "lies above the folder of the install",
+    ),
+    "a program in a workspace": (
+        {**package(workspaces=["a"]), "a/package.json": {"name": "a", "bin": "x.js"}},
+        START + "RUN npm ci\n",
+        "has a bin",
+    ),
+    "modules in a workspace": (
+        {**package(workspaces=["a"]), "a/package.json": {"name": "a"}, "a/node_modules/x/i.js": ""},
+        START + "RUN npm ci\n",
+        "a/node_modules is in the context too",
+    ),
+    "a newer lockfile than npm": (NODE, START.replace("22", "14") + "RUN npm install\n", "lockfileVersion 3"),
+    "npm 7 and its lockfile": (NODE, START.replace("22", "16.3-slim") + "RUN npm install\n", "lockfileVersion 3"),
+    "another npm": (NODE, START + "RUN npm install -g npm@6 && npm install\n", "lockfileVersion 3"),
+    "a lockfile of another version of the project": (
+        {**NODE, "package.json": {**PACKAGE, "version": "2.0.0"}},
+        START + "RUN npm install\n",
+        "does not fit package.json (version)",
+    ),
+    "a lockfile that a later install reads": (
+        {**NODE, "package-lock.json": {**LOCK, "lockfileVersion": 1}},
+        "FROM node:22 AS b\nWORKDIR /app\nCOPY . .\nRUN npm install\nRUN make && npm ci\n"
+        "FROM nginx\nCOPY --from=b /app/d /x\n",
+        "lockfileVersion 1",
+    ),
+    "a lockfile that is copied by a pattern": (
+        {**NODE, "package-lock.json": {**LOCK, "lockfileVersion": 1}},
+        "FROM node:22 AS b\nWORKDIR /app\nCOPY . .\nRUN npm install\nFROM nginx\n"
+        "COPY --from=b /app/package*.json /x/\n",
+        "lockfileVersion 1",
+    ),
+    "the lockfile removed": (NODE, START + "RUN rm package-lock.json && npm install\n", "`rm package-lock.json`"),
+    "a manifest changed": (NODE, START + "RUN sed -i s/a/b/ .npmrc2 *.json\nRUN npm ci\n", "`sed -i s/a/b/"),
+    "a script in between": (NODE, START + "RUN ./start.sh\nRUN npm ci\n", "is a program of the sources"),
+    "an unknown program in between": (NODE, START + "RUN make setup\nRUN npm ci\n", "may need the sources"),
+    "sources read in between": (
+        NODE,
+        START + "RUN apt-get install -y $(cat src/a.js)\nRUN npm ci\n",
+        "given a file of the sources",
+    ),
+    "a copied archive": (
+        {**NODE, "x.tar.gz": ""},
+        START + "ADD x.tar.gz /opt\nRUN npm ci\n",
+        "ADD may unpack x.tar.gz",
+    ),
+    "a download among the sources": (NODE, START + "ADD https://x.example/y ./\nRUN npm ci\n", "not in the context"),
+    "another stage's files among the sources": (
+        NODE,
+        "FROM node:22 AS a\nFROM node:22\nWORKDIR /app\nCOPY . .\nCOPY --from=a /out/src ./src\nRUN npm ci\n",
+        "covered by the sources",
+    ),
+    "a heredoc is not cut": (NODE, START + "RUN <<EOF\nset -e\nnpm ci\nmake\nEOF\n", "heredoc"),
+    "a failure that does not count": (NODE, START + "RUN npm ci && make || true\n", "not joined to it by &&"),
+    "a semicolon": (NODE, START + "RUN npm ci; make\n", "not joined to it by &&"),
+    "in the background": (NODE, START + "RUN npm ci & make\n", "not joined to it by &&"),
+    "pushd": (NODE, START + "RUN pushd . && npm ci && make\n", "sets variables"),
+    "a variable": (NODE, START + "RUN X=1 && npm ci && make $X\n", "sets variables"),
+    "an environment": (NODE, START + "RUN . ./env.sh && npm ci && make\n", "sets variables"),
+    "a clean-up behind the build": (NODE, START + "RUN npm ci && make && npm prune\n", "cleans up"),
+    "a mounted manifest": (
+        NODE,
+        START + "RUN --mount=type=bind,source=src,target=/app/src npm ci\n",
+        "what is mounted here",
+    ),
+    "a relative destination and another folder": (
+        {f"app/{name}": content for name, content in NODE.items()},
+        "FROM node:22\nWORKDIR /srv\nCOPY app app\nWORKDIR /srv/app\nRUN npm ci\n",
+        "relative to a working folder",
+    ),
+    "a variable that changes": (
+        NODE,
+        "FROM node:22\nENV D=/a\nCOPY . $D\nENV D=/b\nRUN cd /a && npm ci\n",
+        "ENV changes what the copy means",
+    ),
+    "flags that are not known": (NODE, "FROM node:22\nCOPY --exclude=x . /a\nRUN cd /a && npm ci\n", "--exclude"),
+    "a volume": (NODE, START + "VOLUME /app/src\nRUN npm ci\n", "VOLUME"),
+    "a home folder": ({**NODE, ".ssh/config": ""}, "FROM node:22\nCOPY . /root\nRUN cd /root && npm ci\n", ".ssh"),
+    "folders of the system": ({**NODE, "lib/a": ""}, "FROM node:22\nCOPY . /\nRUN npm ci\n", "lib of the context"),
+    "owned differently": (NODE, START + "RUN chown -R node /app\nUSER node\nRUN npm ci\n", "`chown -R node /app`"),
+    "a mode for all": (NODE, START + "RUN chmod -R 755 .\nRUN npm ci\n", "`chmod -R 755 .`"),
+    "commands as another user": (NODE, START + "RUN chmod +x start.sh\nUSER node\nRUN npm ci\n", "`chmod +x start.sh`"),
+    "requirements of the project": (
+        {**PIP, "requirements.txt": "-e .[dev]\n"},
+        "FROM python:3.12\nWORKDIR /app\nCOPY . .\nRUN pip install -r requirements.txt\n",
+        "`-e .[dev]`",
+    ),
+    "requirements in a folder": (
+        {**PIP, "requirements.txt": "libs/own\n"},
+        "FROM python:3.12\nWORKDIR /app\nCOPY . .\nRUN pip install -r requirements.txt\n",
+        "`libs/own`",
+    ),
+    "requirements by a file's address": (
+        {**PIP, "requirements.txt": "own @ file:///app/own\n"},
+        "FROM python:3.12\nWORKDIR /app\nCOPY . .\nRUN pip install -r requirements.txt\n",
+        "own @ file",
+    ),
+    "wheels of the project": (
+        {**PIP, "requirements.txt": "--find-links wheels\nx\n", "wheels/x.whl": ""},
+        "FROM python:3.12\nWORKDIR /app\nCOPY . .\nRUN pip install -r requirements.txt\n",
+        "--find-links wheels",
+    ),
+    "wheels by the environment": (
+        {**PIP, "wheels/x.whl": ""},
+        "FROM python:3.12\nENV PIP_FIND_LINKS=/app/wheels\nWORKDIR /app\nCOPY . .\n"
+        "RUN pip install -r requirements.txt\n",
+        "PIP_FIND_LINKS names",
+    ),
+    "requirements that do not exist": (
+        {"app.py": ""},
+        "FROM python:3.12\nWORKDIR /app\nCOPY . .\nRUN pip install -r requirements.txt\n",
+        "does not come from the context",
+    ),
+    "a path in poetry": (
+        {"pyproject.toml": '[tool.poetry.dependencies]\nx = {path = "x"}\n'},
+        "FROM python:3.12\nWORKDIR /app\nCOPY . .\nRUN poetry install --no-root\n",
+        "by path",
+    ),
+    "versions from git": (
+        {"pyproject.toml": "[tool.poetry-dynamic-versioning]\nenable = true\n"},
+        "FROM python:3.12\nWORKDIR /app\nCOPY . .\nRUN poetry install\n",
+        "plugin of poetry",
+    ),
+    "an environment in the context": (
+        {"pyproject.toml": "[project]\nname = 'x'\n", ".venv/bin/python": ""},
+        "FROM python:3.12\nWORKDIR /app\nCOPY . .\nRUN uv sync\n",
+        ".venv is in the context too",
+    ),
+    "a lockfile of uv that may change": (
+        {"pyproject.toml": "[project]\nname = 'x'\nversion = '1'\n", "uv.lock": "version = 1\n"},
+        "FROM python:3.12\nWORKDIR /app\nCOPY . .\nRUN uv sync\n",
+        "use --locked",
+    ),
+    "an unknown plugin of composer": (
+        {"composer.json": {}, "composer.lock": {"packages": [{"name": "a/b", "type": "composer-plugin"}]}},
+        "FROM composer:2\nWORKDIR /app\nCOPY . .\nRUN composer install\n",
+        "the plugin a/b",
+    ),
+    "a script of composer for each package": (
+        {"composer.json": {"scripts": {"post-package-install": "x"}}, "composer.lock": {"packages": []}},
+        "FROM composer:2\nWORKDIR /app\nCOPY . .\nRUN composer install\n",
+        "post-package-install",
+    ),
+    "a replaced module that is not there": (
+        {"go.mod": "module x\n\nreplace a => ../a\n"},
+        "FROM golang:1.22\nWORKDIR /app\nCOPY . .\nRUN go mod download\n",
+        "replaces a module by ../a",
+    ),
+    "a broken ignore file": ({**NODE, ".dockerignore": "[\n"}, START + "RUN npm ci\n", ".dockerignore is malformed"),
+    "a manifest that is no JSON": (
+        {**NODE, "package.json": "{"},
+        START + "RUN npm ci\n",
+        "package.json cannot be read",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MOVED)
+def test_the_install_comes_first(name: str, tmp_path: Path) -> None:
+    files, before, after = MOVED[name]
+    context = project(tmp_path, files)
+    if "PowerShell" in name:
+        (context / "requirements.txt").write_bytes("flask==3\n".encode("utf-16"))
+    assert late_installs(parse(Source("Dockerfile", before)))
+    result = run(before, context)
+    assert result.source.text == after, result.refusals
+    assert not late_installs(parse(result.source))
+    assert not run(after, context).changes
+    assert all(change.why.count("\n") == 0 for change in result.changes)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_reason_is_given(name: str, tmp_path: Path) -> None:
+    files, text, reason = REFUSED[name]
+    result = run(text, project(tmp_path, files))
+    assert result.source.text == text
+    assert len(result.refusals) == 1
+    assert reason in result.refusals[0].reason
+
+
+def test_a_linked_manifest_is_left_alone(tmp_path: Path) -> None:
+    context = project(tmp_path, {"real/package.json": PACKAGE})
+    (context / "package.json").symlink_to("real/package.json")
+    result = run(START + "RUN npm install\n", context)
+    assert not result.changes
+    assert "package.json is a symbolic link" in result.refusals[0].reason
+
+
+def test_without_a_context_nothing_is_shown() -> None:
+    result = run(START + "RUN npm ci\n", None)
+    assert not result.changes
+    assert result.refusals[0].reason == "only the context tells what `npm ci` reads of the project: give --context"
+
+
+def test_each_stage_on_its_own(tmp_path: Path) -> None:
+    context = project(tmp_path, {**NODE, **PIP})
+    python = "FROM python:3.12\nWORKDIR /py\nCOPY . .\nRUN pip install -r requirements.txt\n"
+    result = run(START + "RUN npm ci\n" + python + "RUN ./build\n", context)
+    assert [change.lines for change in result.changes] == [(3, 4), (7, 8)]
+    assert not late_installs(parse(result.source))
