@@ -73,7 +73,7 @@ def test_what_is_declared_already_is_not_declared_again() -> None:
 
 
 def test_what_go_is_told_already_stays_and_gets_its_argument() -> None:
-    told = "CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=${TARGETARCH} go build"
+    told = "CGO_ENABLED=0 GOOS=${TARGETOS:-linux} GOARCH=${TARGETARCH} go build"
     text = GO.replace("CGO_ENABLED=0 go build", told)
     result = run(text).source.text
     assert "ARG TARGETOS TARGETARCH\nRUN " + told in result
@@ -143,6 +143,9 @@ def test_modules_of_another_stage_move_along(tmp_path: Path) -> None:
         (SITE.replace("npm ci", "yarn install --frozen-lockfile").replace("npm run build", "yarn build"), PACKAGE),
         (SERVER, TSC),
         (SERVER, '{"scripts": {"build": "nest build"}}'),
+        (SITE.replace("npm ci", "npm install -g @angular/cli && npm ci").replace("npm run", "ng"), '{"a": 1}'),
+        (SITE.replace("npm run build", "npx vite build"), "{}"),
+        (SERVER.replace("npm run build", "npx tsc -p ."), "{}"),
     ],
 )
 def test_scripts_are_built_once(text: str, package: str, tmp_path: Path) -> None:

@@ -167,7 +167,8 @@ def check(family: Family) -> None:
 def _named_platform(instruction: Instruction) -> str:
     """The platform variable that an instruction uses, but for telling Go its target."""
     text = " ".join([instruction.arguments.text, *(heredoc.body.text for heredoc in instruction.heredocs)])
-    text = re.sub(r"\bGO(?:OS|ARCH|ARM)(?:=|\s+)[\"']?\$\{?TARGET(?:OS|ARCH|VARIANT)(?:#v)?\}?[\"']?", " ", text)
+    told = r"\bGO(?:OS|ARCH|ARM)(?:=|\s+)[\"']?\$\{?TARGET(?:OS|ARCH|VARIANT)(?:#v|:?-[a-z0-9]*)?\}?[\"']?"
+    text = re.sub(told, " ", text)
     found = re.search(r"(?<![A-Za-z0-9_])(?:TARGET|BUILD)(?:PLATFORM|OS|ARCH|VARIANT)(?![A-Za-z0-9_])", text)
     return found.group() if found else ""
 

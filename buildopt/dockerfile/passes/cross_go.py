@@ -19,8 +19,8 @@ from buildopt.source import Edit, Span
 _FINE = word_set("build mod get fmt vet clean work install version env")
 _UNSAFE = word_set("-race -msan -asan -buildmode -linkshared -toolexec -compiler -gccgoflags -pkgdir -cover")
 _UNSAFE_TEXT = re.compile(r"linkmode[ =]?external|-race|-buildmode|-toolexec|-compiler|-msan|-asan")
-_TARGET_OS = re.compile(r"[\"']?(?:linux|\$TARGETOS|\$\{TARGETOS\})[\"']?")
-_TARGET_ARCH = re.compile(r"[\"']?(?:\$TARGETARCH|\$\{TARGETARCH\})[\"']?")
+_TARGET_OS = re.compile(r"[\"']?(?:linux|\$TARGETOS|\$\{TARGETOS(?::?-linux)?\})[\"']?")
+_TARGET_ARCH = re.compile(r"[\"']?(?:\$TARGETARCH|\$\{TARGETARCH(?::?-[a-z0-9]*)?\})[\"']?")
 # Packages of Alpine that bring no C compiler along.
 _WITHOUT_COMPILER = word_set(
     "bash ca-certificates curl git gnupg jq make mercurial openssh openssh-client openssl tzdata unzip upx wget xz zip"

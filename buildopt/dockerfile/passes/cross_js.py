@@ -16,18 +16,19 @@ from buildopt.dockerfile.passes.state import states
 from buildopt.dockerfile.shell import Command
 
 _JS = frozenset(("npm", "yarn", "pnpm", "bun"))
-_MANAGING = word_set("install i ci clean-install add config set cache login logout version fetch") | {""}
+_MANAGING = word_set("install i ci clean-install rebuild prune add config set cache login logout version fetch") | {""}
 _GLOBAL_TOOLS = re.compile(
-    r"(?:npm|pnpm|yarn|@angular/cli|@vue/cli|@nestjs/cli|typescript|vite|corepack|gatsby-cli)(?:@.*)?"
+    r"(?:npm|pnpm|yarn|corepack|@(?:angular|vue|nestjs|quasar|ionic)/cli|typescript|vite|react-scripts|gulp(?:-cli)?"
+    r"|grunt-cli|webpack(?:-cli)?|rimraf)(?:@.*)?"
 )
 # Folders that bundlers and compilers make, by their usual names.
 _OUTPUTS = word_set("dist build out public www _site site browser html output")
 _PLAIN_FILES = re.compile(r".*\.(?:json|html|css|conf|ya?ml|txt|md|svg|ico|png|webmanifest|template|toml|ini)")
 # What makes something else on another platform, or a program of its own.
 _BOUND = re.compile(
-    r"\bsharp\b|imagemin|squoosh|\bcanvas\b|puppeteer|playwright|electron|\bnexe\b|\bpkg\s|\"pkg\"|caxa|--compile\b"
-    r"|deno compile|neutralino|tauri|node-gyp|prebuild|wasm-pack|\bcargo\b|\bgo build\b|\bmake\b|\.node\b|postject"
-    r"|process\.arch|os\.arch|uname|docker|\.sh\b|\bbash\b|gatsby-plugin-(?:sharp|image)|next/image|astro:assets"
+    r"\bsharp\b|imagemin|squoosh|\bcanvas\b|puppeteer|electron|\bnexe\b|\bpkg\s|\"pkg\"|caxa|--compile\b"
+    r"|deno compile|neutralino|tauri|node-gyp|prebuild|wasm-pack|\bcargo\b|\bgo build\b|\bmake\b|\.node\b(?!\.)"
+    r"|postject|process\.arch|os\.arch|uname|docker|\.sh\b|\bbash\b|gatsby-plugin-(?:sharp|image)|next/image|astro:assets"
 )
 _BROWSER = re.compile(
     r"\b(?:react-scripts build|vite build(?!.*--ssr)|vue-cli-service build|ng build|parcel build|webpack|rollup"
@@ -43,7 +44,7 @@ _MAX_MANIFESTS = 60
 
 def ready(family: Family) -> Ready | None:
     """What to do for a family on the node image; None where it builds nothing. Raises No."""
-    builds = [run for run, command, _ in commands(family) if (compiled(command) or ("",))[0] == "node"]
+    builds = [run for run, command, _ in commands(family) if _builds(command)]
     if builds and family.context is None:
         raise No(builds[0].instruction, "package.json says what the build makes: give --context")
     try:
@@ -72,10 +73,24 @@ def ready(family: Family) -> Ready | None:
     )
 
 
+def _builds(command: Command) -> bool:
+    """Whether a command makes a bundle or a site: a build script, or a bundler by its own name."""
+    return (compiled(command) or ("",))[0] == "node" or bool(_bundler(command))
+
+
+def _bundler(command: Command) -> str:
+    """The command line of a bundler that is started without a script; empty for anything else."""
+    words = [word.raw for word in command.argv[1:] if command.name == "npx"] or [word.raw for word in command.argv]
+    text = " ".join([word for word in words if word not in ("-y", "--yes", "--no-install", "--no")])
+    return text if _BROWSER.match(text) else ""
+
+
 def _understood(family: Family) -> None:
     """Raises No where a command may leave something of one platform that nobody would notice."""
     check(family)
     for run, command, folder in commands(family):
+        if _bundler(command):
+            continue
         problem = _js_problem(command) if command.name in _JS | {"corepack"} else command_problem(run, command, folder)
         if problem:
             raise No(run.instruction, problem)
@@ -96,13 +111,13 @@ def leaves_plain(ready: Ready, item: Taken, dockerfile: Dockerfile) -> str:
         return ""
     if ready.family.context is None:
         return f"what makes {item.path} is not known"
-    scripts = " ; ".join(script for path in _manifests(ready.family.context) for script in _build_scripts(_text(path)))
+    scripts = [script for path in _manifests(ready.family.context) for script in _build_scripts(_text(path))]
+    scripts += filter(None, (_bundler(command) for _, command, _ in commands(ready.family)))
     if _runs_node(dockerfile, item.stage.index):
-        each = [script for path in _manifests(ready.family.context) for script in _build_scripts(_text(path))]
-        if not each or not all(_FOR_NODE.fullmatch(script) for script in each):
+        if not scripts or not all(_FOR_NODE.fullmatch(script) for script in scripts):
             return f"the server that is made in {item.path} may hold something of one platform"
         return ""
-    return "" if _BROWSER.search(scripts) else f"what makes {item.path} is not known"
+    return "" if any(map(_BROWSER.search, scripts)) else f"what makes {item.path} is not known"
 
 
 def _runs_node(dockerfile: Dockerfile, index: int) -> bool:
