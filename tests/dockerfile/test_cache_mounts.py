@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from buildopt.dockerfile.optimize import Optimized, optimize
 from buildopt.dockerfile.parse import parse
@@ -618,3 +620,79 @@ def test_no_rule_about_mounts_minds_what_was_added(path: Path) -> None:
     context = path.parent / "context"
     after = optimize(Source("Dockerfile", text), context if context.is_dir() else None, only=("cache_mounts",))
     assert findings(after.source.text) <= findings(text)
+
+
+BLOCKS = st.sampled_from(
+    [
+        *(
+            "RUN " + command + "\n"
+            for command in (
+                "apk add --no-cache git",
+                "apk update && apk add git && rm -rf /var/cache/apk/*",
+                "apk add git ; rm -rf /var/cache/apk/*",
+                "dnf -y install git && dnf clean all",
+                "sh -c 'apk add --no-cache git'",
+                "uv sync --no-cache",
+                "uv run app.py",
+                "poetry install && rm -rf ~/.cache/pypoetry/cache ~/.cache/pypoetry/artifacts",
+                "poetry config virtualenvs.create false",
+                "pip install x && rm -rf ~/.cache",
+                "yarn install --frozen-lockfile && yarn cache clean",
+                "pnpm install \\\n  --prod",
+                "cargo build --release",
+                "make",
+                "mvn install",
+                "mvn -o package",
+                "./gradlew build",
+                "dotnet restore",
+                "dotnet publish --no-restore -o /out",
+                "bundle install && rm -rf /usr/local/bundle/cache",
+                "useradd -m -u 1000 app",
+                "cp -r /root /r",
+                "ln -s /c /root/.cache",
+                "cat <<E > /etc/apk/x\napk add --no-cache git\nE",
+                "--mount=type=cache,target=/var/cache/apk apk add git",
+                "--mount=type=cache,target=$X/y pip install x",
+            )
+        ),
+        'RUN ["apk", "add", "--no-cache", "git"]\n',
+        "RUN <<EOF\nset -e\napk add --no-cache git\nEOF\n",
+        "USER app\n",
+        "USER 1000\n",
+        "USER root\n",
+        "ENV HOME=/x\n",
+        "ENV CARGO_HOME=/c POETRY_CACHE_DIR=/p POETRY_VIRTUALENVS_IN_PROJECT=1\n",
+        "ARG TARGETPLATFORM\n",
+        "ARG CARGO_HOME\n",
+        "# why\n",
+        "WORKDIR /app\n",
+        "COPY . .\n",
+        "COPY --from=0 /root /root\n",
+        "FROM 0 AS top\n",
+        "FROM --platform=$BUILDPLATFORM alpine AS tools\n",
+        "FROM rust:1\n",
+        'CMD ["/app/target/release/x"]\n',
+        'CMD ["uv", "run", "x"]\n',
+        "ONBUILD RUN apk add --no-cache git\n",
+    ]
+)
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    st.sampled_from(["alpine", "python:3.12", "node:20-alpine", "rust:1", "fedora:42", "maven:3", "ruby:3.3", "a/b"]),
+    st.lists(BLOCKS, max_size=8),
+)
+def test_generated_files(base: str, blocks: list[str]) -> None:
+    text = f"FROM {base}\n{''.join(blocks)}"
+    result = run(text)
+    if result.broken:
+        assert result.source.text == text
+        return
+    assert not parse(result.source).errors
+    assert not run(result.source.text).changes
+    assert findings(result.source.text) <= findings(text)
+    if text.count("FROM ") == 1 and ("--no-restore" in text or "mvn -o" in text):
+        assert ("--no-restore" not in text or ".nuget" not in result.source.text) and (
+            "mvn -o" not in text or ".m2" not in result.source.text
+        )

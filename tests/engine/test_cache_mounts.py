@@ -63,7 +63,8 @@ CASES = {
     ),
     "pdm": Case(
         "python:3.11-slim",
-        "FROM python:3.11-slim\nRUN pip install pdm==2.22.4 'hishel<0.1'\nWORKDIR /app\nCOPY . .\nRUN pdm install --no-self\n",
+        "FROM python:3.11-slim\nRUN pip install pdm==2.22.4 'hishel<0.1' unearth==0.17.5\nWORKDIR /app\n"
+        "COPY . .\nRUN pdm install --no-self\n",
         "cd /app && .venv/bin/python -c 'import six; print(six.__version__)'",
         "/root/.cache/pdm",
         files={"pyproject.toml": _PYPROJECT},
