@@ -113,7 +113,32 @@ WORKDIR /app
 COPY . .
 RUN gcc -o main main.c -lcurl
 {START}"""
+    assert "RUN apt-get update && apt-get install -y libcurl4 ca-certificates\n" in split(text, tmp_path)
+    text = text.replace("debian:12", "ubuntu:22.04")
     assert "RUN apt-get update && apt-get install -y libcurl4-openssl-dev ca-certificates\n" in split(text, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("makefile", "fine"),
+    [
+        ("PREFIX ?= /usr/local\nmain:\n\t$(CC)\ninstall: main\n\tinstall -d $(PREFIX)/bin\n"
+         "\tinstall -m 755 main $(PREFIX)/bin\n", True),
+        ("main:\n\t$(CC)\ninstall:\n\tcp main /usr/local/bin/main\n", True),
+        ("PREFIX = /usr\nmain:\n\t$(CC)\ninstall:\n\tcp main $(PREFIX)/bin/\n", False),
+        ("PREFIX = /usr/local\nmain:\n\t$(CC)\ninstall:\n\tcp main x.conf $(PREFIX)/bin/\n", False),
+        ("PREFIX = /usr/local\nmain:\n\t$(CC)\ninstall:\n\tcp main $(PREFIX)/bin/\n\tcp a /etc/a\n", False),
+        ("PREFIX = /usr/local\nmain:\n\t$(CC)\ninstall:\n\t./install.sh main\n", False),
+    ],
+)  # fmt: skip
+def test_make_install(makefile: str, fine: bool, tmp_path: Path) -> None:
+    write(tmp_path, {"Makefile": makefile})
+    text = 'FROM debian:12\nWORKDIR /src\nCOPY . .\nRUN make && make install\nCMD ["main"]\n'
+    if fine:
+        assert split(text, tmp_path).endswith(
+            'COPY --from=build /usr/local/bin/main /usr/local/bin/main\nCMD ["main"]\n'
+        )
+    else:
+        assert "is not known to start one program" in refusal(text, tmp_path)
 
 
 def test_what_it_reads_is_shipped(tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ class Facts:
     """What the sources and build files say. ``libraries`` are those that no compiler brings; ``plus``: there is C++.
 
     ``problem``: what a copy of one program would lack. ``names`` are the words of the build files.
+    ``installed`` is how many files `make install` puts in place, 0 where that is not known.
     """
 
     libraries: tuple[str, ...]
@@ -53,6 +54,7 @@ class Facts:
     problem: str
     names: frozenset[str]
     strings: frozenset[str]
+    installed: int = 0
 
 
 def is_build(command: Command) -> bool:
@@ -113,8 +115,37 @@ def facts(context: Path, commands: str) -> Facts:
     libraries.update(re.findall(r"`?pkg-config\s+(?:--\S+\s+)*([\w.+-]+)", text))
     static = re.search(r"(?<![\w-])-static(?![\w-])", text) is not None
     return Facts(
-        tuple(sorted(libraries)), plus, static, problem, frozenset(re.findall(r"[\w.+-]+", text)), frozenset(strings)
+        tuple(sorted(libraries)),
+        plus,
+        static,
+        problem,
+        frozenset(re.findall(r"[\w.+-]+", text)),
+        frozenset(strings),
+        _installed(text),
     )
+
+
+def _installed(text: str) -> int:
+    """How many files the only `install` target of a Makefile, or CMake's `install`, puts in place; 0: not known."""
+    targets = re.findall(r"^install\s*:[^\n]*\n((?:\t[^\n]*\n?)+)", text, re.MULTILINE)
+    rules = re.findall(r"\binstall\s*\(\s*(\w+)\s+([^)]*)\)", text, re.IGNORECASE)
+    prefixes = set(re.findall(r"^\s*(?:PREFIX|prefix)\s*[?:]?=\s*(\S+)", text, re.MULTILINE))
+    if len(targets) + len(rules) != 1 or prefixes - {"/usr/local"} or "CMAKE_INSTALL_PREFIX" in text:
+        return 0
+    if targets and not prefixes and "/usr/local/bin" not in targets[0]:
+        return 0
+    if rules:
+        return len(re.split(r"\s+(?=[A-Z]+\b)", rules[0][1])[0].split()) if rules[0][0].upper() == "TARGETS" else 0
+    copied = 0
+    for line in targets[0].splitlines():
+        words = re.sub(r"^\t[@-]*", "", line).split()
+        if words[:1] in (["install"], ["$(INSTALL)"], ["cp"]):
+            if "-d" not in words:
+                named = [word for word in words[1:] if not word.startswith("-")]
+                copied += len(named) - 1 - sum(word in ("-m", "-o", "-g") for word in words)
+        elif words and words[0] not in ("mkdir", "chmod", "strip", "echo", "@echo"):
+            return 0
+    return copied
 
 
 def _linked(text: str) -> Iterator[str]:

@@ -15,6 +15,7 @@ from buildopt.dockerfile.managers import word_set
 from buildopt.dockerfile.passes import c_build
 from buildopt.dockerfile.passes.brought import Brought, brought, origin_of
 from buildopt.dockerfile.passes.build_steps import Steps, is_removed, owner_of, repeated, steps
+from buildopt.dockerfile.passes.c_libraries import without_headers
 from buildopt.dockerfile.passes.paths import Relation, relation
 from buildopt.dockerfile.passes.repeats import same_owners, trimmed
 from buildopt.dockerfile.passes.runtime_images import release
@@ -113,7 +114,10 @@ def plan(subject: Subject) -> Split:
         f"{posixpath.basename(program)} {'and what it may read are' if data else 'alone is'} shipped; compilers, tools "
         "and sources stay in the build stage",
         replayed=again.offsets,
-        texts=trimmed(subject, again.offsets, is_needed),
+        texts={
+            offset: without_headers(text, subject.final.base.repository, subject.final.base.tag)
+            for offset, text in trimmed(subject, again.offsets, is_needed).items()
+        },
         first=first,
     )
 
@@ -180,9 +184,22 @@ def _made(done: Sequence[Steps], path: str, known: c_build.Facts, later: Sequenc
             if c_build.output(command, folder) == path:
                 return True
             named = posixpath.basename(path) in known.names
+            if (
+                named
+                and _installs(command)
+                and posixpath.dirname(path) == "/usr/local/bin"
+                and "sbin" not in known.names
+            ):
+                return known.installed == 1
             if command.name in c_build.TOOLS and named and relation(path, _root(folder)) is Relation.INSIDE:
                 return _builds(command)
     return False
+
+
+def _installs(command: Command) -> bool:
+    """Whether it is `make install` to where that goes by default."""
+    moved = any(re.match(r"(?:DESTDIR|PREFIX|prefix|bindir|--prefix)", text) for text in command.texts)
+    return command.name in c_build.TOOLS and not moved and bool({"install", "--install"}.intersection(command.texts))
 
 
 def _root(folder: str) -> str:
