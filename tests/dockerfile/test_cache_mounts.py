@@ -290,6 +290,10 @@ def test_mounted(name: str) -> None:
 
 REFUSED = {
     "apk: packages of no repository": ("FROM alpine\nRUN apk add --no-cache ./x.apk\n", "package of no repository"),
+    "apk: a cache of the image": (
+        "FROM alpine\nRUN mkdir /etc/apk/cache && apk add --no-cache git\n",
+        "decides what apk keeps",
+    ),
     "apk: another root": ("FROM alpine\nRUN apk add --root /r --no-cache git\n", "puts the cache elsewhere"),
     "apk: a container that installs": (
         "FROM alpine\nRUN apk update && apk add x\nCMD apk add $MORE && sh\n",

@@ -108,6 +108,9 @@ def _apt(group: Group) -> None:
 
 
 def _apk(group: Group) -> None:
+    for run in group.runs:
+        if "apk/cache" in run.text.replace("cache/apk", ""):
+            raise No(run.line, "whether the image has /etc/apk/cache decides what apk keeps, and this RUN speaks of it")
     for run, use in group.all_uses():
         if any((word.text or word.raw).strip("\"'").endswith(".apk") for word in use.rest):
             raise No(run.line, "apk would list a package of no repository in its cache, for other builds too")
