@@ -204,6 +204,13 @@ MOUNTED = {
         "target=/root/.m2/repository,sharing=locked",
         "./mvnw -B install",
     ),
+    "maven, and folders taken out of a jar": (
+        "FROM eclipse-temurin:17 AS b\nRUN ./mvnw install -DskipTests\nRUN mkdir d && (cd d; jar -xf ../target/*.jar)\n"
+        "FROM eclipse-temurin:17\nARG D=/d\nCOPY --from=b ${D}/BOOT-INF/lib /app/lib\n"
+        'ENTRYPOINT ["java", "-cp", "app:app/lib/*", "hello.Application"]\n',
+        "target=/root/.m2/repository,sharing=locked",
+        "./mvnw install -DskipTests",
+    ),
     "gradle, where root's folder is a link": (
         f"FROM gradle:8-jdk17 AS b\nRUN gradle build\n{JAR}",
         "target=/home/gradle/.gradle/caches,sharing=locked",
@@ -436,6 +443,14 @@ REFUSED = {
     "maven: its repository copied": (
         "FROM maven:3 AS b\nRUN mvn package\nFROM maven:3\nCOPY --from=b /root/.m2 /root/.m2\nRUN mvn -o verify\n",
         "takes /root/.m2/repository along",
+    ),
+    "maven: its repository copied by a variable": (
+        "FROM maven:3 AS b\nRUN mvn package\nFROM maven:3\nARG D=/root/.m2\nCOPY --from=b $D /root/.m2\nCMD mvn -o x\n",
+        "takes /root/.m2/repository along",
+    ),
+    "maven: its repository copied by a variable that nobody knows": (
+        "FROM maven:3 AS b\nRUN mvn package\nFROM maven:3\nARG D\nCOPY --from=b $D /x\nCMD java -jar /x\n",
+        "may take /root/.m2/repository along",
     ),
     "maven: a class path": (
         f"FROM maven:3 AS b\nRUN mvn dependency:build-classpath -Dmdep.outputFile=cp\n{JAR}",

@@ -14,6 +14,7 @@ from buildopt.dockerfile.passes.mounts import mounts
 from buildopt.dockerfile.passes.paths import Relation, mention, relation
 from buildopt.dockerfile.passes.runs import HARMLESS, SHELLS, Run, runs_what_is_read, script_run
 from buildopt.dockerfile.passes.state import State, family, states
+from buildopt.dockerfile.scope import walk
 from buildopt.dockerfile.shell import Command, parse_shell
 
 _IGNORING = frozenset(("rm", "chown", "chmod", "chgrp", "mkdir", "ls", "du", "echo", "rmdir", "cd", "test", "[", "[["))
@@ -89,7 +90,7 @@ def _copies(scope: Scope, stage: Stage, instruction: Instruction, state: State) 
     origin = instruction.flag("from")
     if origin is not None and scope.left and _from_family(scope, stage, origin.value or ""):
         for source in words[:-1]:
-            path = state.value(source, scope.dockerfile.escape)
+            path = state.value(source, scope.dockerfile.escape) or _by_default(scope, instruction, source)
             if path is None:
                 yield Hidden(line, f"COPY --from={origin.value} {source} may take {scope.shown} along")
                 continue
@@ -112,6 +113,15 @@ def _copies(scope: Scope, stage: Stage, instruction: Instruction, state: State) 
             if where is Relation.INSIDE or near:
                 yield Hidden(line, f"{instruction.keyword} may write into {target}, which the mount would hide")
                 return
+
+
+def _by_default(scope: Scope, instruction: Instruction, source: str) -> str | None:
+    """The path that a source is unless somebody gives a build argument: nobody gives the folder of a cache."""
+    for _, item, variables in walk(scope.dockerfile):
+        if item is instruction:
+            expansion = variables.expand(source)
+            return expansion.text if expansion is not None else None
+    return None
 
 
 # Names that only files have.
@@ -231,6 +241,7 @@ def _reads(scope: Scope, run: Run, command: Command) -> str:
 BUILDERS = word_set(
     """ant bower bun bundle cargo cmake composer conda corepack cpan cpanm dotnet gcc g++ cc c++ clang gem git-lfs go
     go-bindata gradle gradlew java javac julia luarocks lua make mamba meson mix msbuild mvn mvnw mysql n nginx ninja
+    jar jdeps jlink keytool native-image protoc wasm-bindgen wasm-opt
     node npm npx nvm openssl perl php phpize pecl docker-php-ext-install docker-php-ext-configure docker-php-ext-enable
     pipenv pnpm poetry postgres psql pyenv python python2 python3 pip pip2 pip3 rake rbenv R Rscript ruby rustc rustup
     sbt service sqlite3 stack systemctl tox uv virtualenv yarn yarnpkg a2query crontab envsubst gosu tini dumb-init
