@@ -68,6 +68,11 @@ RULES = (
     _folder("cache of npm", rf"{_HOME}\.npm", programs="npx"),
     _folder("cache of yarn", rf"{_HOME}\.cache/(?:yarn|node-gyp)", r"usr/local/share/\.cache"),
     _folder("store of pnpm", rf"{_HOME}\.local/share/pnpm/store", r"pnpm/store", rf"{_HOME}\.cache/pnpm"),
+    _rule(
+        "lists of installed Node.js packages",
+        "written down by npm, yarn and pnpm for themselves; the packages are compared",
+        r"(?:.*/)?node_modules/(?:\.package-lock\.json|\.yarn-integrity|\.modules\.yaml|\.pnpm/lock\.yaml)",
+    ),
     _folder("cache of bun", rf"{_HOME}\.bun/install/cache", programs="bun bunx"),
     _folder("caches of go", rf"{_HOME}go/pkg/(?:mod|sumdb)", rf"{_HOME}\.cache/go-build", programs="go air reflex"),
     _folder(
