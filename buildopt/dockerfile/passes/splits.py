@@ -308,7 +308,7 @@ def edits(subject: Subject, split: Split) -> list[Edit]:
         if instruction.keyword in MOVED or start in split.relocated:
             whole = with_comments(subject.dockerfile, instruction)
             lines.append(_unbroken(source.text[whole.start : whole.end]))
-            made.append(Edit(whole, ""))
+            made.append(Edit(_with_a_blank_line(source, whole), ""))
         elif start in split.replayed or (instruction.keyword in COPIED and _is_needed(subject, split, instruction)):
             text = split.texts.get(start, source.text[instruction.span.start : instruction.span.end])
             lines.append(_unbroken(text))
@@ -342,6 +342,15 @@ def with_comments(dockerfile: Dockerfile, instruction: Instruction) -> Span:
     while line - 1 in starts:
         line -= 1
     return Span(source.line_start(line), dockerfile.whole_lines(instruction).end)
+
+
+def _with_a_blank_line(source: Source, lines: Span) -> Span:
+    """Whole lines with the blank line behind them, where there is one before them too."""
+    before = source.text[: lines.start].rstrip(" \t")
+    match = re.match(r"[ \t]*\r?\n", source.text[lines.end :])
+    if match is None or not re.search(r"\n[ \t]*\r?\n$", before):
+        return lines
+    return Span(lines.start, lines.end + match.end())
 
 
 def _unbroken(text: str) -> str:
