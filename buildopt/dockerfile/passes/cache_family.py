@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from buildopt.dockerfile.manager import Manager, Portable, Use, word_set
-from buildopt.dockerfile.managers import APK, APT, CARGO, CARGO_GIT, CCACHE, DENO, DNF, GO, POETRY, SCCACHE
-from buildopt.dockerfile.passes.cache_checks import RENEWING, Group, check
+from buildopt.dockerfile.manager import Manager, Use, word_set
+from buildopt.dockerfile.managers import CARGO, CARGO_GIT, CCACHE, DENO, GO, POETRY, SCCACHE
+from buildopt.dockerfile.passes.cache_checks import check
 from buildopt.dockerfile.passes.cache_config import not_configured
+from buildopt.dockerfile.passes.cache_group import Group
+from buildopt.dockerfile.passes.cache_leaves import leaves
+from buildopt.dockerfile.passes.cache_steps import Step, step_of
 from buildopt.dockerfile.passes.cache_where import No, Place, places, shown_user
-from buildopt.dockerfile.passes.cleanups import Drops, Refused, drops, is_of_caches_alone, opaque_script, removals
-from buildopt.dockerfile.passes.hidden import Scope, hidden
-from buildopt.dockerfile.passes.mounts import CacheMount, mounts
-from buildopt.dockerfile.passes.paths import Relation, mention
+from buildopt.dockerfile.passes.cleanups import opaque_script
+from buildopt.dockerfile.passes.hidden import hidden
+from buildopt.dockerfile.passes.hidden_scope import Scope
 from buildopt.dockerfile.passes.runs import Run
-from buildopt.dockerfile.passes.state import State
-from buildopt.dockerfile.shell import Word
 
 _SUDO = frozenset(("sudo", "doas"))
+
+
 _OTHER_USER = frozenset(("gosu", "su-exec"))
+
+
 # What runs a manager's program itself: it must find what an earlier RUN left in the mount.
 _TOOLS = {
     GO.name: word_set(
@@ -30,18 +33,10 @@ _TOOLS = {
     ),
     CARGO.name: word_set("cross dx maturin trunk wasm-pack"),
 }
+
+
 # What may run a compiler, and so a cache of compilers that ENV or the RUN puts before it.
 _COMPILING = word_set("bazel c++ cargo cc clang clang++ cmake g++ gcc make meson ninja pip pip3 python python3 rustc")
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What one RUN gets from one manager."""
-
-    run: Run
-    manager: Manager
-    mounts: tuple[CacheMount, ...]
-    drops: Drops
 
 
 def steps(group: Group, *, mixed: bool) -> list[Step]:
@@ -58,7 +53,7 @@ def steps(group: Group, *, mixed: bool) -> list[Step]:
     _not_set(group)
     found = _places(group)
     targets = tuple(place.path for place in found)
-    made = [_step(manager, run, found, mixed=mixed) for run in users]
+    made = [step_of(manager, run, found, mixed=mixed) for run in users]
     if not any(step.mounts or step.drops for step in made):
         return []
     for step in made:
@@ -209,106 +204,9 @@ def _switches_user(use: Use) -> bool:
     )
 
 
-def _step(manager: Manager, run: Run, found: Sequence[Place], *, mixed: bool) -> Step:
-    there = mounts(run.instruction)
-    wanted: list[CacheMount] = []
-    for place in found:
-        target = place.path
-        covering = [mount for mount in there if mount.target and mount.covers(target)]
-        if any(mount.kind != "cache" for mount in covering):
-            raise No(run.line, f"something else is mounted on {target}")
-        if any(mount.target.startswith(f"{target}/") for mount in there):
-            raise No(run.line, f"something is mounted inside {target}")
-        if any("$" in mount.target for mount in there):
-            raise No(run.line, "a mount's target holds a variable")
-        # Where somebody has mounted what this one would use instead, they know better.
-        if not covering and not any(mount.covers(path) for mount in there for path in manager.leavings):
-            wanted.append(_mount(manager, place, run.state, mixed=mixed, emulated=_per_platform(run)))
-    targets = [place.path for place in found]
-    try:
-        dropped = drops(run, manager, targets) if wanted or not _is_mounted_otherwise(manager, run) else Drops()
-        if manager is DNF and wanted:
-            _keep_packages(run, targets[0], dropped)
-        elif manager is APK and wanted:
-            _renew_index(run, dropped)
-        removals(run, [dropped])
-    except Refused as no:
-        raise No(run.line, str(no)) from no
-    return Step(run, manager, tuple(wanted), dropped)
-
-
-def _is_mounted_otherwise(manager: Manager, run: Run) -> bool:
-    return any(mount.covers(path) for mount in mounts(run.instruction) for path in manager.leavings)
-
-
-def _keep_packages(run: Run, target: str, dropped: Drops) -> None:
-    """dnf deletes packages once they are installed, and takes lists for new that are days old."""
-    uses = {id(use.command): use for use in run.needs(DNF)}
-    renewed = False
-    for command in run.commands:
-        use = uses.get(id(command))
-        if use is None or command.name == "microdnf":
-            renewed = False  # what it does may add a repository
-            continue
-        words = [word for word in use.arguments if word.text == use.subcommand]
-        words += [word for word in use.arguments if word.text in ("-y", "--assumeyes")]
-        text = "" if any("keepcache" in word.raw for word in use.arguments) else "--setopt=keepcache=1"
-        if not renewed and target != "/var/cache/yum" and "--refresh" not in command.texts:
-            text = f"--refresh {text}".strip()
-        renewed = True
-        if words and text:
-            dropped.added.append((max(words, key=lambda word: word.span.start), text))
-
-
-def _renew_index(run: Run, dropped: Drops) -> None:
-    """An index in a mount may be hours old, and name packages that are gone."""
-    uses = run.needs(APK)
-    renewing = [
-        index for index, use in enumerate(uses) if use.subcommand == "update" or RENEWING & set(use.command.texts)
-    ]
-    for use in uses[: renewing[0] if renewing else None]:
-        word = next((word for word in use.arguments if word.text == use.subcommand), None)
-        if word is not None:
-            dropped.added.append((word, "--update-cache"))
-
-
-def _mount(manager: Manager, place: Place, state: State, *, mixed: bool, emulated: bool) -> CacheMount:
-    identity, argument = _identity(manager, place, state, mixed=mixed, emulated=emulated)
-    owner = 0 if manager.system else state.uid or 0
-    group = (state.user or "").partition(":")[2]
-    return CacheMount(
-        place.path, manager.sharing, identity, owner, int(group) if group.isdigit() else owner, argument=argument
-    )
-
-
-def _per_platform(run: Run) -> bool:
-    """Whether the RUN is run for each platform that is built, not once on the builder's own."""
-    return not run.base_platform or "TARGETPLATFORM" in run.base_platform
-
-
-def _identity(manager: Manager, place: Place, state: State, *, mixed: bool, emulated: bool) -> tuple[str, str]:
-    """An id of its own where stages of this file, or platforms, differ in what the cache's content depends on."""
-    portable, path = place.cache.portable, place.path
-    kind = {"/var/cache/apt": "apt-cache", "/var/lib/apt/lists": "apt-lists"}.get(path) or (
-        manager.name if manager.system or path.endswith(("/store", "/cache")) else path.rsplit("/", 1)[-1]
-    )
-    parts = [kind]
-    if portable is Portable.NOWHERE_ELSE or (portable is Portable.DISTRIBUTION and mixed):
-        parts.append(content_of(manager, state))
-    platform = portable in (Portable.PLATFORM, Portable.NOWHERE_ELSE) and emulated
-    if platform:
-        parts.append("$TARGETPLATFORM")
-    return ("-".join(parts) if len(parts) > 1 else "", "TARGETPLATFORM" if platform else "")
-
-
-def content_of(manager: Manager, state: State) -> str:
-    """What the content of a cache depends on: the distribution for packages, its release for what is compiled."""
-    return state.base.distribution if manager is APT else state.base.release
-
-
 def _nothing_hidden(group: Group, targets: tuple[str, ...]) -> None:
     manager = group.manager
-    left = any(_leaves(run, manager, targets) for run in group.users)
+    left = any(leaves(run, manager, targets) for run in group.users)
     scope = Scope(
         group.dockerfile,
         group.context,
@@ -322,44 +220,3 @@ def _nothing_hidden(group: Group, targets: tuple[str, ...]) -> None:
     )
     for found in hidden(scope):
         raise No(found.line, found.reason)
-
-
-def _leaves(run: Run, manager: Manager, targets: Sequence[str]) -> bool:
-    """Whether the RUN, as it is, leaves content in the folders."""
-    covered = mounts(run.instruction)
-    if all(any(mount.kind == "cache" and mount.covers(target) for mount in covered) for target in targets):
-        return False
-    if manager is APT:
-        return _leaves_lists(run, "/var/lib/apt/lists", manager)
-    if manager.leavings:
-        return _leaves_lists(run, manager.leavings[0], manager)
-    if manager is GO:
-        cleaned = {option.lstrip("-") for use in run.uses(GO) if use.is_cleanup for option in use.command.options}
-        return not cleaned >= {"modcache", "cache"}
-    emptied = any(use.is_cleanup for use in run.uses(manager)) or all(_removes(run, target) for target in targets)
-    return not emptied and any(not list(use.defeats()) for use in run.needs(manager))
-
-
-def _leaves_lists(run: Run, folder: str, manager: Manager) -> bool:
-    left = False
-    uses = {id(use.command): use for use in run.uses(manager)}
-    for command in run.commands:
-        use = uses.get(id(command))
-        if use is not None and use.uses_cache:
-            left = left or not list(use.defeats())
-        elif command.name == "rm" and command.depth == 0 and _rm_of(command.argv[1:], folder, run):
-            left = False
-    return left
-
-
-def _removes(run: Run, target: str) -> bool:
-    return any(command.name == "rm" and _rm_of(command.argv[1:], target, run) for command in run.commands)
-
-
-def _rm_of(words: Sequence[Word], target: str, run: Run) -> bool:
-    state = run.state
-    return any(
-        mention(word, [target], (), state.home, state.variables) is Relation.INSIDE
-        or is_of_caches_alone(word, [target], run)
-        for word in words
-    )

@@ -56,8 +56,9 @@ from pathlib import Path
 from buildopt.dockerfile.managers import MANAGERS
 from buildopt.dockerfile.model import Dockerfile, Stage
 from buildopt.dockerfile.passes.apt_packages import first_line, keep_packages, keeps_packages
-from buildopt.dockerfile.passes.cache_checks import Group
-from buildopt.dockerfile.passes.cache_family import Step, content_of, steps
+from buildopt.dockerfile.passes.cache_family import steps
+from buildopt.dockerfile.passes.cache_group import Group
+from buildopt.dockerfile.passes.cache_steps import Step, content_of
 from buildopt.dockerfile.passes.cache_where import No
 from buildopt.dockerfile.passes.cleanups import Refused, removals
 from buildopt.dockerfile.passes.mounts import insertion
