@@ -242,6 +242,12 @@ KEPT = {
         "node_modules",
     ),
     "what another Dockerfile may name": (SERVER, {**PACKAGE, "Dockerfile.x": "FROM a\nARG X\nCOPY $X .\n"}, ".git"),
+    "what a template of a Dockerfile may name": (SERVER, {**PACKAGE, "Dockerfile.j2": "{{ base }}\nCOPY"}, ".git"),
+    "what Compose builds inline": (
+        SERVER,
+        {**PACKAGE, "compose.yaml": "services:\n  a:\n    build:\n      dockerfile_inline: FROM scratch\n"},
+        "node_modules",
+    ),
     "what an ignore file takes back": (SERVER, {**PACKAGE, ".dockerignore": "*.log\n!.git/HEAD\n"}, ".git"),
     "what a mount shows": (
         f"{SITE}RUN --mount=type=bind,source=dist,target=/d cp -r /d /e\n",
@@ -289,6 +295,11 @@ def test_an_ignore_file_that_docker_refuses_is_left_alone(tmp_path: Path) -> Non
     result = proposed(tmp_path, SERVER, PACKAGE)
     assert not result.files
     assert "Docker would refuse it" in result.refused[0].reason
+
+
+def test_files_about_dockerfiles_are_none(tmp_path: Path) -> None:
+    files = {**PACKAGE, "Dockerfile.md": "# how to\n", "src/dockerfile.go": "package a\n", "dockerfile-parser.ts": ""}
+    assert patterns(proposed(tmp_path, SERVER, files)) == ["node_modules", ".git"]
 
 
 def test_named_copies_need_nothing(tmp_path: Path) -> None:

@@ -246,6 +246,16 @@ KEPT = {
         {"a.cs": ""},
         "listen on another port",
     ),
+    "another port of an old release": (
+        DOTNET.replace("8.0", "6.0").replace("URLS=http://+:80", "HTTP_PORTS=80"),
+        {"a.cs": ""},
+        "set ASPNETCORE_URLS first",
+    ),
+    "certificates in the JDK": (
+        JAVA.replace("ENTRYPOINT", "RUN keytool -import -keystore $JAVA_HOME/jre/lib/security/cacerts\nENTRYPOINT"),
+        SOURCES,
+        "folders of a JRE",
+    ),
     "dotnet run": (DOTNET.replace('"dotnet", "/app/a.dll"', '"dotnet", "run"'), {"a.cs": ""}, "not a published"),
 }  # fmt: skip
 

@@ -34,6 +34,8 @@ _GIT = re.compile(
     r"|GitVersion|nbgv|Nerdbank|MinVer|SourceLink|husky|lefthook|simple-git-hooks|lint-staged|sentry[/-]|ratchetFrom"
     r"|ReadBuildInfo|GIT_DIR|changesets?/|lerna|mkdocs|docusaurus|vuepress"
 )
+_NO_DOCKERFILE = re.compile(r".*(?:dockerignore|\.(?:md|txt|go|py|js|ts|json|ya?ml|sh|rs|java|html|snap|log))")
+_DOCKERFILE = re.compile(r"(?:docker|container)file(?:[.-].+)?|.+\.(?:docker|container)file")
 _KIND_OF_REPOSITORY = re.compile(r"['\"]?type['\"]?\s*[:=]\s*['\"]git['\"]")
 
 
@@ -115,9 +117,15 @@ def other_dockerfiles(context: Path, own: str) -> list[str]:
     found = []
     for count, path in enumerate(files(context)):
         name = path.rpartition("/")[2].lower()
-        usual = name.startswith(("dockerfile", "containerfile")) or name.endswith((".dockerfile", ".containerfile"))
         if count >= _MAX_FILES:
             break
-        if usual and not name.endswith(".dockerignore") and (context / path).resolve() != Path(own).resolve():
+        usual = _DOCKERFILE.fullmatch(name) and not _NO_DOCKERFILE.fullmatch(name)
+        if usual and (context / path).resolve() != Path(own).resolve():
             found.append(path)
     return found
+
+
+def builds_inline(context: Path) -> bool:
+    """Whether a Compose or Bake file of the context holds a Dockerfile of its own."""
+    names = ("compose*.y*ml", "docker-compose*.y*ml", "docker-bake.*")
+    return any(re.search("dockerfile[_-]inline", _text(path)) for name in names for path in sorted(context.glob(name)))

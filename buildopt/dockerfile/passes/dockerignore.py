@@ -66,7 +66,7 @@ from buildopt.dockerfile.context import Ignored, read_patterns
 from buildopt.dockerfile.model import Dockerfile, Instruction
 from buildopt.dockerfile.parse import parse
 from buildopt.dockerfile.passes.context_reads import Read, context_reads
-from buildopt.dockerfile.passes.context_text import mention_of_git, other_dockerfiles
+from buildopt.dockerfile.passes.context_text import builds_inline, mention_of_git, other_dockerfiles
 from buildopt.dockerfile.passes.ignore_candidates import Candidate, Project, candidates, problem
 from buildopt.dockerfile.passes.result import PassResult, Refusal, SecondFile
 from buildopt.dockerfile.passes.state import base_reference
@@ -75,6 +75,7 @@ from buildopt.source import MAX_BYTES, Source
 
 NAME = "dockerignore"
 OPT_IN = False
+_MOST_DOCKERFILES = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,18 +161,20 @@ def _settled(project: Project, candidate: Candidate) -> bool:
 
 def _others(project: Project) -> list[Project | None]:
     """The further Dockerfiles of the context; None for one that cannot be understood."""
-    found: list[Project | None] = []
     context = project.context
-    for path in other_dockerfiles(context, project.dockerfile.source.path):
+    found: list[Project | None] = [None] if builds_inline(context) else []
+    paths = other_dockerfiles(context, project.dockerfile.source.path)
+    if len(paths) > _MOST_DOCKERFILES:
+        return [None]
+    for path in paths:
         try:
             dockerfile = parse(Source.read(context / path))
         except (BuildoptError, OSError):
+            found.append(None)
             continue
         reads = list(context_reads(dockerfile)) if not dockerfile.errors else []
-        if any(isinstance(read, Instruction) for read in reads):
-            found.append(None)
-        elif dockerfile.errors:
-            continue  # nobody can build it: a template, most likely, or no Dockerfile at all
+        if dockerfile.errors or any(isinstance(read, Instruction) for read in reads):
+            found.append(None)  # broken, a template, or with variables
         else:
             plain = [read for read in reads if isinstance(read, Read)]
             folder = (context / path).parent

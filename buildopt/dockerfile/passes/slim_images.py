@@ -84,6 +84,7 @@ JDK_TOOLS = word_set(
     jdeprscan jdeps jfr jhat jhsdb jimage jinfo jlink jmap jmod jpackage jps jrunscript jshell jstack jstat jstatd
     ld mvn mvnw native2ascii nm objcopy objdump ranlib readelf rmic sbt serialver size strings strip wsgen wsimport"""
 )
+IN_THE_JDK = re.compile(r"JAVA_HOME\}?(?!\}?/bin/java\b)|/opt/java|\bjre/|jmods|/usr/local/openjdk")
 # Files that a full image has and a slim one may lack.
 PLACES = re.compile(
     r"/usr/(?:share/(?:zoneinfo|ca-certificates|mime|misc|fonts)|include|lib/(?:x86_64|aarch64|ssl))"

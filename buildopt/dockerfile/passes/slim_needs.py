@@ -16,6 +16,7 @@ from buildopt.dockerfile.model import Dockerfile, Instruction, Stage
 from buildopt.dockerfile.passes.context_reads import context_reads
 from buildopt.dockerfile.passes.slim_images import (
     DOCUMENTATION,
+    IN_THE_JDK,
     JDK_TOOLS,
     NEEDS_MANUALS,
     OWN_PROGRAMS,
@@ -142,6 +143,9 @@ class Needs:
             found = PLACES.search(text)
             if found is not None and self.variant.kind != "jre":
                 raise No(instruction, f"it speaks of {found.group()}, which the slim image may lack")
+            inside = IN_THE_JDK.search(text)
+            if inside is not None and self.variant.kind == "jre":
+                raise No(instruction, f"it speaks of {inside.group()}: folders of a JRE differ from those of a JDK")
 
     # ---- commands
 
@@ -334,8 +338,11 @@ class Needs:
         if not command.texts[:1] or not command.texts[0].endswith(".dll"):
             raise No(item, "it is not a published program that is started")
         environment = states(self.dockerfile)[-1 - self.stage.index].environment
-        if not {"ASPNETCORE_URLS", "ASPNETCORE_HTTP_PORTS"} & set(environment) and "--urls" not in command.texts:
-            raise No(item, "aspnet images listen on another port than the SDK's: set ASPNETCORE_HTTP_PORTS first")
+        modern = int(self.variant.tag.partition(".")[0]) >= 8
+        names = {"ASPNETCORE_URLS", "ASPNETCORE_HTTP_PORTS"} if modern else {"ASPNETCORE_URLS"}
+        if not names & set(environment) and "--urls" not in command.texts:
+            told = "ASPNETCORE_HTTP_PORTS" if modern else "ASPNETCORE_URLS"
+            raise No(item, f"aspnet images listen on another port than the SDK's: set {told} first")
 
     def _script(self, command: Command) -> Path | None:
         """The script of the context that a command runs, found by its name."""
@@ -361,6 +368,8 @@ class Needs:
             if not inner.words or inner.words[-1].raw in ('"$@"', "$@"):
                 continue
             java = self.variant.family == "eclipse-temurin" and name is not None and name not in JDK_TOOLS
+            if IN_THE_JDK.search(" ".join(word.raw for word in inner.words)) and self.variant.kind == "jre":
+                raise No(instruction, f"{path.name} reaches into the JDK's folders")
             if not java and name not in self.programs | functions:
                 shown = (name or inner.words[0].raw)[:40]
                 raise No(instruction, f"{path.name} runs `{shown}`, which may be missing in the smaller image")
