@@ -40,6 +40,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from buildopt import process
+from buildopt.commands.common import terminated
 from buildopt.engine import daemon
 from buildopt.engine.connection import Engine
 from buildopt.engine.folders import Folders
@@ -175,6 +176,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=chosen.folder, prefix="benchmark-") as work:
         folder = Path(work)
         with (
+            terminated(),
             base_images.mirror(folder / "mirror", layouts) as running,
             daemon.private_engine(
                 folder / "engine", downloads=Folders.at().downloads, registry_mirrors=(running.url,)
