@@ -7,10 +7,14 @@ lockfile alone, runs the installation, and copies the sources behind it. A RUN t
 two. Tools that install the project too (poetry, uv, pdm, composer) first install everything else, and run as they did
 behind the sources.
 
+ARG of a commit, a build's number or its date moves down to its first use (or to what might use it), with the LABEL
+that names it: past commands that are known not to read it.
+
 Why
 ---
 A layer is built again when anything that an earlier COPY brought in has changed. With all sources copied first, each
-edited line of code downloads and installs all dependencies again.
+edited line of code downloads and installs all dependencies again. A new value of an ARG throws away every RUN behind
+it, whether it reads it or not.
 
 It needs the build context, because only the project's files tell what an installation reads. It is refused where that
 is not certain, and where the image would differ: scripts around the installation that may need the sources,
@@ -44,21 +48,27 @@ References
 
 from __future__ import annotations
 
+from dataclasses import replace
+from difflib import SequenceMatcher
+from itertools import accumulate
 from pathlib import Path
 
 from buildopt.dockerfile.late_installs import LateInstall, late_installs
 from buildopt.dockerfile.model import Dockerfile, Stage
+from buildopt.dockerfile.parse import parse
 from buildopt.dockerfile.passes.copied_files import Unknown, context_files
 from buildopt.dockerfile.passes.install_first import Move, plan
+from buildopt.dockerfile.passes.late_arguments import Kept, Lowered, lowered
 from buildopt.dockerfile.passes.result import Change, PassResult, Refusal
 from buildopt.dockerfile.passes.stage_steps import Blocked, Step, steps
+from buildopt.source import Edit, Span, apply_edits
 
 NAME = "order_layers"
 OPT_IN = False
 
 
 def rewrite(dockerfile: Dockerfile, context: Path | None = None) -> PassResult:
-    """Move installations above the copies of the sources, stage by stage."""
+    """Move installations above the copies of the sources, stage by stage; then arguments below what ignores them."""
     changes: list[Change] = []
     refused: list[Refusal] = []
     late = late_installs(dockerfile)
@@ -66,7 +76,47 @@ def rewrite(dockerfile: Dockerfile, context: Path | None = None) -> PassResult:
         mine = [item for item in late if item.run.stage.index == stage.index and item.run.instruction.keyword == "RUN"]
         if mine:
             _stage(dockerfile, stage, mine, context, changes, refused)
+    edits = [edit for change in changes for edit in change.edits]
+    moved = parse(dockerfile.source.replace(apply_edits(dockerfile.source.text, edits))) if edits else dockerfile
+    if moved.errors:
+        return PassResult(tuple(changes), tuple(refused))
+    found = list(lowered(moved))
+    arguments = [item for item in found if isinstance(item, Lowered)]
+    refused += (
+        Refusal(NAME, _line(dockerfile, moved, item.line), item.reason) for item in found if isinstance(item, Kept)
+    )
+    changes += (_lowering(dockerfile, moved, item) for item in arguments)
+    if edits and arguments:
+        changes = _merged(dockerfile, moved, changes, arguments)
     return PassResult(tuple(changes), tuple(refused))
+
+
+def _lowering(dockerfile: Dockerfile, moved: Dockerfile, item: Lowered) -> Change:
+    names = ", ".join(item.names)
+    line = _line(dockerfile, moved, item.line)
+    why = f"a new value of {item.names[0]} no longer repeats `{item.shown}`, which does not read it"
+    return Change(NAME, f"declare {names} further down", why, (line, line), item.edits)
+
+
+def _line(dockerfile: Dockerfile, moved: Dockerfile, line: int) -> int:
+    """The line of an ARG in the file as it came; all ARG keep their order."""
+    now = [item for item in moved.instructions if item.keyword == "ARG"]
+    before = [item for item in dockerfile.instructions if item.keyword == "ARG"]
+    return next((old.lines[0] for old, new in zip(before, now, strict=True) if new.lines[0] == line), line)
+
+
+def _merged(dockerfile: Dockerfile, moved: Dockerfile, changes: list[Change], arguments: list[Lowered]) -> list[Change]:
+    """Two rewrites of one text as edits of the text as it came; the first change has them all."""
+    edits = [edit for item in arguments for edit in item.edits]
+    old = dockerfile.source.text.splitlines(keepends=True)
+    new = apply_edits(moved.source.text, edits).splitlines(keepends=True)
+    starts = list(accumulate((len(line) for line in old), initial=0))
+    found = [
+        Edit(Span(starts[i1], starts[i2]), "".join(new[j1:j2]))
+        for tag, i1, i2, j1, j2 in SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
+        if tag != "equal"
+    ]
+    return [replace(change, edits=tuple(found) if index == 0 else ()) for index, change in enumerate(changes)]
 
 
 def _stage(
