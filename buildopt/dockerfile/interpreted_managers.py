@@ -131,7 +131,6 @@ CONDA = Manager(
     sharing="locked",
     uses=word_set("install create update upgrade remove uninstall env"),
     cleanups=(("clean",),),
-    defeating_variables=("CONDA_PKGS_DIRS",),
     valued=word_set("-n --name -p --prefix --root-prefix -r"),
     offline_options=("--offline", "--use-local", "--download-only"),
     starts=word_set("run activate shell info list init"),

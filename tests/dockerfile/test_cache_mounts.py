@@ -179,6 +179,16 @@ MOUNTED = {
         "target=/root/.local/share/pnpm/store",
         "pnpm install",
     ),
+    "npm, and a container that starts what is installed": (
+        'FROM node:20\nUSER node\nWORKDIR /home/node\nCOPY package*.json ./\nRUN npm ci\nCMD ["npx", "serve"]\n',
+        "target=/home/node/.npm,uid=1000,gid=1000",
+        "npm ci",
+    ),
+    "conda moved": (
+        "FROM condaforge/miniforge3\nENV CONDA_PKGS_DIRS=/p\nRUN mamba install -y x && mamba clean -a\n",
+        "target=/p,sharing=locked",
+        "mamba install -y x",
+    ),
     "bun": (
         'FROM oven/bun\nRUN bun install --production --no-cache\nCMD ["bun", "run", "x.ts"]\n',
         "target=/root/.bun/install/cache",
@@ -411,6 +421,10 @@ REFUSED = {
     "npm: a configuration that nobody can read": (
         f"FROM node:20\nCOPY package.json .npmrc* ./\nRUN npm ci && npm cache clean -f\n{NODE}",
         ".npmrc may move the cache",
+    ),
+    "npm: what npx has fetched": (
+        "FROM node:20\nRUN npm ci && npx -y serve --version\nCMD npx serve\n",
+        "runs npm in the container",
     ),
     "deno": ("FROM denoland/deno\nRUN deno cache main.ts\n", "when the program runs"),
     "go: a library in the module cache": (

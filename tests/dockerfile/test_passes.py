@@ -260,7 +260,7 @@ HIDDEN = {
         "reads /root/.npm",
     ),
     "npm --offline": ("FROM node:20\nRUN npm ci\nRUN npm ci --offline\n", "--offline"),
-    "npx in the container": ("FROM node:20\nRUN npm ci\nCMD npx serve\n", "runs npm in the container"),
+    "npx in the container": ("FROM node:20\nRUN npm ci && npx serve -v\nCMD npx serve\n", "runs npm in the container"),
     "go run in the container": (
         'FROM golang:1.22\nWORKDIR /a\nRUN go mod download\nCMD ["go", "run", "."]\n',
         "not known to be a built program",

@@ -10,11 +10,9 @@ from buildopt.dockerfile.passes.yarn_version import first_yarn
 
 # What a wheel that is built here comes out different with, although its name does not tell.
 _BUILD_VARIABLES = re.compile(
-    r"(?:C|CXX|CPP|LD|F|ARCH|RUST|NVCC_)FLAGS|CC|CXX|CMAKE_.*|.*_?CUDA_ARCH.*|FORCE_.*|USE_.*|.*_USE_.*|.*_BUILD_.*|BUILD_.*"
-    r"|.*_NO_NATIVE|SKBUILD_.*|.*_FORCE_.*|WITH_.*|.*_WITH(?:OUT)?_.*|NO_.*|.*_SKIP_.*|SETUPTOOLS_.*|.*_CONFIG"
+    r"(?:C|CXX|CPP|LD|F|ARCH|RUST|NVCC_)FLAGS|CC|CXX|CMAKE_.*|.*_?CUDA_ARCH.*|FORCE_.*|(?:.*_)?USE_.*|NO_.*|WITH_.*"
+    r"|.*_NO_NATIVE|SKBUILD_.*|.*_FORCE_.*|.*_WITH(?:OUT)?_.*|.*_BUILD_(?:EXT|FROM|WITH|CUDA|OPS|FORCE).*"
 )
-
-
 _HARMLESS_VARIABLES = re.compile(
     r"PIP_(?!NO_BINARY|GLOBAL_OPTION|CONFIG_SETTINGS).*|PYTHON.*|DEBIAN_FRONTEND|UV_.*|POETRY_.*|PDM_.*|PIPENV_.*|PATH|HOME|LANG|LC_.*"
     r"|.*_PROXY|.*_proxy|TZ|TERM|CI|.*_TOKEN|.*_PASSWORD|.*_USERNAME|VIRTUAL_ENV|TMPDIR|NODE_ENV|BUILD_DATE|BUILD_NUMBER"

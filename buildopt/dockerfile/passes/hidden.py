@@ -87,15 +87,21 @@ def _by_default(scope: Scope, instruction: Instruction, source: str) -> str | No
 
 
 # Names that only files have.
-_FILE = re.compile(r"\.?[\w-]+(?:\.[\w-]+)*\.(?:xml|properties|gradle|json|toml|ya?ml|cfg|conf|ini|txt|sh|config|sbt)")
+_FILE = re.compile(
+    r"\.?[\w*?-]+(?:\.[\w*?-]+)*\.(?:xml|properties|gradle|json|toml|ya?ml|cfg|conf|ini|txt|sh|config|sbt|lock|mod|sum)\*?"
+    r"|(?:Gemfile|Pipfile|Makefile|Rakefile|Procfile|mvnw|gradlew)\*?"
+)
 
 
 def _is_a_file(context: Path | None, source: str) -> bool:
     """Whether a source of a COPY is one file, which does not bring a folder along."""
     if context is not None:
         try:
-            return context.joinpath(*[part for part in source.split("/") if part not in ("", ".", "..")]).is_file()
+            if context.joinpath(*[part for part in source.split("/") if part not in ("", ".", "..")]).is_file():
+                return True
         except (OSError, ValueError):
+            return False
+        if not re.search(r"[*?]", source):
             return False
     return _FILE.fullmatch(posixpath.basename(source)) is not None
 

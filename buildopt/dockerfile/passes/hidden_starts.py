@@ -47,6 +47,16 @@ def _starts_nothing(scope: Scope) -> Iterator[Hidden]:
     yield Hidden(final.origin.lines[0], reason)
 
 
+def _runs_npx(scope: Scope) -> bool:
+    """Whether a RUN with the mount leaves in it what npx would start: what is installed it finds elsewhere."""
+    for run in scope.runs:
+        if run.instruction.span.start in scope.mounted:
+            for command in run.commands:
+                if command.name == "npx" or (command.name == "npm" and command.texts[:1] in (("exec",), ("x",))):
+                    return True
+    return False
+
+
 def _runs_manager(scope: Scope, text: str, programs: re.Pattern[str]) -> bool:
     """Whether a container may run the manager so that it needs its cache: ``npm start`` and ``npm run`` do not."""
     manager = scope.manager
@@ -60,6 +70,10 @@ def _runs_manager(scope: Scope, text: str, programs: re.Pattern[str]) -> bool:
     if not commands:
         return manager.name != "npm"
     for command in commands:
+        if command.name == "npx":
+            if _runs_npx(scope):
+                return True
+            continue
         use = recognise(command)
         if use is None or (use.uses_cache and use.subcommand not in manager.starts):
             return True
