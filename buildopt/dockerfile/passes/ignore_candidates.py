@@ -138,7 +138,7 @@ class Project:
         for stage in self.receivers:
             for instruction in stage.instructions:
                 if instruction.keyword == "RUN" and instruction.span not in known:
-                    return f"the RUN in line {instruction.lines[0]} cannot be read to the end"
+                    return f"`RUN {instruction.arguments.text[:40]}` cannot be read to the end"
         return ""
 
     def commands(self) -> Iterator[tuple[Run, Command]]:
@@ -159,7 +159,7 @@ class Project:
         for run, command in self.commands():
             problem = _asks_git(run, command, self)
             if problem:
-                return f"{problem} (line {run.instruction.lines[0]})"
+                return problem
         mention = self.asked()
         if isinstance(mention, Mention):
             return f"{mention.path}:{mention.line} speaks of {mention.text}"
@@ -170,14 +170,14 @@ class Project:
         """What may take files of the project along that nobody named; empty where nothing does."""
         if self.unread:
             return self.unread
-        for run, command in self.commands():
+        for _, command in self.commands():
             name = command.name or ""
             if name in _JS and compiled(command) is not None:
                 scripts = _scripts(self.context / "package.json")
                 if scripts is None or _COPYING_SCRIPT.search(" ".join(scripts.values())):
                     return "package.json has scripts that may copy whole folders"
             elif name not in _QUIET | _DIRECT | _JS | _COPYING | {"mvn", "gradle"}:
-                return f"`{name}` in line {run.instruction.lines[0]} may copy whole folders"
+                return f"`{name}` may copy whole folders"
         if self.holds("Cargo.toml") and mention_of_pattern(self.context, _EMBEDS_CRATE) is not None:
             return "a macro that embeds the whole crate"
         embeds = any(_EMBEDS_ALL.search(_text(path)) for path in self.context.glob("*.go"))
