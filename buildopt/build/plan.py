@@ -71,6 +71,7 @@ class Options:
     builder: str | None = None
     caches: tuple[str, ...] = ()
     compression: str | None = None
+    add_hosts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,7 @@ class BuildPlan:
             ("--label", options.labels),
             ("--annotation", options.annotations),
             ("--build-context", options.build_contexts),
+            ("--add-host", options.add_hosts),
         ):
             for value in values:
                 words += [flag, value]

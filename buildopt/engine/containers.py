@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from python_on_whales import DockerClient
 
 _POLL = (0.05, 1.0)  # seconds between two looks at whether a command has ended: at first, and at most
+_LATE = 10.0  # seconds that an engine may take to finish an interrupted load
 _OUTPUT = 1 << 20
 """How much of what a command writes is kept, in bytes of each stream."""
 
@@ -41,10 +42,24 @@ class Containers:
         try:
             with _errors("the image cannot be loaded"):
                 self.client.image.load(archive, quiet=True)
+        except KeyboardInterrupt:
+            self._remove_late(name)
+            raise
+        try:
             yield name
         finally:
-            with suppress(Exception):  # noqa: BLE001 - it was never loaded, or the engine is gone
+            with suppress(Exception):  # noqa: BLE001 - somebody else removed it, or the engine is gone
                 self.client.image.remove(name, force=True)
+
+    def _remove_late(self, name: str) -> None:
+        """Remove an image that the engine may still be making, though its client has ended."""
+        end = time.monotonic() + _LATE
+        while time.monotonic() < end:
+            if self.client.image.exists(name):
+                with suppress(Exception):  # noqa: BLE001 - the next look will tell
+                    self.client.image.remove(name, force=True)
+                    return
+            time.sleep(_POLL[0] * 5)
 
     def run(
         self, image: str, command: Sequence[str], *, name: str, platform: str | None, network: bool, timeout: float

@@ -1,4 +1,4 @@
-"""Builds a side with buildx, apart from the user's own cache mounts, and times it."""
+"""Builds a side with buildx, apart from the user's own caches and from those of the other side, and times it."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Nobody:
 
 @dataclass(frozen=True, slots=True)
 class Builder:
-    """Builds on one engine into layouts below ``folder``. Its cache mounts are its own, by ``namespace``."""
+    """Builds on one engine into layouts below ``folder``. Its caches are its own, by ``namespace``."""
 
     engine: Engine
     folder: Path
@@ -108,11 +108,13 @@ class Builder:
     def _plan(self, context: Path, dockerfile: Path, shown: str, name: str, *, cold: bool = False) -> BuildPlan:
         how = self.how
         layout = self.folder / "layouts" / name
-        # A mount of the original is not one of the rewritten file, though both have the same name.
-        namespace = f"{_NAMESPACE}={self.namespace}-{name}"
+        # Neither the cache mounts nor the layers of one side are of use to the other one, or to the user's own builds:
+        # a host's name is part of what a RUN is cached by, and of nothing else.
+        own = f"{self.namespace}-{name}"
         options = Options(
             target=how.target,
-            build_args=(*how.build_args, namespace),
+            build_args=(*how.build_args, f"{_NAMESPACE}={own}"),
+            add_hosts=(f"{own}:127.0.0.1",),
             secrets=how.secrets,
             ssh=how.ssh,
             build_contexts=how.build_contexts,

@@ -28,6 +28,8 @@ from buildopt.prove.smoke import SmokeOptions, check_commands, run_smoke
 from buildopt.prove.workspace import IGNORE, Side, Workspace, files_below, own_ignore, patterns, sides
 from buildopt.source import Source
 
+_NO_COMMAND = (126, 127)  # what shells and engines say where a program cannot be started
+
 
 @dataclass(frozen=True, slots=True)
 class Watch:
@@ -117,11 +119,11 @@ class _Proving:
         if self.smoke.commands:
             self.watch.say("running the smoke commands in both images")
             runs = run_smoke(self.builder.engine, pairs, self.smoke, self.builder.folder)
-        proof = Proof(old.side.shown, tuple(diffs), runs, (cold,), again=again)
+        proof = Proof(old.side.shown, tuple(diffs), runs, (cold,), _smoke_notes(runs), again)
         if not proof.equal:
-            return replace(proof, notes=("rebuilds were not timed, for the images are not equal",))
+            return replace(proof, notes=(*proof.notes, "rebuilds were not timed, for the images are not equal"))
         timings, notes = self._rebuilds()
-        return replace(proof, timings=(cold, *timings), notes=tuple(notes))
+        return replace(proof, timings=(cold, *timings), notes=(*proof.notes, *notes))
 
     def _fetch(self) -> None:
         """Have the base images here before anything is timed: both sides pay nothing for the network."""
@@ -252,6 +254,15 @@ class _Proving:
         sent = files_below(new.context, patterns(_ignore_text(self.workspaces[0])))
         left_out = {name: _digest(new.context / name) for name in sent if name not in kept}
         return Expected(targets, left_out, written)
+
+
+def _smoke_notes(runs: Sequence[Smoke]) -> tuple[str, ...]:
+    """A command that neither image has shows nothing, though it does the same in both."""
+    return tuple(
+        f"smoke {run.command}: exit status {run.after.status} in both images; is there such a command?"
+        for run in runs
+        if run.equal and run.after.status in _NO_COMMAND
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import json
 import secrets
 import shlex
+import tarfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -14,6 +17,7 @@ from buildopt.engine.connection import Engine
 from buildopt.engine.containers import Containers, Ran, containers
 from buildopt.errors import UsageError
 from buildopt.oci import layout as oci
+from buildopt.oci.descriptor import Descriptor
 from buildopt.prove.flatten import resolve
 from buildopt.prove.image import Image
 from buildopt.prove.proof import Outcome, Smoke
@@ -76,7 +80,27 @@ def _archive(layout: Path, side: str, folder: Path) -> tuple[Path, str]:
     artifact.replace(index, artifact.index_bytes(image.descriptor, (name,)), layout / "index.json.named")
     path = folder / f"{side}.tar"
     tarball.write_file(layout, image, path)
+    if len(image.platforms) == 1:
+        _add_docker_manifest(path, image.platforms[0], name)
     return path, name
+
+
+def _add_docker_manifest(path: Path, entry: oci.ImageManifest, name: str) -> None:
+    """Say what is in a tar as ``docker save`` did it before OCI: engines without containerd's image store want it."""
+    document = {
+        "Config": _blob(entry.manifest.config),
+        "RepoTags": [name],
+        "Layers": [_blob(layer) for layer in entry.manifest.layers],
+    }
+    data = json.dumps([document]).encode()
+    info = tarfile.TarInfo("manifest.json")
+    info.size = len(data)
+    with tarfile.open(path, "a") as tar:
+        tar.addfile(info, io.BytesIO(data))
+
+
+def _blob(descriptor: Descriptor) -> str:
+    return f"blobs/{descriptor.digest.algorithm}/{descriptor.digest.hex}"
 
 
 @dataclass(frozen=True, slots=True)

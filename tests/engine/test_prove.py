@@ -202,13 +202,13 @@ def test_split_stages_times_and_sizes(engine: Engine, go: Path) -> None:
 
 
 TOOL_BEFORE = """FROM python:3.11-slim
-RUN cp /usr/bin/python3.11 /usr/local/bin/tool
+RUN cp /usr/local/bin/python3.11 /usr/local/bin/tool
 RUN cp -L /usr/lib/*/libexpat.so.1 /usr/local/lib/ && ldconfig
 ENV MODE=fast
 CMD ["tool", "--version"]
 """
 TOOL_AFTER = """FROM python:3.11-slim AS build
-RUN cp /usr/bin/python3.11 /usr/local/bin/tool
+RUN cp /usr/local/bin/python3.11 /usr/local/bin/tool
 RUN cp -L /usr/lib/*/libexpat.so.1 /usr/local/lib/ && ldconfig
 
 FROM debian:bookworm-slim
@@ -244,7 +244,7 @@ def test_a_library_counts_where_the_loader_looks_for_it(engine: Engine, tool: Pa
 
 
 def test_what_a_split_must_keep(engine: Engine, tool: Path) -> None:
-    after = re.sub("RUN cp /usr/bin/python3.11", "RUN cp /usr/bin/python3", TOOL_AFTER)
+    after = re.sub("RUN cp /usr/local/bin/python3.11", "RUN cp /usr/local/bin/python3", TOOL_AFTER)
     after = after.replace("/usr/local/bin/tool /usr/local/bin/tool", "/bin/ls /usr/local/bin/tool")
     after = after.replace("ENV MODE=fast\n", "")
     proof = proven(engine, tool, TOOL_BEFORE, after)
@@ -268,13 +268,16 @@ def test_a_smoke_command_that_does_not_end_and_one_that_is_never_the_same(engine
     text = "FROM debian:bookworm-slim\n"
     proof = prove(
         Source("Dockerfile", text), Source("Dockerfile", f"{text}# more\n"), context, engine,
-        smoke=SmokeOptions(("sleep 600", "cat /proc/sys/kernel/random/uuid", "exit 3"), timeout=3), scenarios=(),
+        smoke=SmokeOptions(("sleep 600", "cat /proc/sys/kernel/random/uuid", "exit 3", "nothing"), timeout=3),
+        scenarios=(),
     )  # fmt: skip
-    sleep, random, three = proof.smoke
+    sleep, random, three, nothing = proof.smoke
     assert sleep.before.status is None
     assert random.unstable
     assert random.equal
     assert (three.before.status, three.equal) == (3, True)
+    assert (nothing.before.status, nothing.equal) == (127, True)
+    assert proof.notes[0] == "smoke nothing: exit status 127 in both images; is there such a command?"
     assert proof.reasons == ("smoke sleep 600: did not end in time (before)",)
     assert leftovers(engine) == []
 
@@ -337,7 +340,7 @@ def test_scenarios_of_the_caller(engine: Engine, context: Path, tmp_path: Path) 
         ],
     )  # fmt: skip
     steps = {timing.scenario: timing.after_steps for timing in proof.timings}
-    assert steps == {"cold": (0, 2), "data": (1, 2), "same": (2, 2), "package": (1, 2)}
+    assert steps == {"cold": (0, 2), "data": (1, 2), "same": (2, 2), "package": (0, 2)}
     assert (context / "data.txt").read_text() == "world\n"
     assert not (context / "sub").exists()
 
