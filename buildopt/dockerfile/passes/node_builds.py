@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from buildopt.dockerfile.managers import word_set
+from buildopt.dockerfile.passes.node_bundlers import BUNDLERS, bundled, configured
 from buildopt.dockerfile.passes.node_commands import Leaf
 from buildopt.dockerfile.passes.node_project import Compiler, Project, compiler, loose_json, mapping
 
@@ -52,10 +53,7 @@ _DEFAULTS = {
     "ice": ("build",),
 }
 _OPTION_OF_OUTPUT = re.compile(
-    r"^(?:--out-?[dD]ir|--out-?[fF]ile|--output(?:-?(?:dir|file|path))?|--dist-?[dD]ir|--dest|--dir|--outdir|--outfile|-o|-d|--out)$"
-)
-_PATH_IN_CONFIG = (
-    r"\b{key}\s*:\s*(?:path\.)?(?:resolve|join)?\(?\s*(?:__dirname\s*,\s*)?['\"`](?P<path>[^'\"`$\n]+)['\"`]"
+    r"^(?:--out-?[dD]ir|--out-?[fF]ile|--output(?:-?(?:dir|file|path))?|--dist-?[dD]ir|--dest|--dir|-o|-d|--out)$"
 )
 
 
@@ -63,7 +61,8 @@ _PATH_IN_CONFIG = (
 class Built:
     """What builds make: ``outputs`` are paths relative to the project, ``beside``: some lies beside its source.
 
-    ``unknown`` is a command whose results are not known. ``compilers`` are the tsconfigs used.
+    ``unknown`` is a command whose results are not known. ``compilers`` are the tsconfigs used, ``scripts`` the programs
+    of the project that build.
     """
 
     outputs: set[str] = field(default_factory=set)
@@ -71,6 +70,7 @@ class Built:
     unknown: str = ""
     compilers: list[Compiler] = field(default_factory=list)
     tools: set[str] = field(default_factory=set)
+    scripts: set[str] = field(default_factory=set)
 
     def add(self, *paths: str) -> None:
         """Note outputs, relative to the project."""
@@ -109,14 +109,12 @@ def note(built: Built, project: Project, leaf: Leaf, environment: Mapping[str, s
         path = given.get("BUILD_PATH", _from_env_files(project, "BUILD_PATH") or "build")
         if arguments[:1] == ("build",):
             built.add(path) if path else _unknown(built, leaf)
-    elif (
-        name == "vite"
-        or name == "vue-cli-service"
-        or name == "parcel"
-        or name == "ng"
-        or name in ("webpack", "webpack-cli", "rollup", "rspack")
-    ):
-        _bundled(built, project, leaf, options)
+    elif name in BUNDLERS:
+        found = bundled(project, leaf, _from_options(options))
+        if found is None:
+            _unknown(built, leaf)
+        else:
+            built.add(*found)
     elif name == "prisma":
         _prisma(built, project, leaf)
     elif name in ("vuepress", "vitepress"):
@@ -140,15 +138,21 @@ def note(built: Built, project: Project, leaf: Leaf, environment: Mapping[str, s
     ):
         _with_option(built, project, leaf, options)
     elif name in _DEFAULTS:
-        own = _configured(project, name, ("outDir", "outputPath", "destDir", "distDir"))
-        built.add(*([_from_options(options)] if _from_options(options) else _DEFAULTS[name]), *own)
+        own = configured(project, name, ("outDir", "outputPath", "destDir", "distDir"))
+        if own is None:
+            _unknown(built, leaf)
+        else:
+            built.add(*([_from_options(options)] if _from_options(options) else own or _DEFAULTS[name]))
     elif name in ("remix", "react-router"):
-        bundled = any(re.fullmatch(r"vite\.config\.\w+", path) for path in project.files)
-        built.add("build", *(() if bundled else ("public/build",)))
+        by_vite = any(re.fullmatch(r"vite\.config\.\w+", path) for path in project.files)
+        built.add("build", *(() if by_vite else ("public/build",)))
     elif name == ">" or name in _FILES:
         _places(built, leaf)
     elif name == "node" and any(word in ("-v", "--version") for word in arguments[:1]):
         return
+    elif name == "node" and arguments and posixpath.normpath(arguments[0]) in project.files:
+        built.scripts.add(posixpath.normpath(arguments[0]))
+        _unknown(built, leaf)
     else:
         _unknown(built, leaf)
 
@@ -173,7 +177,9 @@ def _options(arguments: tuple[str, ...]) -> dict[str, str]:
 
 
 def _from_options(options: Mapping[str, str]) -> str:
-    return next((value for name, value in options.items() if _OPTION_OF_OUTPUT.match(name) and value), "")
+    """The folder that options name; of a file the folder that it lies in."""
+    found = next((value for name, value in options.items() if _OPTION_OF_OUTPUT.match(name) and value), "")
+    return posixpath.dirname(found) or "." if posixpath.splitext(found)[1] else found
 
 
 def _typescript(built: Built, project: Project, arguments: tuple[str, ...], options: Mapping[str, str]) -> None:
@@ -248,91 +254,17 @@ def _from_env_files(project: Project, name: str) -> str:
     return ""
 
 
-def _configured(project: Project, name: str, keys: tuple[str, ...]) -> list[str]:
-    """What the configuration of a tool says about its output, wherever that can be read."""
-    found = []
-    for path in project.files:
-        if re.fullmatch(
-            rf"(?:\.{name}rc(?:\.\w+)?|{name}(?:\.[\w.-]+)?\.config(?:\.[\w.-]+)?|{name}\.\w+|svelte\.config\.\w+)",
-            path,
-        ):
-            text = project.text(path)
-            for key in keys:
-                found += [match.group("path") for match in re.finditer(_PATH_IN_CONFIG.format(key=key), text)]
-    return found
-
-
-def _bundled(built: Built, project: Project, leaf: Leaf, options: Mapping[str, str]) -> None:
-    name, arguments = leaf.name, leaf.arguments
-    explicit = _from_options(options)
-    if name == "vite":
-        if arguments[:1] != ("build",):
-            _unknown(built, leaf)
-            return
-        text = "".join(project.text(path) for path in project.files if re.fullmatch(r"vite\.config\.\w+", path))
-        folders = [explicit] if explicit else _configured(project, "vite", ("outDir",))
-        if re.search(
-            r"\bsveltekit\b|@remix-run/dev|@react-router/dev|solid-start|@tanstack|\bqwik|\bnitro\b|\bvinxi\b", text
-        ):
-            folders += ["build", ".svelte-kit"] if "svelte" in text else ["build"]
-            if not re.search(r"sveltekit|remix|react-router", text):
-                _unknown(built, leaf)
-        elif "outDir" in text and not folders:
-            _unknown(built, leaf)
-        root = re.search(r"\broot\s*:", text)
-        if root:
-            _unknown(built, leaf)
-        built.add(*(folders or ["dist"]))
-    elif name == "vue-cli-service":
-        if arguments[:1] == ("build",):
-            built.add(*([explicit] if explicit else _configured(project, "vue", ("outputDir",)) or ["dist"]))
-        elif arguments[:1] != ("lint",):
-            _unknown(built, leaf)
-    elif name == "ng":
-        _angular(built, project, leaf, explicit)
-    elif name == "parcel":
-        built.add(explicit or "dist")
-    else:
-        folders = [explicit] if explicit else []
-        folders += [] if explicit else _output_block(project, name.removesuffix("-cli"))
-        if not folders:
-            _unknown(built, leaf)
-        built.add(*(folders or ["dist"]))
-        if any(path.startswith(("/", "..")) for path in folders):
-            _unknown(built, leaf)
-
-
-def _output_block(project: Project, name: str) -> list[str]:
-    """What the ``output: {…}`` of webpack's or rollup's configuration names."""
-    found = []
-    for path in project.files:
-        if re.fullmatch(rf"{name}[\w.-]*\.\w+", path):
-            for block in re.findall(r"\boutput\s*:\s*\[?\s*\{(.*?)\}", project.text(path), re.DOTALL):
-                for key in ("path", "dir", "file"):
-                    places = [match.group("path") for match in re.finditer(_PATH_IN_CONFIG.format(key=key), block)]
-                    found += [posixpath.dirname(place) or "." if key == "file" else place for place in places]
-    return found
-
-
-def _angular(built: Built, project: Project, leaf: Leaf, explicit: str) -> None:
-    if leaf.arguments[:1] not in (("build",), ("b",), ("run",), ("server",)):
-        if leaf.arguments[:1] not in (("version",), ("lint",), ("test",), ("config",), ("analytics",)):
-            _unknown(built, leaf)
-        return
-    text = project.text("angular.json") or project.text(".angular-cli.json")
-    found = re.findall(r'"(?:outputPath|outDir)"\s*:\s*"([^"]+)"', text)
-    found += re.findall(r'"outputPath"\s*:\s*\{\s*"base"\s*:\s*"([^"]+)"', text)
-    built.add(*([explicit] if explicit else found or ["dist"]))
-
-
 def _with_option(built: Built, project: Project, leaf: Leaf, options: Mapping[str, str]) -> None:
     explicit = _from_options(options)
     if explicit:
         built.add(explicit)
     elif leaf.name in ("tsup", "ncc"):
-        own = _configured(project, leaf.name, ("outDir",))
+        own = configured(project, leaf.name, ("outDir",))
         text = mapping(project.package.get("tsup")).get("outDir")
-        built.add(*(own or [str(text)] if text else own or ["dist"]))
+        if own is None:
+            _unknown(built, leaf)
+        else:
+            built.add(*([str(text)] if text else own or ["dist"]))
     elif (
         leaf.name in ("sass", "node-sass", "lessc")
         and len([word for word in leaf.arguments if not word.startswith("-")]) > 1

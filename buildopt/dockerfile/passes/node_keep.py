@@ -27,7 +27,7 @@ from buildopt.dockerfile.passes.node_start import SHELL_COMMANDS, Needs
 # What is built there holds all that it needs.
 _COMPLETE = (".output", ".next/standalone")
 # Frameworks whose container reads what they built, their configuration, and data; no sources.
-_FRAMEWORKS = word_set("next remix-serve react-router-serve prisma")
+_FRAMEWORKS = word_set("next remix-serve react-router-serve prisma vite")
 _WRAPPERS = word_set(
     "cross-env cross-env-shell dotenv dotenvx env-cmd dumb-init tini exec npm-run-all run-s run-p concurrently pm2 "
     "pm2-runtime pm2-docker forever nodemon node nodejs wait-on infisical doppler su-exec gosu serve http-server >"
@@ -147,7 +147,7 @@ _LOADED_BY_NAME = word_set(
     "handlebars nunjucks express-handlebars eta mustache @nestjs/platform-express @nestjs/platform-fastify class- "
     "validator class-transformer class-transformer-validator pino-pretty bufferutil utf-8-validate encoding sharp "
     "critters swagger-ui-express @fastify/static @fastify/view fastify-swagger apollo-server-express kafkajs "
-    "amqplib amqp-connection-manager nats mqtt @grpc/grpc-js @grpc/proto-loader socket.io tslib ts-morph @as- "
+    "amqplib amqp-connection-manager nats mqtt @grpc/grpc-js @grpc/proto-loader socket.io ts-morph @as- "
     "integrations/express ffmpeg-static libsql @libsql/client opusscript @discordjs/opus sodium-native libsodium- "
     "wrappers tweetnacl erlpack zlib-sync @swc/helpers regenerator-runtime @napi-rs/canvas canvas"
 )
@@ -321,7 +321,7 @@ def _server(
     if (built.unknown or built.beside) and project.folder == "/":
         reason = f"what `{built.unknown}` makes" if built.unknown else "what tsc makes beside its sources"
         return Keep(problem=f"{reason} is not known, and the project is not in a folder of its own")
-    everything = everything or "nuxt" in built.tools
+    everything = everything or "nuxt" in built.tools or ("vite" in programs and project.has("svelte.config.js"))
     if built.unknown or built.beside or (everything and project.folder != "/"):
         return Keep(whole=True)
     left = (
@@ -344,13 +344,21 @@ def _view(project: Project, built: Built, needs: Needs, starting: Sequence[Leaf]
     options = next((found for found in built.compilers if found.found), compiler(project))
     own = {path.rpartition("/")[0] for path in project.files if path.endswith("/package.json")}
     codes = {path: read_code(project.text(path)) for path in project.files if path.endswith(SUFFIXES)}
-    framework = bool({leaf.name for leaf in starting} & (_FRAMEWORKS - {"prisma"}) or built.tools & {"next", "nuxt"})
-    configs = [path for path in codes if _RUNTIME_CONFIGS.match(path)]
+    framework = bool(
+        {leaf.name for leaf in starting} & (_FRAMEWORKS - {"prisma", "vite"}) or built.tools & {"next", "nuxt"}
+    )
+    preview = any(leaf.name == "vite" for leaf in starting)
+    configs = [path for path in codes if _RUNTIME_CONFIGS.match(path) or (preview and path.startswith("vite.config."))]
     plain = [
         path
         for path in codes
         if path in configs
-        or not (_TESTS.search(path) or _TOOLS.search(path) or any(path.startswith(f"{folder}/") for folder in own))
+        or not (
+            path in built.scripts
+            or _TESTS.search(path)
+            or _TOOLS.search(path)
+            or any(path.startswith(f"{folder}/") for folder in own)
+        )
     ]
     placed = [found for path in (*places, *_loaded(needs)) if (found := _in_context(path, project)) is not None]
     sources = [_source(path, project, built, codes) for path in places if _in_context(path, project) is None]
@@ -459,6 +467,8 @@ def _stays_behind(entry: str, view: _View, built: Built, needs: Needs, programs:
     if view.in_place is None or any(path in view.in_place for path in files):
         return False
     framework = bool(_FRAMEWORKS - {"prisma"} & set(programs))
+    if "vite" in programs and entry in project.files and not entry.endswith((".md", "-lock.json")):
+        return False  # what its configuration reads is not known
     if _is_mentioned(entry, view, framework=framework) or entry in _manager_files(project, needs):
         return False
     if entry in project.files:

@@ -149,7 +149,7 @@ def plan(subject: Subject) -> Split:
             keep, prunes, shipped = other, "", keep.problem
     if keep.problem:
         raise No(_line(found, started=keep.started), keep.problem)
-    keep = _without_removed(found, keep)
+    keep = _with_settings(found, _without_removed(found, keep))
     replayed, texts = _replays(found)
     if not prunes and not keep.left:
         raise No(
@@ -202,6 +202,30 @@ def _without_removed(found: _Plan, keep: Keep) -> Keep:
     if lost is not None:
         raise No(found.subject.head[-1], f"{lost} is removed again")
     return replace(keep, paths=paths)
+
+
+def _with_settings(found: _Plan, keep: Keep) -> Keep:
+    """Git may hide .env, which lies on the machine that builds, and is copied with all the rest."""
+    if keep.whole or "package.json" not in keep.files or any(name.startswith(".env") for name in keep.files):
+        return keep
+    project, context = found.project, found.subject.context
+    assert context is not None
+    place = origin_of(found.entries, posixpath.join(project.folder, "package.json")) or ""
+    below = posixpath.dirname(place)
+    sent = not ignored(context, found.subject.source.path).hides(posixpath.join(below, ".env"))
+    all_of_it = any(
+        item.keyword in ("COPY", "ADD")
+        and any(posixpath.normpath(word.text.strip("/") or ".") == (below or ".") for word in item.words[:-1])
+        for item in found.subject.head
+    )
+    hidden_by_git = re.search(
+        r"^/?(?:\*\*/)?\.env\b",
+        "\n".join((project.text(".gitignore"), read_text(context / ".gitignore"))),
+        re.MULTILINE,
+    )
+    if not (sent and all_of_it and hidden_by_git):
+        return keep
+    return replace(keep, paths=(*keep.paths, ".env"), files=keep.files | {".env"})
 
 
 def _line(found: _Plan, *, started: bool) -> Instruction:
@@ -543,8 +567,12 @@ def _is_wanted(found: _Plan, step: Step) -> bool:
         if step.tool == "packages":
             return not _only_compiles(found, step)
         if step.tool == "mkdir":
+            # WORKDIR makes it, and by the same user.
             made = {item.workdir for item in found.subject.known.values()}
-            return any(path not in made for path in step.names)
+            plain = all(other.kind is not Kind.OWNER for other in found.steps) and not any(
+                item.keyword == "USER" for item in found.subject.head
+            )
+            return not plain or any(path not in made for path in step.names)
         return True
     if step.kind is Kind.OWNER:
         paths = step.names[1:]
@@ -553,6 +581,9 @@ def _is_wanted(found: _Plan, step: Step) -> bool:
         ]
         if outside and len(outside) != len(paths):
             raise No(step.run.instruction, f"`{step.shown}` is about files of the project and others")
+        missing = next((path for path in outside if not _is_there(found, step, path)), None)
+        if missing is not None:
+            raise No(step.run.instruction, f"{missing} is not there yet when the runtime stage gets to this RUN")
         return bool(outside)
     if step.kind is not Kind.GLOBAL:
         return False
@@ -564,6 +595,23 @@ def _is_wanted(found: _Plan, step: Step) -> bool:
         elif name not in _BUILD_PROGRAMS or program in found.needs.globals:
             return True
     return False
+
+
+def _is_there(found: _Plan, step: Step, path: str) -> bool:
+    """Whether the runtime stage has a path when it gets to a step: of the base, by WORKDIR, mkdir or COPY."""
+    if path in ("/", "/opt", "/srv", "/tmp") or re.match(r"/(?:etc|usr/local|usr/lib|var|home/node|root)(?:/|$)", path):
+        inside = path == found.project.folder or found.project.folder.startswith(f"{path}/")
+        if not inside or path in ("/home/node", "/var", "/root", "/etc", "/usr/local"):
+            return True
+    state = step.run.state.workdir or "/"
+    places = [state]
+    for other in found.steps:
+        if other.tool == "mkdir" and other.offset <= step.offset:
+            places += other.names
+    for item in found.subject.head:
+        if item.keyword == "WORKDIR" and item.span.start < step.offset:
+            places.append(found.subject.known[item.span.start].workdir or "/")
+    return any(place == path or place.startswith(f"{path.rstrip('/')}/") for place in places)
 
 
 def _only_compiles(found: _Plan, step: Step) -> bool:
@@ -630,6 +678,9 @@ def _copies(found: _Plan, keep: Keep) -> list[str]:
         if path in keep.files:
             files.setdefault(owned.get(path, ""), []).append(path)
     for owner, names in files.items():
+        if any(name.startswith(".env") for name in names):
+            # Often there is none where the repository has just been cloned.
+            names = [*(name for name in names if not name.startswith(".env")), ".env*"]
         chown = f" --chown={owner}" if owner else ""
         places = " ".join(posixpath.join(project.folder, name) for name in names)
         lines.append(f"{word} --from={stage}{chown} {places} {'./' if near else project.folder.rstrip('/') + '/'}")
