@@ -51,7 +51,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from buildopt.dockerfile.model import Dockerfile
-from buildopt.dockerfile.passes import split_c, split_go, split_java, split_node, split_rust
+from buildopt.dockerfile.passes import split_c, split_dotnet, split_go, split_java, split_node, split_rust
 from buildopt.dockerfile.passes.result import Change, PassResult, Refusal
 from buildopt.dockerfile.passes.runs import runs_by_family
 from buildopt.dockerfile.passes.splits import No, Splitter, Subject, edits, plain_stage
@@ -61,7 +61,7 @@ NAME = "split_stages"
 OPT_IN = False
 
 # The first one that a file concerns decides.
-_SPLITTERS: tuple[Splitter, ...] = (split_go, split_java, split_node, split_rust, split_c)
+_SPLITTERS: tuple[Splitter, ...] = (split_go, split_java, split_node, split_rust, split_c, split_dotnet)
 
 
 def rewrite(dockerfile: Dockerfile, context: Path | None = None) -> PassResult:

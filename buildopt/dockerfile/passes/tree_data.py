@@ -5,6 +5,7 @@ Sources and build files count where the program speaks of them.
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,6 +16,7 @@ from pathlib import Path
 from buildopt.dockerfile.managers import word_set
 from buildopt.dockerfile.passes.brought import Brought, ignored
 
+_MAX_FOLDERS = 2_000
 Hides = Callable[[str], bool]
 # What repositories hold for people and services, whatever they are written in.
 COMMON = word_set(
@@ -46,7 +48,7 @@ class Tree:
 
     def _needed(self, entry: Brought, text: str, hides: Hides) -> Iterator[Brought]:
         name = posixpath.basename(entry.origin)
-        idle = any(fnmatchcase(part, pattern) for part in entry.origin.split("/") for pattern in self.idle)
+        idle = any(map(self._is_idle, entry.origin.split("/"))) or (entry.folder and self._holds_nothing(entry.origin))
         if not idle and not (entry.folder and self._is_project(entry.origin)):
             yield entry
         elif not entry.folder:
@@ -70,6 +72,19 @@ class Tree:
             if path != entry.origin or not rest.strip("/"):
                 found.add(path)
         return {path for path in found if not any(path.startswith(f"{other}/") for other in found)}
+
+    def _is_idle(self, name: str) -> bool:
+        return any(fnmatchcase(name, pattern) for pattern in self.idle)
+
+    def _holds_nothing(self, folder: str) -> bool:
+        """Whether all files of a folder are of those that programs do not read."""
+        for count, (place, _, names) in enumerate(os.walk(self.context / folder)):
+            inside = Path(place).relative_to(self.context / folder).parts
+            if count > _MAX_FOLDERS:
+                return False
+            if not any(map(self._is_idle, inside)) and not all(map(self._is_idle, names)):
+                return False
+        return True
 
     def _is_project(self, folder: str) -> bool:
         return any((self.context / folder / name).is_file() for name in self.projects)
