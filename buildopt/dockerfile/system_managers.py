@@ -32,8 +32,9 @@ APK = Manager(
     name="apk",
     programs=r"apk",
     # With this folder there, apk keeps packages and indexes in it, and nothing in /var/cache/apk. An index is named
-    # after the repository alone, which all architectures share.
-    caches=(Cache("/etc/apk/cache", portable=Portable.PLATFORM, marks=("apk/cache",)),),
+    # after the repository alone, which all architectures share; a package that has left its repository would be taken
+    # for an update on an older release.
+    caches=(Cache("/etc/apk/cache", portable=Portable.NOWHERE_ELSE, marks=("apk/cache",)),),
     sharing="locked",
     uses=word_set("add update upgrade fetch"),
     cleanups=(("cache", "clean"), ("cache", "purge")),

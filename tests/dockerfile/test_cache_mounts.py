@@ -52,27 +52,27 @@ def findings(text: str) -> set[tuple[str, str]]:
 MOUNTED = {
     "apk": (
         "FROM alpine\nRUN apk add --no-cache git\n",
-        "id=apk-$TARGETPLATFORM,target=/etc/apk/cache,sharing=locked",
+        "id=apk-alpine-$TARGETPLATFORM,target=/etc/apk/cache,sharing=locked",
         "apk add --update-cache git",
     ),
     "apk that asks for an index already": (
         "FROM alpine\nRUN apk add -U --no-cache git && rm -rf /var/cache/apk/*\n",
-        "id=apk-$TARGETPLATFORM,target=/etc/apk/cache,sharing=locked",
+        "id=apk-alpine-$TARGETPLATFORM,target=/etc/apk/cache,sharing=locked",
         "apk add -U git",
     ),
     "apk after an update": (
         "FROM alpine\nRUN apk update && apk add git && rm -rf /var/cache/apk/*\n",
-        "id=apk-$TARGETPLATFORM,target=/etc/apk/cache,sharing=locked",
+        "id=apk-alpine-$TARGETPLATFORM,target=/etc/apk/cache,sharing=locked",
         "apk update && apk add git",
     ),
     "apk without an index": (
         "FROM alpine\nRUN apk add git\n",
-        "id=apk-$TARGETPLATFORM,target=/etc/apk/cache,sharing=locked",
+        "id=apk-alpine-$TARGETPLATFORM,target=/etc/apk/cache,sharing=locked",
         "apk add --update-cache git",
     ),
     "apk on the builder's own platform": (
-        f"FROM --platform=$BUILDPLATFORM alpine AS b\nRUN apk add --no-cache git\n{BINARY}",
-        "target=/etc/apk/cache,sharing=locked",
+        f"FROM --platform=$BUILDPLATFORM alpine:3.20 AS b\nRUN apk add --no-cache git\n{BINARY}",
+        "id=apk-alpine-3.20,target=/etc/apk/cache,sharing=locked",
         "apk add --update-cache git",
     ),
     "dnf of a new Fedora": (
@@ -151,6 +151,16 @@ MOUNTED = {
         "FROM python:3.12\nENV HOME=/data\nUSER 1001:0\nRUN pip install x\n",
         "target=/data/.cache/pip,uid=1001,gid=0",
         "pip install x",
+    ),
+    "pip on another C library": (
+        "FROM python:3.12-alpine\nRUN pip install x\n",
+        "id=pip-alpine,target=/root/.cache/pip",
+        "pip install x",
+    ),
+    "pnpm on another C library": (
+        f"FROM node:20-alpine\nRUN pnpm install\n{NODE}",
+        "id=pnpm-alpine,target=/root/.local/share/pnpm/store",
+        "pnpm install",
     ),
     "conda": (
         "FROM continuumio/miniconda3\nRUN conda env create -f e.yml && conda clean -afy\n",
@@ -307,6 +317,10 @@ def test_mounted(name: str) -> None:
 
 REFUSED = {
     "apk: packages of no repository": ("FROM alpine\nRUN apk add --no-cache ./x.apk\n", "package of no repository"),
+    "apk: a command that asks for the platform": (
+        'FROM alpine\nRUN apk add --no-cache git\nRUN [ -n "$TARGETPLATFORM" ] || exit 0\n',
+        "it asks for TARGETPLATFORM",
+    ),
     "apk: a cache of the image": (
         "FROM alpine\nRUN mkdir /etc/apk/cache && apk add --no-cache git\n",
         "decides what apk keeps",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,6 +57,7 @@ def steps(group: Group, *, mixed: bool) -> list[Step]:
     made = [step_of(manager, run, found, mixed=mixed) for run in users]
     if not any(step.mounts or step.drops for step in made):
         return []
+    _not_seen(group, made)
     for step in made:
         if not step.run.script or not step.run.script.complete:
             raise No(step.run.line, "this RUN cannot be read to the end")
@@ -67,6 +69,15 @@ def steps(group: Group, *, mixed: bool) -> list[Step]:
     not_configured(manager, group.stages, group.runs, group.context, cleans=cleans)
     _nothing_hidden(group, targets)
     return made
+
+
+def _not_seen(group: Group, made: Sequence[Step]) -> None:
+    """An ARG for the id of a mount is a variable of all commands behind it: none may ask whether it is there."""
+    for step in made:
+        for argument in {mount.argument for mount in step.mounts} - {"", *step.run.state.arguments}:
+            for run in group.runs:
+                if argument in run.text and argument not in run.state.arguments:
+                    raise No(run.line, f"it asks for {argument}, which an id of the mounts would set")
 
 
 def _readable(group: Group) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from buildopt.dockerfile.manager import Manager, Portable
-from buildopt.dockerfile.managers import APK, APT, DNF
+from buildopt.dockerfile.managers import APK, APT, DNF, GO, PDM, PIP, PIPENV, PNPM, POETRY, UV
 from buildopt.dockerfile.passes.cache_checks import RENEWING
 from buildopt.dockerfile.passes.cache_where import No, Place
 from buildopt.dockerfile.passes.cleanups import Drops, Refused, drops, removals
@@ -88,6 +88,10 @@ def _renew_index(run: Run, dropped: Drops) -> None:
             dropped.added.append((word, "--update-cache"))
 
 
+# They keep what was compiled for this C library under a name that does not tell which one it is.
+_COMPILED_HERE = (PIP, UV, POETRY, PDM, PIPENV, PNPM)
+
+
 def _mount(manager: Manager, place: Place, state: State, *, mixed: bool, emulated: bool) -> CacheMount:
     identity, argument = _identity(manager, place, state, mixed=mixed, emulated=emulated)
     owner = 0 if manager.system else state.uid or 0
@@ -105,12 +109,15 @@ def _per_platform(run: Run) -> bool:
 def _identity(manager: Manager, place: Place, state: State, *, mixed: bool, emulated: bool) -> tuple[str, str]:
     """An id of its own where stages of this file, or platforms, differ in what the cache's content depends on."""
     portable, path = place.cache.portable, place.path
-    kind = {"/var/cache/apt": "apt-cache", "/var/lib/apt/lists": "apt-lists"}.get(path) or (
-        manager.name if manager.system or path.endswith(("/store", "/cache")) else path.rsplit("/", 1)[-1]
-    )
-    parts = [kind]
+    last = path.rsplit("/", 1)[-1]
+    apart = {"/var/cache/apt": "apt-cache", "/var/lib/apt/lists": "apt-lists"}.get(path)
+    if manager is POETRY and last in ("cache", "artifacts"):
+        apart = f"poetry-{last}"
+    parts = [apart or (last if manager is GO else manager.name)]
     if portable is Portable.NOWHERE_ELSE or (portable is Portable.DISTRIBUTION and mixed):
         parts.append(content_of(manager, state))
+    elif portable is Portable.DISTRIBUTION and manager in _COMPILED_HERE and state.base.distribution == "alpine":
+        parts.append("alpine")
     platform = portable in (Portable.PLATFORM, Portable.NOWHERE_ELSE) and emulated
     if platform:
         parts.append("$TARGETPLATFORM")
