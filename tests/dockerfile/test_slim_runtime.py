@@ -237,6 +237,16 @@ KEPT = {
     "Java on Debian": (DEBIAN.replace("-y curl", "-y openjdk-17-jre"), {}, "folders of manual pages"),
     "a JDK tool": (JAVA + 'HEALTHCHECK CMD jcmd 1 VM.version\n', SOURCES, "`jcmd` is a tool of the JDK"),
     "Java built here": (JAVA.replace("COPY --from", "RUN ./mvnw package\nCOPY --from"), SOURCES, "`mvnw` is a tool"),
+    "Java built here on another base": (
+        'FROM openjdk:8\nCOPY . .\nRUN ./mvnw package\nENTRYPOINT ["java", "-jar", "/target/a.jar"]\n',
+        {**SOURCES, "mvnw": "#!/bin/sh\nexec java\n"},
+        "`mvnw` is a tool",
+    ),
+    "a script that needs the JDK": (
+        JAVA.replace('"java", "-jar", "/a.jar"', '"./start.sh"').replace("ENTRYPOINT", "COPY start.sh .\nENTRYPOINT"),
+        {**SOURCES, "start.sh": "#!/bin/sh\njcmd 1 help\nexec java -jar /a.jar\n"},
+        "start.sh runs `jcmd`",
+    ),
     "Java classes": (JAVA.replace('"-jar", "/a.jar"', '"-cp", "/a.jar", "a.Main"'), SOURCES, "only `java -jar`"),
     "sources that compile": (JAVA, {"A.java": "javax.tools.ToolProvider"}, "speaks of javax.tools"),
     "no sources": (JAVA, {}, "no sources that tell"),

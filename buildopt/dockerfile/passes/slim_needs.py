@@ -156,8 +156,12 @@ class Needs:
         shown = " ".join(word.raw for word in command.words)[:60]
         if name is None:
             raise No(instruction, f"what `{shown}` runs is not known")
+        if self.variant.kind == "jre" and name in JDK_TOOLS:
+            raise No(instruction, f"`{name}` is a tool of the JDK, or needs one")
         if self.variant.family == "eclipse-temurin":
-            self._java_command(instruction, command)
+            # JDK and JRE images are the same but for Java's own tools and binutils.
+            if self._script(command) is not None:
+                self._read_script(instruction, command)
             return
         use = recognise(command)
         if use is not None and use.manager.name == "pip":
@@ -178,13 +182,6 @@ class Needs:
             self._read_script(instruction, command)
         elif name not in self.programs:
             raise No(instruction, f"`{name}` may be missing in the smaller image")
-
-    def _java_command(self, instruction: Instruction, command: Command) -> None:
-        """JDK and JRE images are the same but for Java's own tools and binutils."""
-        if command.name in JDK_TOOLS:
-            raise No(instruction, f"`{command.name}` is a tool of the JDK")
-        if self._script(command) is not None:
-            self._read_script(instruction, command)
 
     def _python(self, instruction: Instruction, command: Command, shown: str) -> None:
         texts = command.texts
@@ -367,7 +364,9 @@ class Needs:
             name = inner.name
             if not inner.words or inner.words[-1].raw in ('"$@"', "$@"):
                 continue
-            java = self.variant.family == "eclipse-temurin" and name is not None and name not in JDK_TOOLS
+            java = self.variant.family == "eclipse-temurin" and name is not None
+            if self.variant.kind == "jre" and name in JDK_TOOLS:
+                raise No(instruction, f"{path.name} runs `{name}`, which is a tool of the JDK")
             if IN_THE_JDK.search(" ".join(word.raw for word in inner.words)) and self.variant.kind == "jre":
                 raise No(instruction, f"{path.name} reaches into the JDK's folders")
             if not java and name not in self.programs | functions:
