@@ -258,3 +258,60 @@ def test_a_named_stage_stays_what_its_name_leads_to(tmp_path: Path, name: str) -
 def test_a_build_stage_that_something_asks_for_is_left_alone(tmp_path: Path) -> None:
     compose = "services:\n  a:\n    build:\n      target: builder\n"
     assert "--target builder" in reason(split(tmp_path, usual("golang:1.22 AS builder"), compose_dot_yaml=compose))
+
+
+@pytest.mark.parametrize(
+    ("base", "command", "why"),
+    [
+        ("golang@sha256:" + "0" * 64, 'CMD ["./app"]', "a digest without a tag"),
+        ("golang:onbuild", 'CMD ["./app"]', "what the base does on its own"),
+        ("golang:1.22-alpine3.19", 'CMD ["bash", "-c", "./app"]', "starts bash, which"),
+        ("golang:1.22", 'CMD ["bash", "-c", "./app"]', ""),
+        ("golang:1.22", 'ENTRYPOINT ["tini", "--", "./app"]', "starts tini, which"),
+        ("golang:1.22", 'CMD ["sh", "-c", "curl x; ./app"]', "starts `curl`, which"),
+        ("golang:1.22", 'CMD ["sh", "-c", "sleep 5 && ./app"]', ""),
+        ("golang:1.22", 'HEALTHCHECK CMD wget -q x\nCMD ["./app"]', "starts `wget`, which"),
+        ("golang:1.22-alpine3.19", 'HEALTHCHECK CMD wget -q x\nCMD ["./app"]', ""),
+    ],
+)
+def test_what_a_container_starts_is_there(tmp_path: Path, base: str, command: str, why: str) -> None:
+    result = split(tmp_path, usual(base, command=command))
+    assert (why in reason(result)) if why else runtime(result)
+
+
+@pytest.mark.parametrize("package", ["tini", "bash"])
+def test_what_a_container_starts_is_installed_again(tmp_path: Path, package: str) -> None:
+    command = 'ENTRYPOINT ["tini", "--", "./app"]' if package == "tini" else 'CMD ["bash", "-c", "./app"]'
+    text = usual("golang:1.22-alpine3.19", command=command, before=f"RUN apk add --no-cache make {package}\n")
+    result = split(tmp_path, text)
+    assert f"\nRUN apk add --no-cache {package}\n" in result.source.text
+
+
+@pytest.mark.parametrize(
+    ("before", "line"),
+    [
+        ("ENV GREETING hello\n", "ENV GREETING=hello"),
+        ("ENV GREETING hello world\n", 'ENV GREETING="hello world"'),
+        ('ENV GREETING "hello world"\n', 'ENV GREETING="hello world"'),
+        ("ENV A=1 B=2\n", "ENV A=1 B=2"),
+        ("WORKDIR src\n", "WORKDIR /go/src"),
+    ],
+)
+def test_what_a_check_warns_of_is_not_written_twice(tmp_path: Path, before: str, line: str) -> None:
+    result = split(tmp_path, f"FROM golang:1.22\n{before}WORKDIR /app\nCOPY . .\nRUN go build -o app .\nCMD ./app\n")
+    assert runtime(result)
+    assert f"\n{line}\n" in result.source.text.split("\nFROM ")[1]
+
+
+def test_an_old_form_that_cannot_be_written_otherwise(tmp_path: Path) -> None:
+    result = split(tmp_path, usual("golang:1.22", before='ENV GREETING say "hello" again\n'))
+    assert reason(result) == "the old form of ENV would stand in both stages"
+
+
+def test_a_secret_moves_to_the_stage_that_reads_it(tmp_path: Path) -> None:
+    result = split(tmp_path, usual("golang:1.22", before="ARG API_TOKEN\nENV API_TOKEN=$API_TOKEN PORT=80\n"))
+    build, final = result.source.text.split("\nFROM ")
+    assert "API_TOKEN" not in build
+    assert "ARG API_TOKEN\nENV API_TOKEN=$API_TOKEN PORT=80\n" in final
+    used = usual("golang:1.22", 'go build -ldflags "-X main.t=$API_TOKEN" -o app .', before="ENV API_TOKEN=x\n")
+    assert reason(split(tmp_path, used)) == "a secret would stand in both stages"

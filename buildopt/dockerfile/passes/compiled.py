@@ -40,6 +40,7 @@ _PATH = (
 )
 _PROGRAMS_OF = {"postgresql-client": "psql pg_isready", "netcat": "nc", "netcat-openbsd": "nc", "procps": "ps pgrep"}
 _OF_BUSYBOX = word_set("wget nc ping ps pgrep kill vi netstat unzip su adduser addgroup ip")
+_STARTERS = word_set("tini dumb-init gosu su-exec sudo doas xvfb-run chronic unbuffer catchsegv eatmydata")
 _LOOKERS = word_set("cat tree stat file ldd du wc nproc head tail grep gcc nm size sha256sum md5sum")
 _IDLE_FOLDERS = frozenset(
     (".git", ".github", ".gitlab", ".circleci", ".idea", ".vscode", ".buildopt", "testdata", "vendor", "node_modules")
@@ -116,8 +117,16 @@ class Shipment:
 
     @property
     def words(self) -> set[str]:
-        """The names of all commands that a container starts."""
-        return {step.name for step in (*self.start.steps, *self.check.steps)}
+        """The names of all commands that a container starts, of shells and of what starts other programs too."""
+        found = {step.name for step in (*self.start.steps, *self.check.steps)}
+        found |= {name for step in (*self.start.steps, *self.check.steps) for name in step.command.wrappers}
+        return found | {posixpath.basename(word) for word in self._first_words()}
+
+    def _first_words(self) -> list[str]:
+        kinds = ("CMD", "ENTRYPOINT", "HEALTHCHECK")
+        items = [item for item in self.subject.body if item.keyword in kinds and item.exec_form]
+        values = [item.values[item.keyword == "HEALTHCHECK" :] for item in items]
+        return [words[0] for words in values if words]
 
     def owner(self, path: str) -> str:
         """Whose a path of the build stage is, where it is not root's. Raises No."""
@@ -224,6 +233,11 @@ class Shipment:
             what = "health check" if step.instruction.keyword == "HEALTHCHECK" else "container"
             shown = word or step.command.argv[0].raw
             raise No(step.instruction, f"the {what} starts `{shown}`, which the smaller image may lack")
+        for name in self.words & _STARTERS:
+            if name not in there:
+                raise No(self.subject.origin, f"the container starts {name}, which the smaller image may lack")
+        if self.alpine and "bash" in self.words and "bash" not in there:
+            raise No(self.subject.origin, "the container starts bash, which the smaller image lacks")
         shells = r"(?:da|a)?sh" if self.alpine and "bash" not in there else r"(?:ba|da|a)?sh"
         for path, line in self._scripts():
             if line.startswith("#!") and not re.match(rf"#!\s*(?:/usr)?/bin/(?:env\s+)?{shells}\b", line):

@@ -25,6 +25,7 @@ _FILES = re.compile(
     r"\b(?:os\.(?:Open|OpenFile|ReadFile|ReadDir|Stat|Lstat|DirFS|Getwd|Chdir|Executable|OpenRoot)|ioutil\.Read(?:File|Dir)"
     r"|filepath\.(?:Walk|WalkDir|Glob|Abs)|ParseFiles|ParseGlob|http\.(?:Dir|ServeFile)|LoadHTML\w*|Static(?:FS|File)?"
     r"|LoadX509KeyPair|ListenAndServeTLS|godotenv\.\w+|viper\.\w+|ReadInConfig|AddConfigPath|DecodeFile|LoadFile"
+    r"|\w*(?:File|Dir|Folder|Glob|Template|TLS|Views)\w*|(?:html|django|pug|jet|mustache|handlebars)\.New\w*"
     r"|migrate\.New\w*|goose\.\w+|ini\.Load|SendFile|Attachment|FromFile|NewFileSystem|cleanenv\.\w+|runtime\.Caller)\b"
 )
 _FORBIDDEN = frozenset(("plugin", "net/http/cgi", "go/build", "go/importer"))

@@ -11,10 +11,14 @@ from buildopt.dockerfile.passes.build_steps import Repeated, Steps
 from buildopt.dockerfile.passes.paths import Relation, relation
 from buildopt.dockerfile.passes.runs import Run, runs_by_family
 from buildopt.dockerfile.passes.shipped import Landed
-from buildopt.dockerfile.passes.splits import No, Subject
+from buildopt.dockerfile.passes.splits import MOVED, No, Subject
 from buildopt.dockerfile.shell import Command
 from buildopt.source import Span
 
+_SECRET = re.compile(
+    r"(?:_|^)(?:apikey|auth|credentials?|key|password|pword|passwd|secret|token)(?:_|$)", re.IGNORECASE
+)
+_PUBLIC = re.compile(r"(?:_|^)public(?:_|$)", re.IGNORECASE)
 _INSTALLS = ("install", "add")
 
 
@@ -51,6 +55,28 @@ def _sets_zone(command: Command) -> bool:
     if command.name in ("ln", "cp") and command.arguments:
         return command.arguments[-1].text == "/etc/localtime" and "/usr/share/zoneinfo/" in command.arguments[-2].raw
     return command.name == "dpkg-reconfigure" and command.texts[-1:] == ("tzdata",)
+
+
+def secrets(subject: Subject) -> frozenset[int]:
+    """ENV and ARG of secrets that no step of the build reads: only the runtime stage gets them.
+
+    In both stages a build check would warn of them twice. Raises No where the build reads one too.
+    """
+    found: set[int] = set()
+    for item in reversed(subject.head):
+        names = {pair.key.text for pair in item.pairs} if item.keyword in ("ENV", "ARG") else set()
+        if not any(_SECRET.search(name) and not _PUBLIC.search(name) for name in names):
+            continue
+        shown = re.compile(rf"\$\{{?(?:{'|'.join(map(re.escape, names))})\b")
+        told = [other for other in subject.body if other is not item and shown.search(other.logical.text)]
+        late = [other for other in told if other in subject.tail or other.keyword in MOVED or other.span.start in found]
+        early = [other for other in told if other not in late]
+        if item.keyword == "ARG" and not late and not any(other.keyword in ("ENV", "WORKDIR") for other in early):
+            continue  # only the build has it
+        if early:
+            raise No(item, "a secret would stand in both stages")
+        found.add(item.span.start)
+    return frozenset(found)
 
 
 def relocated(subject: Subject, steps: Iterable[Steps], offsets: Collection[int]) -> frozenset[int]:

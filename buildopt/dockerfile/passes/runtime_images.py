@@ -33,7 +33,12 @@ class Release:
 
 
 def release(subject: Subject, repository: str) -> Release:
-    """What the only stage's base is made of; ``repository`` is its name on Docker Hub."""
+    """What the only stage's base is made of; ``repository`` is its name on Docker Hub. Raises No where none tells."""
+    name = subject.base.partition("@")[0].rpartition("/")[2]
+    if subject.final.base.digest and ":" not in name:
+        raise No(subject.origin, "a digest without a tag does not tell what the base is made of")
+    if "onbuild" in subject.final.base.tag:
+        raise No(subject.origin, "what the base does on its own is not moved between stages")
     reference = subject.base.partition("@")[0]
     words = subject.final.base.tag.lower().split("-")
     prefix = reference[: reference.rindex(repository)]

@@ -29,6 +29,7 @@ from buildopt.dockerfile.passes.repeats import (
     relocated,
     runnable,
     same_owners,
+    secrets,
     trimmed,
     with_settings,
     without_settings,
@@ -221,7 +222,7 @@ def _split(found: Shipment, used: Crates, made: Sequence[RustBuild]) -> Split:
         f"a build stage, and a runtime stage on {image.rpartition('/')[2]}",
         f"{what}; compiler and compiled crates stay in the build stage",
         replayed=(again.offsets - moved) | {item.span.start for item in subject.head if item.keyword == "USER"},
-        relocated=moved,
+        relocated=moved | secrets(subject),
         texts=trimmed(subject, again.offsets, lambda name: _is_needed(found, name)),
         first=(*_install(subject, libraries), *_first(subject)),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posixpath
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -282,7 +283,7 @@ def casing(subject: Subject) -> Callable[[str], str]:
 
 
 def edits(subject: Subject, split: Split) -> list[Edit]:
-    """The two stages. Raises No where WORKDIR leans on the old base's own."""
+    """The two stages. Raises No where an instruction cannot stand in both."""
     source = subject.source
     newline = source.newline
     word = casing(subject)
@@ -297,12 +298,8 @@ def edits(subject: Subject, split: Split) -> list[Edit]:
         name = subject.origin.words[-1]
         lines[0] += f" {word('AS')} {name.text}"
         made.append(Edit(name.span, build))
-    folders = [item for item in subject.body if item.keyword == "WORKDIR"]
-    if split.workdir is not None:
-        if folders and not folders[0].arguments.text.startswith(("/", "$")):
-            raise No(folders[0], f"WORKDIR is relative to the {subject.final.base.repository} image's own")
-        if not folders:
-            lines.append(f"{word('WORKDIR')} {split.workdir}")
+    if split.workdir is not None and not any(item.keyword == "WORKDIR" for item in subject.body):
+        lines.append(f"{word('WORKDIR')} {split.workdir}")
     for instruction in subject.head:
         start = instruction.span.start
         if instruction.keyword in MOVED or start in split.relocated:
@@ -310,7 +307,7 @@ def edits(subject: Subject, split: Split) -> list[Edit]:
             lines.append(_unbroken(source.text[whole.start : whole.end]))
             made.append(Edit(_with_a_blank_line(source, whole), ""))
         elif start in split.replayed or (instruction.keyword in COPIED and _is_needed(subject, split, instruction)):
-            text = split.texts.get(start, source.text[instruction.span.start : instruction.span.end])
+            text = split.texts.get(start) or _restated(subject, instruction)
             lines.append(_unbroken(text))
     lines += (*split.environment, *split.copies)
     end = subject.dockerfile.whole_lines(subject.head[-1]).end
@@ -319,6 +316,43 @@ def edits(subject: Subject, split: Split) -> list[Edit]:
         text = newline + text
     made.append(Edit(Span(end, end), text))
     return made
+
+
+def _restated(subject: Subject, instruction: Instruction) -> str:
+    """An instruction as it is written in the second stage: what a build check warns of is not written twice.
+
+    Raises No where it cannot be written otherwise.
+    """
+    text = subject.source.text[instruction.span.start : instruction.span.end]
+    state = subject.known[instruction.span.start]
+    word = casing(subject)(instruction.keyword)
+    if instruction.keyword == "ENV" and any(pair.legacy for pair in instruction.pairs):
+        pair = instruction.pairs[0]
+        value = _quoted(pair.value.text if pair.value is not None else "", subject.dockerfile.escape)
+        if value is None or instruction.comments:
+            raise No(instruction, "the old form of ENV would stand in both stages")
+        return f"{word} {pair.key.text}={value}"
+    if instruction.keyword == "WORKDIR" and not instruction.arguments.text.startswith(("/", "$", '"', "'")):
+        earlier = [
+            item for item in subject.body if item.keyword == "WORKDIR" and item.span.start < instruction.span.start
+        ]
+        below = state.value(instruction.arguments.text, subject.dockerfile.escape)
+        if not any(item.arguments.text.startswith("/") for item in earlier):
+            if state.workdir is None or below is None:
+                raise No(instruction, f"WORKDIR is relative to the {state.base.repository} image's own")
+            return f"{word} {posixpath.normpath(posixpath.join(state.workdir, below))}"
+    return text
+
+
+def _quoted(value: str, escape: str) -> str | None:
+    """The value of the old form of ENV behind an equals sign; None where that is not plainly the same."""
+    if not re.search(r"\s", value):
+        return value if not value.endswith(escape) else None
+    whole = len(value) > 1 and value[0] == value[-1] and value[0] in "\"'"
+    inner = value[1:-1] if whole else value
+    if re.search(r"[\"']", inner) or escape in inner:
+        return None
+    return value if whole else f'"{value}"'
 
 
 def _is_needed(subject: Subject, split: Split, instruction: Instruction) -> bool:
