@@ -1,12 +1,16 @@
-"""Build a Go program in one stage and ship it in another.
+"""Build a program in one stage and ship it in another.
 
 What it does
 ------------
-Turns a file with one ``golang`` stage that ends in a built program into a build stage and a runtime stage on the slim
-image of the same distribution. Only the program is copied (and certificates or time zones where its sources use them).
-ENV, WORKDIR, USER, EXPOSE, VOLUME, LABEL, HEALTHCHECK, STOPSIGNAL, ENTRYPOINT and CMD stay what they were. What the
-golang image itself sets (GOPATH, GOLANG_VERSION, its part of PATH) is not in the new image, so a program that speaks of
-it is left alone.
+Turns a file with one stage that ends in a built program (Go, Rust, Java, Node.js, C, …) into a build stage and a
+runtime stage on the slim image of the same distribution, or on the same image without what only the build needs. What
+the program may read goes with it: templates, migrations, settings, certificates, time zones, shared libraries. ENV,
+WORKDIR, USER, EXPOSE, VOLUME, LABEL, HEALTHCHECK, STOPSIGNAL, ENTRYPOINT and CMD stay what they were, and so do owners of files.
+RUNs that make users, folders or install what is needed at run time are repeated in the runtime stage, without the
+packages that only the build needs.
+
+Where a tag does not tell the release of Debian, a program that needs only what every release has is shipped on
+``bookworm``, any other on ``stable``, whose C library is never older than that of the tag.
 
 Why
 ---
@@ -14,7 +18,8 @@ The compiler, the sources and the module cache make an image of hundreds of mega
 is pulled by every machine, and scanned for vulnerabilities.
 
 It needs the build context, because only the sources tell what a program wants at run time. It is refused wherever that
-is not certain: cgo, files read from the source tree, other programs started, unknown modules, users made by RUN.
+is not certain: a container that runs the build tool, programs of the build image that are started, libraries that the
+smaller image may lack, files that a RUN makes in a way that is not understood.
 
 Example
 -------
