@@ -106,7 +106,7 @@ def measure(pair: Pair, engine: Engine, rounds: int, folder: Path) -> Measured:
         for name, all_of in found.items()
         if all_of
     }
-    return Measured(pair.name, stages.was_split(pair.before, result.source, None), seconds, size)
+    return Measured(pair.name, stages.leaves_behind(pair.before, result.source, None), seconds, size)
 
 
 def _round(
