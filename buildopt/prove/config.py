@@ -13,17 +13,21 @@ _SINGLE = (
     ("USER", "User"), ("WORKDIR", "WorkingDir"), ("ENTRYPOINT", "Entrypoint"), ("CMD", "Cmd"),
     ("HEALTHCHECK", "Healthcheck"), ("STOPSIGNAL", "StopSignal"), ("SHELL", "Shell"), ("ONBUILD", "OnBuild"),
 )  # fmt: skip
+# Entrypoints of images for building that do nothing at run time but start what CMD says, and those of their runtime
+# images: the one sets up Maven's folder, the other adds certificates where a variable asks for it.
+_STARTERS = frozenset(("/usr/local/bin/mvn-entrypoint.sh", "/__cacert_entrypoint.sh"))
 _EXAMPLES = 6
 
 
 def compare_settings(before: Image, after: Image) -> tuple[list[SettingDifference], list[Excluded]]:
     """What differs, and what was left out: environment and labels that came with another base image."""
-    differences = list(_single(before, after))
+    starter = _another_starter(before, after)
+    differences = [item for item in _single(before, after) if starter is None or item.name != "ENTRYPOINT"]
     for name, key in (("EXPOSE", "ExposedPorts"), ("VOLUME", "Volumes")):
         was, now = _names(before.settings, key), _names(after.settings, key)
         differences += [SettingDifference(name, item, None) for item in sorted(was - now)]
         differences += [SettingDifference(name, None, item) for item in sorted(now - was)]
-    excluded = []
+    excluded = [] if starter is None else [starter]
     for name, read in (("ENV", _environment), ("LABEL", _labels)):
         of_the_base: list[str] = []
         sides = [read(part) for part in (before.settings, after.settings, before.base_settings, after.base_settings)]
@@ -35,6 +39,21 @@ def compare_settings(before: Image, after: Image) -> tuple[list[SettingDifferenc
                 Excluded(f"{what} of the base image", why, len(of_the_base), tuple(of_the_base[:_EXAMPLES]))
             )
     return differences, excluded
+
+
+def _another_starter(before: Image, after: Image) -> Excluded | None:
+    """Set where both images have their base image's entrypoint, and each only starts what CMD says."""
+    shown: list[str] = []
+    for image in (before, after):
+        own = image.settings.get("Entrypoint")
+        words = own if isinstance(own, list) else []
+        if own != image.base_settings.get("Entrypoint") or (words and (len(words) > 1 or words[0] not in _STARTERS)):
+            return None
+        shown += map(str, words)
+    if not shown or before.settings.get("Entrypoint") == after.settings.get("Entrypoint"):
+        return None
+    why = "the base image is another one, and its entrypoint too only starts what CMD says"
+    return Excluded("entrypoint of the base image", why, 1, tuple(shown))
 
 
 def _single(before: Image, after: Image) -> Iterator[SettingDifference]:

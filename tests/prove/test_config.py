@@ -89,3 +89,26 @@ def test_a_command_of_another_base_image_counts(sample: Image) -> None:
     assert told(sample, {"Cmd": ["bash"]}, {"Cmd": ["python3"]}, ({"Cmd": ["bash"]}, {"Cmd": ["python3"]})) == [
         'CMD was ["bash"], is ["python3"]'
     ]
+
+
+MAVEN, TEMURIN = "/usr/local/bin/mvn-entrypoint.sh", "/__cacert_entrypoint.sh"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "bases", "equal"),
+    [
+        ([MAVEN], [TEMURIN], ([MAVEN], [TEMURIN]), True),
+        ([MAVEN], None, ([MAVEN], None), True),
+        ([MAVEN], ["/start.sh"], ([MAVEN], ["/start.sh"]), False),
+        (["/start.sh"], [TEMURIN], (["/start.sh"], [TEMURIN]), False),
+        (["/own"], [TEMURIN], ([MAVEN], [TEMURIN]), False),
+        ([MAVEN], ["/own"], ([MAVEN], [TEMURIN]), False),
+        ([MAVEN, "x"], [TEMURIN], ([MAVEN, "x"], [TEMURIN]), False),
+    ],
+)
+def test_entrypoints_of_base_images_that_only_start_the_command(
+    sample: Image, before: object, after: object, bases: tuple[object, object], equal: bool
+) -> None:
+    given = ({"Entrypoint": bases[0]}, {"Entrypoint": bases[1]})
+    differences = told(sample, {"Entrypoint": before, "Cmd": ["x"]}, {"Entrypoint": after, "Cmd": ["x"]}, given)
+    assert (differences == []) == equal
