@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from dataclasses import dataclass
@@ -12,13 +11,12 @@ from typing import TYPE_CHECKING
 import click
 
 from buildopt import errors
-from buildopt.commands.common import Output, output_options
+from buildopt.commands.common import Output, output_options, terminated
+from buildopt.commands.optimize_output import Done, Where, print_rewrite
 from buildopt.errors import UsageError
-from buildopt.source import Source, unified_diff, write_atomic
+from buildopt.source import Source, write_atomic
 
 if TYPE_CHECKING:
-    from buildopt.dockerfile.optimize import Optimized
-    from buildopt.dockerfile.passes.result import SecondFile
     from buildopt.prove.proof import Proof
 
 
@@ -101,7 +99,7 @@ def optimize(
     """
     from buildopt.dockerfile.optimize import optimize as run
 
-    where = _Where(dockerfile, context, check, write, output_path)
+    where = Where(dockerfile, context, check, write, output_path)
     _check_options(where, output)
     proving = _Proving(
         smoke, smoke_timeout, smoke_network, platforms, target, build_args, secrets, build_contexts, builder
@@ -110,33 +108,15 @@ def optimize(
     names = (_known(only), _known(skip), _known(also))
     source = _read(dockerfile)
     result = run(source, where.folder, *names)
-    done = _Done(source, result)
+    done = Done(source, result)
     if prove and done.changed and not result.broken:
         proof = _prove(done, where, proving, output)
-        done = _Done(source, result, proof)
-    _print(done, where, prove, output)
+        done = Done(source, result, proof)
+    print_rewrite(done, where, prove, output)
     if result.broken or not done.proven:
         return errors.FINDINGS
     _write(done, where)
     return errors.FINDINGS if check and done.changed else errors.OK
-
-
-@dataclass(frozen=True, slots=True)
-class _Where:
-    """What is read, and what may be written."""
-
-    dockerfile: str
-    context: Path | None
-    check: bool
-    write: bool
-    output_path: str | None
-
-    @property
-    def folder(self) -> Path | None:
-        """The build context."""
-        if self.context is not None:
-            return self.context
-        return None if self.dockerfile == "-" else Path(self.dockerfile).parent
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,31 +134,7 @@ class _Proving:
     builder: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Done:
-    """A file as it was, what came of it, and whether that was proven (None: nobody asked, or nothing changed)."""
-
-    source: Source
-    result: Optimized
-    proof: Proof | None = None
-
-    @property
-    def files(self) -> tuple[SecondFile, ...]:
-        """Files beside it that would change."""
-        return tuple(file for file in self.result.files if file.before != file.text)
-
-    @property
-    def changed(self) -> bool:
-        """Whether anything would change."""
-        return self.result.source.text != self.source.text or bool(self.files)
-
-    @property
-    def proven(self) -> bool:
-        """Whether nothing speaks against writing it."""
-        return self.proof is None or self.proof.equal
-
-
-def _check_options(where: _Where, output: Output) -> None:
+def _check_options(where: Where, output: Output) -> None:
     if where.output_path == "-" and output.format != "text":
         raise UsageError(
             f"-o - and --format {output.format} both want stdout", hint="give -o a file, or leave --format out"
@@ -240,10 +196,9 @@ def _read(dockerfile: str) -> Source:
     return Source.read(Path(dockerfile))
 
 
-def _prove(done: _Done, where: _Where, proving: _Proving, output: Output) -> Proof:
+def _prove(done: Done, where: Where, proving: _Proving, output: Output) -> Proof:
     """Build both and compare them, telling on stderr how it goes."""
     from buildopt.build import plan
-    from buildopt.commands.common import terminated
     from buildopt.engine import connection
     from buildopt.prove.builds import How
     from buildopt.prove.proving import Watch, needs_context, prove
@@ -275,7 +230,7 @@ def _prove(done: _Done, where: _Where, proving: _Proving, output: Output) -> Pro
         )
 
 
-def _write(done: _Done, where: _Where) -> None:
+def _write(done: Done, where: Where) -> None:
     data = done.result.source.to_bytes()
     if where.write and done.changed:
         if done.result.source.text != done.source.text:
@@ -284,97 +239,3 @@ def _write(done: _Done, where: _Where) -> None:
             write_atomic(file.path, file.text.encode("utf-8", "surrogateescape"))
     elif where.output_path not in (None, "-"):
         write_atomic(Path(where.output_path or ""), data)
-
-
-def _print(done: _Done, where: _Where, prove: bool, output: Output) -> None:
-    if output.json:
-        output.result(_json(done, prove))
-        return
-    if output.format == "markdown":
-        output.result(_markdown(done))
-        return
-    if where.output_path == "-":
-        output.result((done.result.source if done.proven else done.source).text)
-    elif not where.write and where.output_path is None:
-        output.result(_diffs(done))
-    _explain(done, where, output)
-    if done.proof is not None:
-        table = _table(done.proof, output, to_stderr=where.output_path == "-")
-        if where.output_path == "-":
-            output.message(table.rstrip("\n"))
-        else:
-            output.result(table)
-    elif prove and not done.changed and not done.result.broken:
-        output.message("nothing changes, so that there is nothing to prove and nothing was built")
-
-
-def _diffs(done: _Done) -> str:
-    """The changes of the Dockerfile, then those of the files beside it."""
-    parts = [unified_diff(done.source, done.result.source)]
-    for file in done.files:
-        path = os.path.relpath(file.path)
-        parts.append(unified_diff(Source(path, file.before or ""), Source(path, file.text)))
-    return "".join(parts)
-
-
-def _table(proof: Proof, output: Output, *, to_stderr: bool) -> str:
-    import shutil
-
-    from buildopt.report.prove import proof_text
-
-    stream = sys.stderr if to_stderr else sys.stdout
-    width = shutil.get_terminal_size((120, 24)).columns if stream.isatty() else 160
-    return proof_text(proof, color=output.colored(stream), width=width)
-
-
-def _json(done: _Done, prove: bool) -> str:
-    result = done.result
-    document: dict[str, object] = {
-        "version": 1,
-        "changed": done.changed,
-        "applied": [
-            {"pass": item.name, "title": item.title, "why": item.why, "lines": list(item.lines)}
-            for item in result.changes
-        ],
-        "refused": [{"pass": item.name, "line": item.line, "reason": item.reason} for item in result.refusals],
-        "files": [
-            {"path": os.path.relpath(item.path), "why": item.why, "changed": item.before != item.text}
-            for item in result.files
-        ],
-    }
-    if prove:
-        from buildopt.report.prove import proof_document
-
-        document["proof"] = None if done.proof is None else proof_document(done.proof)
-    return json.dumps(document, indent=2) + "\n"
-
-
-def _markdown(done: _Done) -> str:
-    from buildopt.report.optimize import rewrite_markdown
-
-    return rewrite_markdown(done.result, _diffs(done), done.proof)
-
-
-def _explain(done: _Done, where: _Where, output: Output) -> None:
-    """Say on stderr what was done and what was not, each with its reason."""
-    result = done.result
-    color = output.colored(sys.stderr)
-    for change in result.changes:
-        first, last = change.lines
-        place = f"line {first}" if first == last else f"lines {first}-{last}"
-        output.message(f"{_styled('changed', 'green', color)} {place}: {change.title} ({change.name}): {change.why}")
-    for file in done.files:
-        word = "written" if where.write and done.proven else "would be written"
-        output.message(f"{_styled(word, 'green', color)} {os.path.relpath(file.path)} ({file.name}): {file.why}")
-    if done.files and where.output_path is not None:
-        for line in _diffs(_Done(result.source, result)).splitlines():
-            output.message(line)
-    for refusal in result.refusals:
-        word = "error" if result.broken else "left alone"
-        output.message(f"{_styled(word, 'yellow', color)} line {refusal.line}: {refusal.reason} ({refusal.name})")
-    if not result.changes and not result.refusals and not done.files:
-        output.message("nothing to change")
-
-
-def _styled(text: str, foreground: str, color: bool) -> str:
-    return click.style(text, fg=foreground) if color else text

@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 
+def ratio(before: float, after: float) -> float | None:
+    """After divided by before, None where there is nothing to divide by."""
+    return after / before if before > 0 else None
+
+
 @dataclass(frozen=True, slots=True)
 class SettingDifference:
     """A setting of the image that is not what it was; ``name`` as in a Dockerfile, such as ``ENV PATH``.
@@ -154,7 +159,7 @@ class Timing:
     @property
     def ratio(self) -> float | None:
         """After divided by before."""
-        return self.after / self.before if self.before > 0 else None
+        return ratio(self.before, self.after)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from buildopt.dockerfile.optimize import Optimized
 from buildopt.prove.proof import Proof
 from buildopt.report import markdown
-from buildopt.report.prove import fenced, proof_markdown
+from buildopt.report.prove_markdown import fenced, proof_markdown
 from buildopt.report.text import printable
 
 

@@ -20,7 +20,9 @@ from buildopt.prove.proof import (
     Smoke,
     Timing,
 )
-from buildopt.report.prove import fenced, proof_json, proof_markdown, proof_text
+from buildopt.report.prove import proof_text
+from buildopt.report.prove_json import proof_json
+from buildopt.report.prove_markdown import fenced, proof_markdown
 
 EQUAL = Proof(
     "Dockerfile",
