@@ -7,8 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from buildopt.dockerfile.late_installs import late_installs
+from buildopt.dockerfile.model import Dockerfile
 from buildopt.dockerfile.optimize import Optimized, optimize
 from buildopt.dockerfile.parse import parse
 from buildopt.source import Source
@@ -104,6 +107,20 @@ MOVED: Mapping[str, tuple[Mapping[str, object], str, str]] = {
         START + "RUN adduser x && chown -R x:x /app\nUSER x\nRUN npm ci\n",
         "FROM node:22\nWORKDIR /app\nCOPY package.json package-lock.json ./\nRUN adduser x && chown -R x:x /app\n"
         "USER x\nRUN npm ci\nCOPY --chown=x:x . .\n",
+    ),
+    "given away with the install": (
+        NODE,
+        START + "RUN npm ci && chown -R node:node /app && rm -rf /tmp/*\n",
+        "FROM node:22\nWORKDIR /app\nCOPY package.json package-lock.json ./\n"
+        "RUN npm ci && chown -R node:node /app && rm -rf /tmp/*\nCOPY --chown=node:node . .\n",
+    ),
+    "caches are cleaned both times": (
+        {"pyproject.toml": '[tool.poetry]\nname = "x"\n'},
+        "FROM python:3.12\nENV POETRY_CACHE_DIR=/tmp/c\nWORKDIR /app\nCOPY . .\n"
+        "RUN poetry install && rm -rf $POETRY_CACHE_DIR\n",
+        "FROM python:3.12\nENV POETRY_CACHE_DIR=/tmp/c\nWORKDIR /app\nCOPY pyproject.toml ./\n"
+        "RUN poetry install --no-root && rm -rf $POETRY_CACHE_DIR\nCOPY . .\n"
+        "RUN poetry install && rm -rf $POETRY_CACHE_DIR\n",
     ),
     "requirements as PowerShell writes them": (
         {"requirements.txt": "flask==3\n".encode("utf-16").decode("latin-1")},
@@ -246,6 +263,21 @@ REFUSED: Mapping[str, tuple[Mapping[str, object], str, str]] = {
     "a heredoc is not cut": (NODE, START + "RUN <<EOF\nset -e\nnpm ci\nmake\nEOF\n", "heredoc"),
     "a failure that does not count": (NODE, START + "RUN npm ci && make || true\n", "not joined to it by &&"),
     "a semicolon": (NODE, START + "RUN npm ci; make\n", "not joined to it by &&"),
+    "what was installed, given away at the end": (
+        NODE,
+        START + "RUN npm ci && make && chown -R node:node .\n",
+        "chown would store what was installed again",
+    ),
+    "a second install that may fail": (
+        {"pyproject.toml": '[tool.poetry]\nname = "x"\n'},
+        "FROM python:3.12\nWORKDIR /app\nCOPY . .\nRUN poetry install || true\n",
+        "inside another command",
+    ),
+    "copies of different owners": (
+        {**NODE, "lib/b.js": ""},
+        "FROM node:22\nWORKDIR /app\nCOPY --chown=1 . .\nCOPY lib ./src\nRUN npm ci\n",
+        "different flags",
+    ),
     "in the background": (NODE, START + "RUN npm ci & make\n", "not joined to it by &&"),
     "pushd": (NODE, START + "RUN pushd . && npm ci && make\n", "sets variables"),
     "a variable": (NODE, START + "RUN X=1 && npm ci && make $X\n", "sets variables"),
@@ -391,3 +423,124 @@ def test_each_stage_on_its_own(tmp_path: Path) -> None:
     result = run(START + "RUN npm ci\n" + python + "RUN ./build\n", context)
     assert [change.lines for change in result.changes] == [(3, 4), (7, 8)]
     assert not late_installs(parse(result.source))
+
+
+# Arguments, without any context.
+ARGUMENTS = {
+    "below the packages": (
+        "FROM debian:12\nARG GIT_SHA\nRUN apt-get update && apt-get install -y git\nRUN echo $GIT_SHA > /v\n",
+        "FROM debian:12\nRUN apt-get update && apt-get install -y git\nARG GIT_SHA\nRUN echo $GIT_SHA > /v\n",
+    ),
+    "with its label": (
+        "FROM debian:12\nARG REVISION\nLABEL rev=$REVISION\nRUN apk add git\nCMD x\n",
+        "FROM debian:12\nRUN apk add git\nARG REVISION\nLABEL rev=$REVISION\nCMD x\n",
+    ),
+    "to what might read it": (
+        "FROM debian:12\nARG COMMIT\nRUN apk add git\nRUN make\nRUN echo $COMMIT\n",
+        "FROM debian:12\nRUN apk add git\nARG COMMIT\nRUN make\nRUN echo $COMMIT\n",
+    ),
+    "crlf": (
+        "FROM debian:12\r\nARG COMMIT\r\nRUN apk add git\r\nRUN echo $COMMIT",
+        "FROM debian:12\r\nRUN apk add git\r\nARG COMMIT\r\nRUN echo $COMMIT",
+    ),
+    "a version may be read by anything": ("FROM debian:12\nARG VERSION\nRUN apk add git\nRUN echo $VERSION\n", None),
+    "a value that is meant to stay": ("FROM debian:12\nARG GIT_SHA=abc123\nRUN apk add git\nRUN echo $GIT_SHA\n", None),
+    "used at once": ("FROM debian:12\nARG GIT_SHA\nRUN apk add git && echo $GIT_SHA\n", None),
+    "hidden by ENV": ("FROM debian:12\nARG GIT_SHA\nENV GIT_SHA=1\nRUN apk add git\nRUN echo $GIT_SHA\n", None),
+    "a label that is set again": (
+        "FROM debian:12\nARG COMMIT\nLABEL a=$COMMIT\nRUN apk add git\nLABEL a=b\nRUN make\n",
+        None,
+    ),
+    "unused here": ("FROM debian:12 AS a\nARG COMMIT\nRUN apk add git\nFROM a\nRUN echo $COMMIT\n", None),
+    "the whole environment": ("FROM debian:12\nARG COMMIT\nRUN apk add git && env > /e\nRUN echo $COMMIT\n", None),
+    "nothing is installed": ("FROM debian:12\nARG COMMIT\nRUN mkdir /a\nRUN echo $COMMIT\n", None),
+    "by name of a name": ("FROM debian:12\nARG COMMIT\nRUN x=COMMI; apk add ${!x}\nRUN echo $COMMIT\n", None),
+}
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_arguments(name: str) -> None:
+    before, after = ARGUMENTS[name]
+    result = run(before, None)
+    assert result.source.text == (after or before)
+    assert not run(result.source.text, None).changes
+
+
+BLOCKS = st.sampled_from(
+    [
+        "COPY . .\n",
+        "COPY . /app\n",
+        "# the sources\nADD . /app/\n",
+        "COPY package*.json ./\n",
+        "COPY src ./src\n",
+        "COPY --chown=node:node . .\n",
+        "COPY nginx.conf /etc/nginx.conf\n",
+        "RUN npm ci\n",
+        "RUN npm ci && npm run build\n",
+        "RUN npm install \\\n    # why\n    && npm run build \\\n    && npm test\n",
+        "RUN cd web && npm ci && npm run build\n",
+        "RUN set -ex; npm ci; make\n",
+        "RUN pip install -r requirements.txt\n",
+        "RUN pip install -U pip && pip install -r requirements.txt && python setup.py install\n",
+        "RUN apt-get update && apt-get install -y git\n",
+        "RUN chmod +x start.sh\n",
+        "RUN chown -R node:node /app\n",
+        "RUN make\n",
+        "USER node\n",
+        "WORKDIR /app\n",
+        "WORKDIR web\n",
+        "ENV A=b\n",
+        "ARG GIT_SHA\n",
+        "LABEL a=$GIT_SHA\n",
+        "RUN echo $GIT_SHA\n",
+        "\n",
+        "# a comment\n",
+        "FROM python:3.12 AS b\n",
+        "FROM node:22\n",
+        "COPY --from=0 /app/dist ./dist\n",
+        "VOLUME /data\n",
+        'CMD ["x"]\n',
+    ]
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(blocks=st.lists(BLOCKS, max_size=10))
+def test_generated_files_keep_their_instructions(blocks: list[str], tmp_path_factory: pytest.TempPathFactory) -> None:
+    context = tmp_path_factory.getbasetemp() / "generated"
+    if not context.exists():
+        nested = {f"web/{name}": content for name, content in NODE.items()}
+        project(context, {**NODE, **PIP, **nested, "nginx.conf": "", "setup.py": ""})
+    text = f"FROM node:22\n{''.join(blocks)}"
+    before = parse(Source("Dockerfile", text))
+    result = run(text, context)
+    after = parse(result.source)
+    assert not after.errors
+    assert not run(result.source.text, context).changes
+    assert sorted(_others(before)) == sorted(item for item in _others(after) if item not in _manifests(before, after))
+    assert _commands(before) == _commands(after)
+    assert len(result.source.text.split("#")) == len(text.split("#"))
+
+
+def _others(dockerfile: Dockerfile) -> list[str]:
+    """All but RUN, and the owners that a copy may be given."""
+    found = [item.logical.text for item in dockerfile.instructions if item.keyword != "RUN"]
+    return [item.replace(" --chown=node:node", "") for item in found]
+
+
+def _manifests(before: Dockerfile, after: Dockerfile) -> list[str]:
+    """The copies that were added: each names manifests alone."""
+    return [
+        item
+        for item in _others(after)
+        if item not in _others(before)
+        and all(word.endswith((".json", ".txt")) for word in item.split()[1:-1])
+        and item.startswith("COPY")
+    ]
+
+
+def _commands(dockerfile: Dockerfile) -> list[str]:
+    """The commands of all RUN, in whatever order; ``cd`` and ``set`` may be said again."""
+    words = " ; ".join(item.arguments.text for item in dockerfile.instructions if item.keyword == "RUN")
+    found = [" ".join(part.split()) for part in words.replace("&&", ";").split(";")]
+    return sorted(part for part in found if not part.startswith(("cd ", "set ")))

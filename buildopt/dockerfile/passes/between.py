@@ -15,7 +15,6 @@ from buildopt.dockerfile.passes.follows import Followers
 from buildopt.dockerfile.passes.run_cut import reason
 from buildopt.dockerfile.passes.stage_steps import Blocked, Step
 from buildopt.dockerfile.passes.without_sources import Before
-from buildopt.dockerfile.runs import Run
 from buildopt.dockerfile.scope import joined, mount_options
 from buildopt.dockerfile.shell import Command
 
@@ -31,6 +30,15 @@ _PERSONAL = re.compile(
 _SILENT = frozenset(("LABEL", "EXPOSE", "CMD", "ENTRYPOINT", "STOPSIGNAL", "HEALTHCHECK", "MAINTAINER", "ONBUILD"))
 _STATE = ("USER", "SHELL", "WORKDIR", "ENV", "ARG")
 _OWNER = re.compile(r"[\w.-]+:[\w.-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Gift:
+    """A command that gives the files of copies to another owner."""
+
+    command: Command
+    owner: str
+    copies: tuple[Step, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +90,10 @@ class Between:
         for flag in step.instruction.flags_named("mount"):
             if mount_options(flag.value or "")["type"] not in ("cache", "secret", "ssh", "tmpfs"):
                 raise Blocked(step.line, "this RUN may need the sources: something is mounted")
-        owning = self._owning(index, run)
-        rest = [command for command in run.script.commands if command not in owning]
+        owning = self.owning(index)
+        self.own(owning)
+        given = [item.command for item in owning]
+        rest = [command for command in run.script.commands if command not in given]
         problem = reason(run, rest, self.before)
         if not problem:
             return
@@ -98,9 +108,15 @@ class Between:
                 raise Blocked(step.line, problem)
         self.along.append(step)
 
-    def _owning(self, index: int, run: Run) -> list[Command]:
+    def own(self, gifts: Sequence[Gift]) -> None:
+        """Note the new owners of copies."""
+        self.owners.update((step.instruction.span.start, gift.owner) for gift in gifts for step in gift.copies)
+
+    def owning(self, index: int) -> list[Gift]:
         """The commands of a RUN that give away all that was copied so far: ``chown -R user:group /app``."""
         found = []
+        run = self.steps[index].run
+        assert run is not None
         for command, folder in with_folders(run):
             texts = [text for text in command.texts if text not in ("-R", "--recursive")]
             if command.name != "chown" or len(texts) == len(command.texts) or len(texts) < 2 or folder is None:
@@ -108,12 +124,13 @@ class Between:
             if len(command.texts) != len(command.arguments) or not _OWNER.fullmatch(texts[0]) or command.context:
                 continue
             places = [posixpath.normpath(posixpath.join(folder, text)) for text in texts[1:]]
-            if self._give(index, texts[0], places):
-                found.append(command)
+            copies = self._given(index, places)
+            if copies:
+                found.append(Gift(command, texts[0], tuple(copies)))
         return found
 
-    def _give(self, index: int, owner: str, places: Sequence[str]) -> bool:
-        """Note the new owner of copies, where the folders that are given away are theirs and nothing else is."""
+    def _given(self, index: int, places: Sequence[str]) -> list[Step]:
+        """The copies that folders hold, none where only a part of one is there, or a part of the sources is meant."""
         copies: list[Step] = []
         for step in self.steps[:index]:
             if step.instruction not in self.moved:
@@ -122,16 +139,14 @@ class Between:
             inside = [any(_within(landing.place, place) for place in places) for landing in mine]
             if not any(inside):
                 if any(_within(place, landing.place) for landing in mine for place in places):
-                    return False
+                    return []
                 continue
             plain = step.instruction.flag("chown") is None and step.instruction.flag("link") is None
             if not all(inside) or not plain:
-                return False
+                return []
             copies.append(step)
-        if not copies or any(self.sources.kind(place) and not self._is_region(place) for place in places):
-            return False
-        self.owners.update((step.instruction.span.start, owner) for step in copies)
-        return True
+        odd = any(self.sources.kind(place) and not self._is_region(place) for place in places)
+        return [] if odd else copies
 
     def _is_region(self, place: str) -> bool:
         return any(_within(landing.place, place) for landing in self.sources.landings if landing.folder)

@@ -81,7 +81,10 @@ class _Plan:
         between = Between(self.walked[self.first : self.last + 1], moved, sources, before, self._prisma(wanted))
         between.check()
         ships = self.stage.index in shipped_stages(self.dockerfile)
-        cut = Cutter(self.walked[self.last], wanted, before, ships).cut()
+        gifts = between.owning(len(between.steps) - 1)
+        cutter = Cutter(self.walked[self.last], wanted, before, ships, tuple(gift.command for gift in gifts))
+        cut = cutter.cut()
+        between.own([gift for gift in gifts if cutter.stays(cut, gift.command)])
         return self._edits(tree, sources, list(first), between, wanted, cut)
 
     def _prisma(self, wanted: Sequence[Wanted]) -> bool:
@@ -204,6 +207,8 @@ class _Plan:
         movers = [step for step in between.steps if step.instruction in moved or step in between.along]
         copies = [step for step in movers if step.instruction in moved]
         missing = [place for place in places if not self._there(tree, place, moved)]
+        if len({tuple(flag.text for flag in step.instruction.flags) for step in copies}) > 1:
+            raise Blocked(self.line(self.first), "the copies have different flags")
         start = copies[0]
         landing = next(item for item in sources.landings if item.instruction is start.instruction)
         expanded = start.scope.expand(start.instruction.words[-1].text)

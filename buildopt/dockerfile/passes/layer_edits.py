@@ -27,13 +27,15 @@ _OF_INSTALL = re.compile(r"(?i)\b(?:install|dependenc|depend|requirements?|packa
 class Cut:
     """Where a RUN is cut: behind the part ``last``. ``options`` are added to ``command``, which then runs ``again``.
 
-    ``last`` is None where nothing follows the install that could not stay with it.
+    ``last`` is None where nothing follows the install that could not stay with it. ``cleaning`` is what follows the
+    second run too.
     """
 
     run: Run
     last: int | None
     command: Command | None = None
     options: tuple[str, ...] = ()
+    cleaning: tuple[Part, ...] = ()
     again: bool = False
 
 
@@ -152,6 +154,9 @@ def cut_edits(dockerfile: Dockerfile, cut: Cut, moved: Sequence[Block], *, space
     behind, following = parts[cut.last], parts[cut.last + 1]
     start = cut.run.span(behind.span).end
     end = cut.run.span(following.span).start
+    between = cut.run.script.comments
+    if any(behind.span.end <= comment.start < following.span.start for comment in between):
+        raise Unknown("a comment of the shell stands where this RUN would be cut")
     comments = [comment for comment in instruction.comments if start <= comment.span.start < end]
     kept = "".join(f"{source.text[item.span.start : item.span.end].strip()}{newline}" for item in comments)
     head = _head(dockerfile, instruction)
@@ -171,7 +176,8 @@ def _again(cut: Cut) -> str:
     parts = cut.run.script.parts
     for index, part in enumerate(parts):
         if part.command is not None and cut.command is not None and part.command.span == cut.command.span:
-            return _entered(cut.run, parts[:index]) + _written(cut.run, part)
+            written = [_written(cut.run, item) for item in (part, *cut.cleaning)]
+            return _entered(cut.run, parts[:index]) + " && ".join(written)
     raise Unknown("the install stands inside another command")
 
 

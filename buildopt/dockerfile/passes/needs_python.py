@@ -222,6 +222,8 @@ def _nothing_above(question: Question, *names: str) -> None:
 def _pdm(question: Question) -> Needs:
     document = _document(question, "pyproject.toml")
     _declared(document)
+    if _at(document, "tool", "pdm", "version"):
+        raise Unknown("pdm looks for the version of the project in its sources")
     lock = question.there("pdm.lock")
     kept = question.has("--frozen-lockfile", "--no-lock") or "sync" in question.install.command.texts
     if lock and question.ships and not kept:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from buildopt.dockerfile.installs import installs, with_folders
 from buildopt.dockerfile.passes.layer_edits import Cut
@@ -35,9 +36,14 @@ _STATEFUL = frozenset(
 )
 
 
+# What they do to a file of a layer below puts the whole file into the new layer.
+_REPEATING = frozenset(("chown", "chgrp", "mv"))
+
+
 def reason(run: Run, commands: Sequence[Command], before: Before) -> str:
     """Why some commands of a RUN cannot come before the sources, empty where they can."""
     fine = {install.command.span for install in installs(run)}
+    before = replace(before, variables=_settled(run))
     folders = {id(command): folder for command, folder in with_folders(run)}
     for command in commands:
         if command.span in fine and "sh -c" not in command.context:
@@ -48,14 +54,33 @@ def reason(run: Run, commands: Sequence[Command], before: Before) -> str:
     return ""
 
 
+def _settled(run: Run) -> dict[str, str]:
+    """The variables of ENV that a RUN does not set itself."""
+    own = {item.name for command in run.script.commands for item in command.assignments}
+    own.update(word.raw.partition("=")[0] for command in run.script.commands for word in command.words)
+    return {name: value for name, value in run.scope.env.items() if value is not None and name not in own}
+
+
 @dataclass(frozen=True, slots=True)
 class Cutter:
-    """The step of the last install, and what is known of it. ``ships``: its layers get into an image."""
+    """The step of the last install, and what is known of it.
+
+    ``ships``: its layers get into an image. ``given``: commands that give copies away, which may stay with the install.
+    """
 
     step: Step
     wanted: Sequence[Wanted]
     before: Before
     ships: bool
+    given: tuple[Command, ...]
+
+    def stays(self, cut: Cut, command: Command) -> bool:
+        """Whether a command of the RUN stays before the sources."""
+        parts = cut.run.script.parts
+        return cut.last is None or any(command in part.commands for part in parts[: cut.last + 1])
+
+    def _reason(self, run: Run, commands: Sequence[Command]) -> str:
+        return reason(run, [command for command in commands if command not in self.given], self.before)
 
     def cut(self) -> Cut:
         """Raises Blocked."""
@@ -70,21 +95,31 @@ class Cutter:
         owners = [index for index, part in enumerate(parts) if any(item.span in spans for item in part.commands)]
         if not owners:
             raise Blocked(self.step.line, "the install stands inside another command")
-        problem = reason(run, [item for part in parts[: owners[-1] + 1] for item in part.commands], self.before)
+        problem = self._reason(run, [item for part in parts[: owners[-1] + 1] for item in part.commands])
         if problem:
             raise Blocked(self.step.line, problem)
         end = owners[-1]
         while end + 1 < len(parts) and not _keeps_state(parts[end + 1]):
-            if reason(run, parts[end + 1].commands, self.before):
+            if self._reason(run, parts[end + 1].commands):
                 break
             end += 1
-        command, options = (again[0].install.command, again[0].need.options) if again else (None, ())
         last = None if end == len(parts) - 1 else end
         if last is not None or again:
             self._may_be_cut(run, parts, owners[-1], end)
-        if again and parts[owners[-1]].command is None:
+        if not again:
+            return Cut(run, last)
+        self._may_run_again(parts, owners[-1])
+        # What the first one's caches are cleaned by, cleans those of the second one.
+        cleaning = tuple(
+            part for part in parts[owners[-1] + 1 : end + 1] if any(_cleans(item) for item in part.commands)
+        )
+        item = again[0]
+        return Cut(run, last, item.install.command, item.need.options, cleaning, again=True)
+
+    def _may_run_again(self, parts: Sequence[Part], install: int) -> None:
+        around = [parts[install].operator, *(part.operator for part in parts[install - 1 : install])]
+        if parts[install].command is None or {"||", "|", "|&", "&"} & set(around):
             raise Blocked(self.step.line, "the install stands inside another command")
-        return Cut(run, last, command, options, bool(again))
 
     def _may_be_cut(self, run: Run, parts: Sequence[Part], install: int, end: int) -> None:
         line = self.step.line
@@ -101,10 +136,29 @@ class Cutter:
             raise Blocked(line, "what follows the install in this RUN is not joined to it by &&")
         if any(_keeps_state(part) for part in parts[: end + 1]):
             raise Blocked(line, "this RUN sets variables that what follows the install may read")
+        folders = {id(command): folder for command, folder in with_folders(run)}
         for part in parts[end + 1 :]:
             for command in part.commands:
                 if self.ships and _cleans(command):
                     raise Blocked(line, "this RUN cleans up at its end what the layer of the install would then hold")
+                if self.ships and self._repeats(command, folders.get(id(command))):
+                    raise Blocked(line, f"{command.name} would store what was installed again, in a new layer")
+
+    def _repeats(self, command: Command, folder: str | None) -> bool:
+        """Whether it changes what was installed, as a whole."""
+        if command.name not in _REPEATING:
+            return False
+        places = [place for item in self.wanted for place in item.need.makes]
+        for word in command.arguments:
+            text = word.text
+            if text is not None and text.startswith("-"):
+                continue
+            if text is None or (folder is None and not text.startswith("/")):
+                return True
+            path = posixpath.normpath(posixpath.join(folder or "/", text)).rstrip("/")
+            if any(place == path or place.startswith(f"{path}/") for place in places):
+                return True
+        return False
 
 
 def _keeps_state(part: Part) -> bool:
@@ -122,5 +176,7 @@ def _keeps_state(part: Part) -> bool:
 def _cleans(command: Command) -> bool:
     words = " ".join(command.texts)
     return command.name in ("rm", "unlink", "shred") or bool(
-        re.search(r"(?:^|\s)(?:clean|purge|remove|autoremove|del|uninstall|prune|-delete|erase)\b", words)
+        re.search(
+            r"(?:^|\s)(?:clean|purge|remove|autoremove|del|uninstall|prune|-delete|erase|clear|clear-cache)\b", words
+        )
     )

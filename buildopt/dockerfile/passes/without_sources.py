@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
 from buildopt.dockerfile import packages
 from buildopt.dockerfile.managers import word_set
@@ -82,10 +82,14 @@ _OUTPUT = re.compile(r"^(?:>>?|>\||&>>?)$")
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """The files that the sources bring (``tree``), and those of them that are copied before (``first``)."""
+    """The files that the sources bring (``tree``), and those of them that are copied before (``first``).
+
+    ``variables`` are those whose value is known.
+    """
 
     tree: Tree
     first: Collection[str]
+    variables: Mapping[str, str] = field(default_factory=dict)
 
     def reason(self, command: Command, folder: str | None, text: str) -> str:
         """Why a command may need the sources, empty where it does not. ``text`` is the whole RUN."""
@@ -184,7 +188,9 @@ class Before:
                 if folder is not None and self.tree.kind(posixpath.join(folder, base)):
                     return "writes a file of the sources"
                 continue
-            if self._is_there(word, folder, writes=True) or (name not in _OWNERS and _VARIABLE.match(word.raw)):
+            if self._is_there(word, folder, writes=True) or (
+                name not in _OWNERS and _VARIABLE.match(word.raw) and self._text(word) is None
+            ):
                 return "may change or read the sources"
         return ""
 
@@ -285,8 +291,17 @@ class Before:
         path = None if folder is None else posixpath.normpath(posixpath.join(folder, text))
         return path is not None and path in self.first
 
+    def _text(self, word: Word) -> str | None:
+        """A word's value, with variables of ENV put into the place of plain references to them."""
+        if word.text is not None or re.search(r"[`'\\*?\[]|\$[^\w{]|\$\{\w*[^\w}]", word.raw):
+            return word.text
+        names = re.findall(r"\$\{?(\w+)", word.raw)
+        if any(name not in self.variables for name in names):
+            return None
+        return re.sub(r"\$\{?(\w+)\}?", lambda match: self.variables[match[1]], word.raw.replace('"', ""))
+
     def _path(self, word: Word, folder: str | None) -> str | None:
-        text = word.text
+        text = self._text(word)
         if text is None or text.startswith("~"):
             return None
         return (
@@ -297,7 +312,7 @@ class Before:
 
     def _is_there(self, word: Word, folder: str | None, *, writes: bool) -> bool:
         """Whether a word may name something that the sources bring (and nothing that is copied before)."""
-        text = word.text
+        text = self._text(word)
         if text is None:
             return self._open(word.raw, folder)
         if text.startswith("-") and "=" not in text and "/" not in text:
