@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from buildopt.engine.connection import Engine
 from buildopt.source import Source
 
 pytestmark = pytest.mark.engine
+
+PLATFORM = "linux/arm64" if platform.machine() == "aarch64" else "linux/amd64"
 
 
 @dataclass(frozen=True)
@@ -150,3 +153,17 @@ def test_mounts_are_filled_used_and_not_in_the_image(
     # What a network without anything cannot give, the mount does.
     again = after.replace("\n", "\nENV AGAIN=1\n", 1)
     assert built(engine, tmp_path, context, again, look) == before
+
+
+def test_an_id_holds_the_platform_for_stages_on_stages_too(
+    engine: Engine, base_image: Callable[[str], Path], tmp_path: Path
+) -> None:
+    base_image("debian:bookworm-slim")
+    context = tmp_path / "context"
+    context.mkdir()
+    mount = "--mount=type=cache,id=x-$TARGETPLATFORM,target=/c"
+    text = (
+        f"FROM debian:bookworm-slim AS a\nARG TARGETPLATFORM\nRUN {mount} touch /c/one\n"
+        f"FROM a\nRUN {mount} touch /c/two\nRUN --mount=type=cache,id=x-{PLATFORM},target=/c ls /c > /there\n"
+    )
+    assert built(engine, tmp_path, context, text, "cat /there; ls -d /c 2> /dev/null || true") == ["one", "two"]
