@@ -234,3 +234,15 @@ def test_the_target_folder_of_a_mount_is_not_in_the_image(tmp_path: Path) -> Non
 
 def test_cargo_in_the_container_is_refused(tmp_path: Path) -> None:
     assert "a container runs cargo" in reason(split(tmp_path, usual(command="CMD cargo run --release")))
+
+
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        ('include!(concat!(env!("OUT_DIR"), "/made.rs"));\nfn main() {}\n', ""),
+        ('fn main() { std::fs::read(concat!(env!("OUT_DIR"), "/x")).unwrap(); }\n', "names OUT_DIR"),
+    ],
+)
+def test_what_a_build_script_leaves_behind(tmp_path: Path, code: str, why: str) -> None:
+    result = split(tmp_path, usual(), src__main_dot_rs=code, build_dot_rs="fn main() {}\n")
+    assert (why in reason(result)) if why else runtime(result)

@@ -139,7 +139,7 @@ class Shipment:
             self.subject,
             self.files,
             lambda item: item.path in scripts or self._may_be_read(item),
-            self.owner,
+            owners(self.subject, self.steps, self.files),
             mixed=self.mixed,
         )
         for item in self.steps:

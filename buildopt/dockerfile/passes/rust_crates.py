@@ -10,23 +10,22 @@ from buildopt.dockerfile.managers import word_set
 
 # Crates that bind a library which every slim image has, which they bring along, or which is none of Linux.
 _HARMLESS = word_set(
-    "aws-lc-sys aws-lc-fips-sys blake3 boring-sys brotli-sys bzip2-sys cfg-if-sys clang-sys core-foundation-sys "
-    "coreaudio-sys dirs-sys dirs-sys-next errno-dragonfly fsevent-sys fuchsia-zircon-sys inotify-sys io-kit-sys "
-    "io-uring-sys iokit-sys jemalloc-sys tikv-jemalloc-sys jni-sys js-sys kernel32-sys libgit2-sys libmimalloc-sys "
-    "librocksdb-sys libsodium-sys libssh2-sys libz-ng-sys libz-sys linux-raw-sys lmdb-rkv-sys lmdb-sys lmdb-master-sys "
-    "lz4-sys lzma-sys lzma-rust-sys mach-sys mdbx-sys miniz-sys ndk-sys netlink-sys nodejs-sys objc-sys onig_sys "
-    "openssl-sys pq-sys rdkafka-sys redox_syscall secp256k1-sys security-framework-sys snappy-sys snmalloc-sys "
-    "system-configuration-sys tikv-rocksdb-sys tree-sitter-sys wasi-sys web-sys web-audio-api-sys winapi-sys "
-    "windows-sys ws2_32-sys zstd-sys zlib-sys userenv-sys psapi-sys advapi32-sys crypt32-sys secur32-sys schannel-sys "
-    "wepoll-sys mach-o-sys hidapi-sys-none libbz2-rs-sys libz-rs-sys libdeflate-sys isa-l-sys libwebp-sys mozjpeg-sys "
-    "libyml-sys unsafe-libyaml-sys zopfli-sys quickjs-sys rquickjs-sys libquickjs-sys intel-mkl-none fasttext-sys "
-    "rav1e-sys cbindgen-sys curl-sys libsqlite3-sys mysqlclient-sys dispatch-sys android_log-sys cocoa-sys "
-    "system76-sys libffi-sys termios-sys cryptoki-sys core-graphics-sys"
+    "advapi32-sys android_log-sys aws-lc-fips-sys aws-lc-sys blake3 boring-sys brotli-sys bzip2-sys clang-sys "
+    "cocoa-sys core-foundation-sys core-graphics-sys coreaudio-sys crypt32-sys cryptoki-sys curl-sys dirs-sys "
+    "dirs-sys-next dispatch-sys errno-dragonfly fsevent-sys fuchsia-zircon-sys inotify-sys io-kit-sys "
+    "io-uring-sys iokit-sys jemalloc-sys jni-sys js-sys kernel32-sys libbz2-rs-sys libdeflate-sys libffi-sys "
+    "libgit2-sys libmimalloc-sys libquickjs-sys librocksdb-sys libsodium-sys libsqlite3-sys libssh2-sys "
+    "libwebp-sys libz-ng-sys libz-rs-sys libz-sys linux-raw-sys lmdb-master-sys lmdb-rkv-sys lmdb-sys lz4-sys "
+    "lzma-sys mdbx-sys miniz-sys mozjpeg-sys mysqlclient-sys ndk-sys netlink-sys objc-sys onig_sys openssl-sys "
+    "pq-sys psapi-sys rdkafka-sys redox_syscall rquickjs-sys schannel-sys secp256k1-sys secur32-sys "
+    "security-framework-sys snmalloc-sys system-configuration-sys tikv-jemalloc-sys tikv-rocksdb-sys userenv-sys "
+    "wasi-sys web-sys winapi-sys windows-sys ws2_32-sys zstd-sys"
 )
 _BINDS = re.compile(r"(?:^|[-_])sys(?:[-_]|$)|-ffi$")
 # Crates that bind libraries or start programs without saying so in their names.
 _NEEDY = re.compile(
-    r"pyo3|cpython|rust-cpython|opencv|tch|ort|onnxruntime|libduckdb-sys|duckdb|tesseract|leptess|gstreamer.*"
+    r"libxml|ncurses|pancurses|glib|gio|imagemagick.*|libheif.*|krb5.*|maxminddb-sys"
+    r"|pyo3|cpython|rust-cpython|opencv|tch|ort|onnxruntime|libduckdb-sys|duckdb|tesseract|leptess|gstreamer.*"
     r"|gtk4?|gdk.*|cairo-rs|pango|webkit2gtk|tauri|wry|tao|ffmpeg.*|rsmpeg|sdl2|glfw|winit|wgpu|vulkano|alsa|cpal"
     r"|rodio|libusb.*|rusb|hidapi|serialport|udev|dbus|pcap|pnet_datalink|rdma|magick_rust|libvips|poppler.*"
     r"|mupdf.*|zmq|libzmq|r2r|rclrs|soapysdr|v4l.*|nokhwa.*|libseat|systemd|libsystemd|odbc-api|oracle"

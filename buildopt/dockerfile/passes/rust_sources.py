@@ -20,6 +20,7 @@ _FILES = re.compile(
 _STARTS = re.compile(
     r"\bprocess::(?:\{[^}]*\b)?Command\b|\bprocess::\*|\buse\s+(?:std|tokio|async_std)::process\b|\bexecv"
 )
+_INCLUDED = re.compile(r'include\w*!\s*[({]\s*concat!\s*\(\s*env!\s*\(\s*"OUT_DIR"')
 _NEW = re.compile(r"\bCommand::new\s*\(\s*")
 _OF_THE_BASE = re.compile(r"CARGO_HOME|RUSTUP_HOME|RUST_VERSION|^/usr/local/(?:cargo|rustup)|^/usr/(?:lib|include)/")
 
@@ -66,6 +67,8 @@ def _problem(item: Landed, plain: str, strings: Iterable[str], programs: set[str
     for text in strings:
         if _OF_THE_BASE.search(text):
             return f"{item.origin} names {text[:60]}, which may be something of the rust image"
+    if len(re.findall(r'"OUT_DIR"', plain)) > len(_INCLUDED.findall(plain)):
+        return f"{item.origin} names OUT_DIR, where the build may have left what it reads"
     if not _STARTS.search(plain):
         return ""
     calls = literal_calls(plain, _NEW)

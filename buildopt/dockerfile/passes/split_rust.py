@@ -66,7 +66,7 @@ _DUMMY = re.compile(r"(?:.*/)?(?:src|benches|examples|tests|target|crates)(?:/.*
 _BUILD_LIBRARIES = word_set(
     "libssl-dev libpq-dev libsqlite3-dev libmysqlclient-dev libmariadb-dev default-libmysqlclient-dev zlib1g-dev "
     "libcurl4-openssl-dev libclang-dev openssl-dev openssl-libs-static sqlite-dev sqlite-static zlib-dev zlib-static "
-    "perl openssl libssl3 libssl1.1 llvm-dev libstdc++ libgcc"
+    "libprotobuf-dev perl openssl libssl3 libssl1.1 llvm-dev libstdc++ libgcc"
 )
 
 

@@ -5,9 +5,9 @@ What it does
 Turns a file with one stage that ends in a built program (Go, Rust, Java, Node.js, C, …) into a build stage and a
 runtime stage on the slim image of the same distribution, or on the same image without what only the build needs. What
 the program may read goes with it: templates, migrations, settings, certificates, time zones, shared libraries. ENV,
-WORKDIR, USER, EXPOSE, VOLUME, LABEL, HEALTHCHECK, STOPSIGNAL, ENTRYPOINT and CMD stay what they were, and so do owners of files.
-RUNs that make users, folders or install what is needed at run time are repeated in the runtime stage, without the
-packages that only the build needs.
+WORKDIR, USER, EXPOSE, VOLUME, LABEL, HEALTHCHECK, STOPSIGNAL, ENTRYPOINT and CMD stay what they were, and so do
+owners of files. RUNs that make users, folders or install what is needed at run time are repeated in the runtime
+stage, without the packages that only the build needs.
 
 Where a tag does not tell the release of Debian, a program that needs only what every release has is shipped on
 ``bookworm``, any other on ``stable``, whose C library is never older than that of the tag.
