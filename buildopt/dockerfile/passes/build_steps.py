@@ -98,7 +98,16 @@ def _steps(run: Run, is_build: Callable[[Command], bool]) -> Steps:
             found.builds.append((command, folder))
         elif not _understood(found, command, folder):
             found.odd = found.odd or f"`{shown}` may make what is needed at run time"
+    found.folders = [path for path in found.folders if not _is_for_the_build(found, path)]
     return found
+
+
+def _is_for_the_build(found: Steps, path: str) -> bool:
+    """Whether a command of the same RUN builds in a folder, or names it."""
+    return any(
+        path == folder or path in (posixpath.normpath(posixpath.join(folder, text)) for text in command.texts)
+        for command, folder in found.builds
+    )
 
 
 def _odd_nothing(command: Command) -> str:
