@@ -143,6 +143,7 @@ def test_modules_of_another_stage_move_along(tmp_path: Path) -> None:
         (SITE.replace("npm ci", "yarn install --frozen-lockfile").replace("npm run build", "yarn build"), PACKAGE),
         (SERVER, TSC),
         (SERVER, '{"scripts": {"build": "nest build"}}'),
+        (f"{SERVER}COPY --from=build /app/package.json /app/ecosystem.config.js /app/\n", TSC),
         (SITE.replace("npm ci", "npm install -g @angular/cli && npm ci").replace("npm run", "ng"), '{"a": 1}'),
         (SITE.replace("npm run build", "npx vite build"), "{}"),
         (SERVER.replace("npm run build", "npx tsc -p ."), "{}"),
@@ -185,6 +186,11 @@ GO_KEPT = {
     "GOFLAGS": (GO.replace("COPY . .", "ENV GOFLAGS=-race\nCOPY . ."), "these flags"),
     "tests": (GO.replace("COPY . .", "COPY . .\nRUN go test ./..."), "`go test` runs"),
     "a generator": (GO.replace("COPY . .", "COPY . .\nRUN go generate ./..."), "`go generate` runs"),
+    "a library written elsewhere": (
+        GO.replace("COPY . .", "RUN cat /usr/lib/libz.so.1 > /out/libz.so.1\nCOPY . ."),
+        "may write down what belongs",
+    ),
+    "programs run by find": (GO.replace("COPY . .", "COPY . .\nRUN find . -name '*.sh' -exec {} ;"), "is not known"),
     "a vet tool": (GO.replace("COPY . .", "COPY . .\nRUN go vet -vettool=/v ./..."), "runs a program of its own"),
     "a program of the module": (GO.replace("COPY . .", "COPY . .\nRUN go run ./gen"), "`go run` runs"),
     "go install": (
@@ -264,6 +270,22 @@ JS_KEPT = {
         "may hold programs of one platform",
     ),
     "everything copied out": (SERVER.replace("/app/dist /app/dist", "/app /app"), TSC, "may hold node_modules"),
+    "a project in a folder with the name of an output": (
+        SITE.replace("WORKDIR /app", "WORKDIR /srv/site").replace("/app/dist", "/srv/site"),
+        PACKAGE,
+        "may hold node_modules",
+    ),
+    "a project in a folder with the name of a file": (
+        SITE.replace("WORKDIR /app", "WORKDIR /srv/site.js").replace("/app/dist", "/srv/site.js"),
+        PACKAGE,
+        "may hold node_modules",
+    ),
+    "a folder of such a project": (
+        SITE.replace("WORKDIR /app", "WORKDIR /srv/site").replace("/app/dist", "/srv/site/packages"),
+        PACKAGE,
+        "may hold node_modules",
+    ),
+    "all files of a project": (SITE.replace("/app/dist", "/app/*"), PACKAGE, "may hold node_modules"),
     "a bundled server": (SERVER, '{"scripts": {"build": "webpack"}}', "the server that is made"),
     "an unknown build": (SITE, '{"scripts": {"build": "node build.mjs"}}', "what makes /app/dist is not known"),
     "images made by a native module": (

@@ -198,6 +198,16 @@ def command_problem(run: Run, command: Command, folder: str | None) -> str:
             if path is None or not movable(path):
                 return f"`{shown}` may move what belongs to one platform"
         return ""
+    texts = command.texts
+    writes = bool(command.redirects) or command.operator in ("|", "|&")
+    if name == "find" and any(text.startswith(("-exec", "-ok", "-fprint")) for text in texts):
+        return f"what `{shown}` runs is not known"
+    if (
+        writes
+        and name != "echo"
+        and any(text.startswith("/") and not movable(posixpath.normpath(text)) for text in texts)
+    ):
+        return f"`{shown}` may write down what belongs to one platform"
     return "" if name in _QUIET else f"`{shown}` may make something else on another platform"
 
 

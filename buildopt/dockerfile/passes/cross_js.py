@@ -23,7 +23,9 @@ _GLOBAL_TOOLS = re.compile(
 )
 # Folders that bundlers and compilers make, by their usual names.
 _OUTPUTS = word_set("dist build out public www _site site browser html output")
-_PLAIN_FILES = re.compile(r".*\.(?:json|html|css|conf|ya?ml|txt|md|svg|ico|png|webmanifest|template|toml|ini)")
+_PLAIN_FILES = re.compile(
+    r".*\.(?:json|html|css|[cm]?[jt]s|lock|conf|ya?ml|txt|md|svg|ico|png|webmanifest|template|toml|ini)"
+)
 # What makes something else on another platform, or a program of its own.
 _BOUND = re.compile(
     r"\bsharp\b|imagemin|squoosh|\bcanvas\b|puppeteer|electron|\bnexe\b|\bpkg\s|\"pkg\"|caxa|--compile\b"
@@ -105,7 +107,8 @@ def leaves_plain(ready: Ready, item: Taken, dockerfile: Dockerfile) -> str:
     if "node_modules" in parts:
         return f"{item.path} may hold programs of one platform"
     plain = _PLAIN_FILES.fullmatch(parts[-1]) is not None
-    if _OUTPUTS.isdisjoint(parts[1:]) and not (plain and len(parts) > 1):
+    below = _below_projects(ready.family, path)
+    if not below or (_OUTPUTS.isdisjoint(below) and not plain):
         return f"{item.path} may hold node_modules, or something else of one platform"
     if plain:
         return ""
@@ -118,6 +121,18 @@ def leaves_plain(ready: Ready, item: Taken, dockerfile: Dockerfile) -> str:
             return f"the server that is made in {item.path} may hold something of one platform"
         return ""
     return "" if any(map(_BROWSER.search, scripts)) else f"what makes {item.path} is not known"
+
+
+def _below_projects(family: Family, path: str) -> list[str]:
+    """The parts of a path below the folders in which modules are installed; none where it may hold one of those."""
+    folders = {folder for _, command, folder in commands(family) if command.name in _JS or _bundler(command)}
+    depth = 0
+    for folder in folders:
+        if folder is None or folder == path or folder.startswith(f"{path.rstrip('/')}/"):
+            return []
+        if path.startswith(f"{folder.rstrip('/')}/"):
+            depth = max(depth, len([part for part in folder.split("/") if part]))
+    return path.strip("/").split("/")[depth:]
 
 
 def _runs_node(dockerfile: Dockerfile, index: int) -> bool:
