@@ -623,6 +623,14 @@ def test_dependencies_of_git_have_a_mount_of_their_own(tmp_path: Path) -> None:
     assert "--mount=type=cache,target=/usr/local/cargo/git,sharing=locked \\\n" in run(text, tmp_path).source.text
 
 
+def test_what_npm_builds_below_the_cache_folder_is_still_removed() -> None:
+    text = "FROM python:3.12\nRUN pip install x && npm ci && rm -rf ~/.cache\n"
+    result = run(text)
+    assert "npm ci && rm -rf ~/.cache" in result.source.text
+    assert ".cache/pip" not in result.source.text
+    assert ["which would be a mount" in refusal.reason for refusal in result.refusals] == [True]
+
+
 def test_the_platform_is_declared_once_and_as_the_author_writes() -> None:
     first = "from alpine as a\nrun apk add --no-cache x\n# why\nrun apk add --no-cache y\n"
     text = f"{first}from a\nrun apk add --no-cache z\n"

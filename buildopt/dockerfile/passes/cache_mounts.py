@@ -9,9 +9,9 @@ keep what is downloaded; apk is told to fetch its index anew, and dnf to keep pa
 new.
 
 It knows apt, apk, dnf, yum, microdnf, zypper, pacman; pip, uv, poetry, pdm, pipenv, conda, mamba; npm, yarn 1, pnpm,
-bun; Go, cargo, maven, gradle, sbt, .NET, composer, bundler, mix, cabal, stack, swift. It leaves alone deno and later
-yarns, whose cache a program may read when it runs, and cargo's ``target``, where a cache of another project or another
-commit could pass for what is being built.
+bun; Go, cargo, maven, gradle, sbt, .NET, composer, bundler, mix, cabal, stack, swift; ccache and sccache where a
+variable names their folder. It leaves alone deno and later yarns, whose cache a program may read when it runs, and
+cargo's ``target``, where a cache of another project or another commit could pass for what is being built.
 
 Why
 ---

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from buildopt.dockerfile.managers import Manager, Use, recognise
+from buildopt.dockerfile.managers import PDM, PIP, PIPENV, POETRY, UV, Manager, Use, recognise
 from buildopt.dockerfile.passes.paths import Relation, mention, word_path
 from buildopt.dockerfile.passes.runs import HARMLESS, Run, script_run
 from buildopt.dockerfile.shell import Command, Part, Word
@@ -94,6 +94,10 @@ def _where(word: Word, targets: Sequence[str], marks: Sequence[str], run: Run) -
     return mention(word, targets, marks, run.state.home, run.state.variables)
 
 
+# What they run writes nothing else below ~/.cache, as what npm runs does.
+_ALONE = (PIP, UV, POETRY, PDM, PIPENV)
+
+
 def is_of_caches_alone(word: Word, targets: Sequence[str], run: Run) -> bool:
     """Whether it names the ``.cache`` above the targets, and nothing but package managers can have filled it.
 
@@ -102,9 +106,12 @@ def is_of_caches_alone(word: Word, targets: Sequence[str], run: Run) -> bool:
     path = word_path(word, run.state.home, run.state.variables).removesuffix("*").rstrip("/")
     if path != f"{run.state.home}/.cache" or not all(target.startswith(f"{path}/") for target in targets):
         return False
-    return all(
-        not command.words or command.name in HARMLESS or recognise(command) is not None for command in run.commands
-    )
+    for command in run.commands:
+        use = recognise(command)
+        alone = use is not None and (use.manager.system or use.manager in _ALONE)
+        if command.words and command.name not in HARMLESS and not alone:
+            return False
+    return True
 
 
 def _is_elsewhere(word: Word, targets: Sequence[str], run: Run) -> bool:
