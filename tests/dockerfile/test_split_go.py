@@ -315,3 +315,32 @@ def test_a_secret_moves_to_the_stage_that_reads_it(tmp_path: Path) -> None:
     assert "ARG API_TOKEN\nENV API_TOKEN=$API_TOKEN PORT=80\n" in final
     used = usual("golang:1.22", 'go build -ldflags "-X main.t=$API_TOKEN" -o app .', before="ENV API_TOKEN=x\n")
     assert reason(split(tmp_path, used)) == "a secret would stand in both stages"
+
+
+@pytest.mark.parametrize(
+    ("base", "build", "image"),
+    [
+        ("golang:1.18", "go build -o app .", "debian:bullseye-slim"),
+        ("golang:1.20", "CGO_ENABLED=0 go build -o app .", "debian:bookworm-slim"),
+        ("golang:1.25", "go build -o app .", "debian:trixie-slim"),
+        ("golang", "CGO_ENABLED=0 go build -o app .", "debian:stable-slim"),
+        ("golang:1.23-bookworm", "go build -o app .", "debian:bookworm-slim"),
+        ("golang:1.23", "go build -o app .", ""),
+        ("golang:1.19.3", "go build -o app .", ""),
+    ],
+)
+def test_packages_come_from_the_release_of_the_base(tmp_path: Path, base: str, build: str, image: str) -> None:
+    before = "RUN apt-get update && apt-get install -y git ffmpeg\n"
+    result = split(tmp_path, usual(base, build, before=before))
+    if image:
+        assert runtime(result)[1] == image
+        assert "RUN apt-get update && apt-get install -y ffmpeg\n" in result.source.text
+    else:
+        assert "ffmpeg is needed at run time, and the release" in reason(result)
+
+
+def test_packages_of_alpine_that_may_have_another_name_elsewhere(tmp_path: Path) -> None:
+    text = usual("golang:1.22-alpine", before="RUN apk add --no-cache tzdata vips-tools\n")
+    assert "vips-tools is needed at run time, and the release" in reason(split(tmp_path, text))
+    assert runtime(split(tmp_path, text.replace(" vips-tools", "")))
+    assert runtime(split(tmp_path, text.replace("alpine", "alpine3.19")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from buildopt.dockerfile.passes.splits import No, Subject
@@ -63,3 +64,34 @@ def minor_version(tag: str) -> int | None:
     """The second number of a tag such as ``1.22.3-slim``; None where there is none."""
     match = re.match(r"1\.([0-9]+)(?:\.|-|$|rc|beta)", tag)
     return int(match.group(1)) if match else None
+
+
+def golang_suite(tag: str) -> str | None:
+    """The Debian release of a golang tag that names none, empty where the tag floats; None where it is not certain.
+
+    A minor version's last images were made on the default release of their day, those of a patch may be older.
+    """
+    minor = minor_version(tag)
+    if minor is None:
+        return ""
+    patched = re.match(r"1\.[0-9]+(?:\.|rc|beta)", tag) is not None
+    if 16 < minor <= 18:
+        return "bullseye"
+    if minor in (21, 22) or (minor in (19, 20) and not patched):
+        return "bookworm"
+    return "trixie" if minor >= 25 else None
+
+
+# Packages of Alpine that have had the same name for many releases.
+_LASTING = frozenset(
+    """bash curl wget tzdata ffmpeg openssl jq su-exec tini dumb-init shadow git openssh-client openssh libc6-compat
+    busybox-extras postgresql-client mysql-client imagemagick graphviz nodejs npm python3 sqlite less unzip zip make
+    ca-certificates coreutils gettext libstdc++ libgcc ttf-dejavu fontconfig redis""".split()  # noqa: SIM905
+)
+
+
+def same_packages(subject: Subject, base: Release, wanted: Iterable[str], suite: str | None) -> None:
+    """Refuse packages of a release that is not known: another one may not have them. Raises No."""
+    odd = next((name for name in sorted(wanted) if not (base.alpine and name in _LASTING)), None)
+    if odd is not None and not base.name and (base.alpine or suite is None):
+        raise No(subject.origin, f"{odd} is needed at run time, and the release that it comes from is not known")

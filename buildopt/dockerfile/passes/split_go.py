@@ -55,7 +55,7 @@ from buildopt.dockerfile.passes.state import states_on
 from buildopt.dockerfile.shell import Command
 
 _ZONES = "/usr/local/go/lib/time/zoneinfo.zip"
-# The brackets make it a pattern: COPY of a pattern that matches nothing is no error.
+# What files are served as, beyond what Go knows by itself. COPY of a pattern that matches nothing is no error.
 _TYPES = "/etc/mime.type[s]"
 _GO_COMMANDS = word_set("build install mod test vet version env fmt list get clean")
 _GENERATORS = word_set("swag sqlc wire mockgen mockery protoc templ easyjson stringer golangci-lint gofmt goimports")
@@ -207,8 +207,12 @@ def _runtime(found: Shipment, needs: Needs, *, static: bool) -> str:
     """The slim image of the golang image's distribution. Raises No where what C needs is not known."""
     subject, where = found.subject, found.where.instruction
     base = runtime_images.release(subject, "golang")
+    tag = subject.final.base.tag.lower()
+    wanted = [name for name in found.packages if found.is_needed(name)]
+    suite = runtime_images.golang_suite(tag)
+    runtime_images.same_packages(subject, base, wanted, suite)
     if static:
-        return base.image(any_release=True)
+        return base.image(any_release=not wanted or base.alpine, floor=suite or "")
     runtime_images.known_release(subject, static=False)
     libraries = [name for name in found.packages if name.endswith(("-dev", "-devel")) and name not in BUILD_PACKAGES]
     if libraries:
@@ -219,7 +223,9 @@ def _runtime(found: Shipment, needs: Needs, *, static: bool) -> str:
         if foreign and found.packages & _CPLUSPLUS:
             raise No(where, "the program may use C++, whose library the alpine image lacks: cgo is not switched off")
         return base.image(any_release=not compiles)
-    minor = runtime_images.minor_version(subject.final.base.tag.lower())
+    if wanted:
+        return base.image(any_release=False, floor=suite or "")
+    minor = runtime_images.minor_version(tag)
     settled = minor is not None and minor <= 22
     pure = not foreign and all(is_pure(name) for name in needs.modules)
     return base.image(any_release=pure, floor="bookworm" if settled else "")
@@ -237,5 +243,6 @@ def _extra_copies(found: Shipment, needs: Needs, made: Sequence[GoBuild], image:
     if zones and not trimmed_paths and not runtime_images.has_all_zones(image):
         copies.append(copy_line(subject, _ZONES))
     if needs.mime and not base.alpine:
-        copies.append(copy_line(subject, _TYPES, "/etc/"))
+        line = copy_line(subject, _TYPES, "/etc/")
+        copies.append(f"# The brackets make it no error where the base has no such file.{subject.source.newline}{line}")
     return copies

@@ -280,16 +280,20 @@ def _runtime(found: Shipment, used: Crates, made: Sequence[RustBuild]) -> tuple[
     if static or base.alpine:
         if used.libraries and not base.alpine:
             raise No(where, f"what {used.libraries[0]} is linked with is not known")
+        wanted = [name for name in found.packages if _is_needed(found, name)]
+        runtime_images.same_packages(subject, base, wanted, None)
         return base.image(any_release=True), []
     if "$" in subject.written_base:
         raise No(subject.origin, "the base must be written out: C libraries differ")
+    wanted = [name for name in found.packages if _is_needed(found, name)]
     try:
-        suite = base.name or settled_suite(subject.final.base.tag.lower(), libraries=bool(used.libraries))
+        suite = base.name or settled_suite(subject.final.base.tag.lower(), libraries=bool(used.libraries or wanted))
         libraries = packages(used.libraries, suite or "stable")
     except KeyError:
-        libraries = suite = None
-    if libraries is None or suite is None:
-        raise No(where, f"which package of {suite or 'this Debian'} {used.libraries[0]} needs is not known")
+        libraries, suite = None, ""
+    if libraries is None:
+        name = (*used.libraries, *wanted)[0]
+        raise No(where, f"which package of {base.name or 'this Debian'} {name} needs is not known")
     return base.image(any_release=False, floor=suite), libraries
 
 
