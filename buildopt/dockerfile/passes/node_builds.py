@@ -143,6 +143,8 @@ def note(built: Built, project: Project, leaf: Leaf, environment: Mapping[str, s
             _unknown(built, leaf)
         else:
             built.add(*([_from_options(options)] if _from_options(options) else own or _DEFAULTS[name]))
+    elif name == "next-sitemap" and project.has("public"):
+        built.add("public")
     elif name in ("remix", "react-router"):
         by_vite = any(re.fullmatch(r"vite\.config\.\w+", path) for path in project.files)
         built.add("build", *(() if by_vite else ("public/build",)))

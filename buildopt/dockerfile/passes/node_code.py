@@ -37,17 +37,18 @@ _LOADERS = re.compile(
 class Code:
     """One source. ``imports`` are what it loads (types left out), ``text`` what is left of it without them.
 
-    ``dynamic``: it also loads what is only known at run time.
+    ``dynamic``: it also loads what is only known at run time. ``raw`` is all of it but lines of comments.
     """
 
     imports: frozenset[str]
     text: str
     dynamic: bool
+    raw: str = ""
 
 
 def read_code(text: str) -> Code:
     """Take a source apart. Comments that share a line with code count as code."""
-    text = _COMMENT_LINES.sub(" ", text)
+    raw = text = _COMMENT_LINES.sub(" ", text)
     imports: set[str] = set()
     for match in _FROM.finditer(text):
         if not match.group("type") and not _only_types(match.group("names")):
@@ -56,7 +57,7 @@ def read_code(text: str) -> Code:
     dynamic = bool(_DYNAMIC.search(text) or _LOADERS.search(text))
     for expression in (_FROM, _BARE, _CALL):
         text = expression.sub(" ", text)
-    return Code(frozenset(imports), text, dynamic)
+    return Code(frozenset(imports), text, dynamic, raw)
 
 
 def _only_types(names: str) -> bool:

@@ -162,6 +162,18 @@ _BUILD_ONLY = re.compile(
     r".*testing.*|supertest|nyc|c8|rimraf|cross-env|copyfiles|concurrently|npm-run-all|.*storybook.*|cypress|playwright|.*playwright.*|"
     r"gulp.*|grunt.*|@nestjs/cli|@nestjs/schematics|@angular.*|@vue/.*|svelte.*|terser|.*commitlint.*|.*semantic-release.*)$"
 )
+_SPAWNS = re.compile(r"child_process|['\"](?:execa|shelljs|zx|cross-spawn|foreground-child)['\"]")
+# They compile what they load.
+_COMPILES = re.compile(
+    r"^(?:ts-node|tsx|jiti|esm|@babel/register|babel-register|babel-core/register|@swc-node/register|@swc/register|"
+    r"esbuild-register|sucrase|coffee-script|coffeescript|css-modules-require-hook|ignore-styles)(?:/.*)?$"
+)
+# Data, wherever sources speak of it or not.
+_DATA = word_set(
+    "public static assets views locales locale i18n content posts data migrations uploads config prisma db "
+    "database seeders seeds templates messages lang languages translations fonts images img media files storage "
+    "certs keys"
+)
 _MOST_LINES = 14
 
 
@@ -311,6 +323,10 @@ def _server(
     peers: bool,
 ) -> Keep:
     view = _view(project, built, needs, starting, places)
+    loading = {name for path in view.running if path in view.codes for name in view.codes[path].imports} | needs.loaded
+    compiling = next((name for name in sorted(loading) if _COMPILES.match(name)), None)
+    if compiling is not None:
+        return Keep(problem=f"{compiling} compiles sources when the container starts", started=True)
     if pruned:
         problem = _development_problem(view, built, peers=peers)
         if problem:
@@ -335,7 +351,11 @@ def _server(
     paths = {path for path in paths if not path.startswith("node_modules/")}
     behind = tuple(entry for entry in left if any(path.endswith(SUFFIXES) for path in project.below(entry)))
     found = _made(project, paths, "node_modules" in paths, behind)
-    if len(found.paths) - len(found.files) + bool(found.files) > _MOST_LINES and project.folder != "/":
+    odd = next((path for path in found.paths if re.search(r"[^\w./@+~-]", path)), None)
+    if odd is not None and project.folder == "/":
+        return Keep(problem=f"the name {odd} cannot be written in COPY")
+    many = len(found.paths) - len(found.files) + bool(found.files) > _MOST_LINES
+    if project.folder != "/" and (many or odd is not None):
         return Keep(whole=True)
     return found
 
@@ -407,13 +427,15 @@ def _development_problem(view: _View, built: Built, *, peers: bool) -> str:
     """Why dev dependencies may be needed when the container runs."""
     project, options = view.project, view.options
     loaded = sorted(project.development & (_LOADED_BY_NAME | (_PEERS if peers else frozenset())))
-    if "@sveltejs/adapter-node" in project.development | project.dependencies and "vite" in built.tools:
-        return ""  # it bundles dev dependencies
+    # SvelteKit's adapter bundles dev dependencies.
+    bundled = "@sveltejs/adapter-node" in project.development | project.dependencies and "vite" in built.tools
     known = project.dependencies | (project.locked or frozenset()) | project.peers
     for path in sorted(view.running):
         code = view.codes.get(path)
-        if code is None:
+        if code is None or (bundled and path.startswith("src/")):
             continue
+        if _SPAWNS.search(code.raw) and (word := _spawned(code.text, project)):
+            return f"{path} may run {word}, a dev dependency"
         for specifier in sorted(code.imports):
             name = package_name(specifier)
             if (
@@ -456,6 +478,15 @@ def _development_problem(view: _View, built: Built, *, peers: bool) -> str:
     return ""
 
 
+def _spawned(text: str, project: Project) -> str:
+    """A dev dependency that a source which starts programs may start."""
+    if re.search(r"\b(?:npx|npm|yarn|pnpm)\s", text):
+        return "what npx or npm finds"
+    programs = {name.rpartition("/")[2]: name for name in project.development if not name.startswith("@types/")}
+    words = set(re.findall(r"[\w.-]+", text))
+    return next((name for program, name in sorted(programs.items()) if program in words), "")
+
+
 def _stays_behind(entry: str, view: _View, built: Built, needs: Needs, programs: Collection[str]) -> bool:
     """Whether an entry of the project's folder is for building alone."""
     project = view.project
@@ -472,11 +503,17 @@ def _stays_behind(entry: str, view: _View, built: Built, needs: Needs, programs:
     if _is_mentioned(entry, view, framework=framework) or entry in _manager_files(project, needs):
         return False
     if entry in project.files:
+        if entry.startswith("tsconfig") and _reads_tsconfig(view, needs):
+            return False
+        if entry == "nodemon.json" and "nodemon" in programs:
+            return False
         if entry in ("yarn.lock", "pnpm-lock.yaml"):
             return True
         if any(fnmatchcase(entry, pattern) for pattern in _IDLE_FILES):
             return True
         return entry.endswith((".ts", ".tsx", ".mts", ".cts")) and not _RUNTIME_CONFIGS.match(entry)
+    if entry in _DATA:
+        return False
     if entry in _IDLE_FOLDERS:
         return entry.startswith(".") or all(posixpath.splitext(path)[1] in _PLAIN for path in files)
     if entry == "config" and "config" in project.dependencies:
@@ -487,6 +524,12 @@ def _stays_behind(entry: str, view: _View, built: Built, needs: Needs, programs:
         return False
     compiled = any(path.endswith(_COMPILED) for path in files)
     return compiled or entry == "src" or (framework and entry in _PAGES)
+
+
+def _reads_tsconfig(view: _View, needs: Needs) -> bool:
+    """Whether paths of imports are looked up in tsconfig.json when the container runs."""
+    loading = {name for code in view.codes.values() for name in code.imports} | needs.loaded
+    return any(re.match(r"tsconfig-paths|tsconfig-replace|tspath", name) for name in loading)
 
 
 def _is_mentioned(entry: str, view: _View, *, framework: bool) -> bool:

@@ -42,6 +42,12 @@ _PATHS = word_set(
 )
 
 
+_OF_INSTALLS = re.compile(
+    r"registry|_auth|strict-ssl|cafile|fetch-|cache|proxy|maxsockets|network|always-auth|unsafe-perm|legacy-peer-deps|"
+    r"loglevel|update-notifier|fund|audit|timeout|engine"
+)
+
+
 class Kind(Enum):
     """What a command is to a split."""
 
@@ -277,7 +283,8 @@ def _managing(run: Run, command: Command, call: Call, folder: str) -> Step:
         return Step(run, command, call.folder, Kind.ADD, tuple(_plain_name(word) for word in call.operands), call.tool)
     if call.action in ("config", "set") and not (call.tool == "yarn" and call.operands[:1] == ("version",)):
         # The registry to install from may be meant for the container as well.
-        return Step(run, command, folder, Kind.SYSTEM)
+        about = " ".join(call.operands)
+        return Step(run, command, folder, Kind.SYSTEM, (), "config" if _OF_INSTALLS.search(about) else "")
     if call.action in ("cache", "store", "-v", "--version", "version", "root", "audit", "fund", "ls", "list") or (
         not call.action and call.options & {"-v", "--version"}
     ):

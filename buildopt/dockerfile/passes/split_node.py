@@ -157,6 +157,7 @@ def plan(subject: Subject) -> Split:
             "all of it is needed at run time: there are no dev dependencies, and no sources to leave behind",
         )
     copies = _copies(found, keep)
+    copies += _corepack(found)
     finish: tuple[str, ...] = ()
     if prunes and keep.modules:
         finish = (*_blank(subject), f"{casing(subject)('RUN')} {prunes}")
@@ -267,6 +268,9 @@ def _read(subject: Subject) -> _Plan:
     names = project.entries | {"node_modules", "dist", "build", ".next", "out"}
     steps = tuple(read_steps(subject, folder, names))
     project = _with_added(project, steps)
+    link = next((entry for entry in entries if (context / entry.origin).is_symlink()), None)
+    if link is not None:
+        raise No(link.instruction, f"{link.origin} is a symbolic link")
     built = _builds(subject, project, steps)
     everything = brought(subject, [item for item in instructions if not any("://" in word.text for word in item.words)])
 
@@ -456,6 +460,12 @@ def _understood(found: _Plan) -> None:
         or "__metadata:" in project.text("yarn.lock")
         or re.match(r"yarn@[2-9]", str(project.package.get("packageManager") or ""))
     )
+    if "onbuild" in subject.final.base.tag:
+        raise No(subject.origin, "what the base image runs ON BUILD would run twice")
+    if re.search(r"\$\{", project.text(".npmrc")) and any(
+        flag.value and "secret" in flag.value for step in found.installs for flag in step.run.instruction.flags
+    ):
+        raise No(install, "what it installs needs a secret")
     if "yarn" in tools and berry:
         raise No(install, "Yarn 2 and later may need its own files at run time")
     if len(tools) > 1:
@@ -526,7 +536,7 @@ def _old_npm(found: _Plan) -> bool:
     if any(step.kind is Kind.GLOBAL and "npm" in step.names for step in found.steps):
         return False
     if found.subject.final.base.repository != "node":
-        return False
+        return True
     tag = found.subject.final.base.tag.lower()
     match = re.match(r"v?([0-9]+)", tag)
     major = (
@@ -565,7 +575,9 @@ def _is_wanted(found: _Plan, step: Step) -> bool:
     project = found.project
     if step.kind is Kind.SYSTEM:
         if step.tool == "packages":
-            return not _only_compiles(found, step)
+            return _wants_packages(found, step)
+        if step.tool == "config":
+            return any(other.kind is Kind.GLOBAL and _is_wanted(found, other) for other in found.steps)
         if step.tool == "mkdir":
             # WORKDIR makes it, and by the same user.
             made = {item.workdir for item in found.subject.known.values()}
@@ -614,19 +626,59 @@ def _is_there(found: _Plan, step: Step, path: str) -> bool:
     return any(place == path or place.startswith(f"{path.rstrip('/')}/") for place in places)
 
 
-def _only_compiles(found: _Plan, step: Step) -> bool:
-    """Whether all packages of this RUN are for compiling modules, and nothing starts programs of them."""
-    packages = [
+def _installed(found: _Plan, offset: int) -> list[str]:
+    """The system's packages that a RUN installs."""
+    return [
         re.split(r"[=<>~]", name)[0]
-        for other in found.steps
-        if other.offset == step.offset and other.tool == "packages" and other.names[:1] in (("install",), ("add",))
-        for name in other.names[1:]
+        for step in found.steps
+        if step.offset == offset and step.tool == "packages" and step.names[:1] in (("install",), ("add",))
+        for name in step.names[1:]
+        if not name.startswith((".", "-"))
     ]
-    if not packages or not _TOOLCHAIN.issuperset(name for name in packages if not name.startswith((".", "-"))):
+
+
+def _wants_packages(found: _Plan, step: Step) -> bool:
+    """Whether the runtime stage needs what a command of the system's package manager does."""
+    action, own = step.names[:1], _installed(found, step.offset)
+    if action in (("upgrade",), ("dist-upgrade",), ("full-upgrade",)):
+        return True
+    if own:
+        return not _only_compile(found, own)
+    if action in (("del",), ("remove",), ("purge",), ("autoremove",)):
+        return False  # more may be there than was
+    others = {other.offset for other in found.steps if other.tool == "packages" and other.offset > step.offset}
+    return action not in (("update",), ("makecache",)) or any(
+        packages and not _only_compile(found, packages) for offset in others if (packages := _installed(found, offset))
+    )
+
+
+def _only_compile(found: _Plan, packages: Sequence[str]) -> bool:
+    """Whether all of the packages are for compiling modules, and nothing starts programs of them."""
+    if not _TOOLCHAIN.issuperset(packages):
         return False
     text = " ".join(found.project.dependencies)
     sources = (found.project.text(path) for path in found.project.files if path.endswith(SUFFIXES))
     return not _SPAWNING.search(text) and not any(_SPAWNING.search(source) for source in sources)
+
+
+def _corepack(found: _Plan) -> list[str]:
+    """The package manager that Corepack fetched, where the container starts it. Raises No where it is not known."""
+    enabled = [step for step in found.steps if step.tool == "corepack"]
+    if not enabled or not found.needs.managers & {"pnpm", "yarn"}:
+        return []
+    pinned = found.project.package.get("packageManager")
+    activated = any("--activate" in step.command.texts or "-g" in step.command.texts for step in enabled)
+    if activated and not pinned:
+        return []  # the same RUN fetches it
+    state, final = found.installs[-1].run.state, found.subject.final
+    moved = {"COREPACK_HOME", "XDG_CACHE_HOME"} & {*final.environment, *state.environment}
+    if state.home is None or moved:
+        raise No(enabled[-1].run.instruction, "where Corepack keeps what it fetches is not known")
+    if final.home != state.home:
+        return []
+    place = f"{state.home}/.cache/node/corepack"
+    chown = " --chown=node:node" if state.home == "/home/node" else ""
+    return [f"{casing(found.subject)('COPY')} --from={stage_names(found.subject)[0]}{chown} {place} {place}"]
 
 
 def _parts(wanted: Sequence[Step], others: Sequence[Step]) -> str | None:

@@ -1,0 +1,448 @@
+"""Node.js files: what is split and how, and what must be left alone and why."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from buildopt.dockerfile.optimize import Optimized, optimize
+from buildopt.dockerfile.passes.node_code import read_code
+from buildopt.dockerfile.passes.node_project import loose_json
+from buildopt.source import Source
+
+HEAD = "FROM node:20\nWORKDIR /app\nCOPY . .\n"
+PLAIN = f'{HEAD}RUN npm ci\nRUN npm run build\nCMD ["node", "dist/index.js"]\n'
+SERVER: dict[str, object] = {
+    "scripts": {"build": "tsc", "start": "node dist/index.js"},
+    "dependencies": {"express": "4"},
+    "devDependencies": {"typescript": "5"},
+}
+SOURCES = {
+    "src/index.ts": "import express from 'express';\n",
+    "tsconfig.json": '{"compilerOptions": {"outDir": "dist"}} // plain\n',
+}
+
+
+def package(**changes: object) -> dict[str, object]:
+    return {**SERVER, **changes}
+
+
+def scripts(**changes: str) -> dict[str, object]:
+    return package(scripts={"build": "tsc", "start": "node dist/index.js", **changes})
+
+
+def run(
+    folder: Path, text: str, manifest: Mapping[str, object] = SERVER, files: Mapping[str, str] | None = None
+) -> Optimized:
+    written = {**(SOURCES if files is None else files), "package.json": json.dumps(manifest)}
+    for name, content in written.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    return optimize(Source("Dockerfile", text), folder, only=("split_stages",))
+
+
+def runtime(result: Optimized) -> str:
+    assert result.changes, result.refusals
+    assert not result.refusals
+    return result.source.text.split("\n\nFROM ", 1)[1]
+
+
+def with_source(text: str, **more: str) -> dict[str, str]:
+    return {**SOURCES, "src/index.ts": text, **more}
+
+
+# What the runtime stage must have (or, behind a !, must not have).
+SPLIT: dict[str, tuple[str, Mapping[str, object], Mapping[str, str] | None, list[str]]] = {
+    "sources and tests stay behind": (
+        PLAIN,
+        SERVER,
+        {**SOURCES, "test/a.test.ts": "import 'jest';", "jest.config.js": "", "public/a.html": ""},
+        ["./dist\n", "./public\n", "!src", "!test", "!jest", "!tsconfig"],
+    ),
+    "a folder that is spoken of": (
+        PLAIN,
+        SERVER,
+        with_source("import express from 'express';\nexpress.static('./src/files');\n"),
+        ["./src\n"],
+    ),
+    "data of any name": (PLAIN, SERVER, {**SOURCES, "things/a.bin": "", "rules/a.yaml": ""}, ["./things", "./rules"]),
+    "paths that are looked up": (
+        PLAIN.replace('"node", ', '"node", "-r", "tsconfig-paths/register", '),
+        package(dependencies={"express": "4", "tsconfig-paths": "4"}),
+        None,
+        ["/app/tsconfig.json"],
+    ),
+    "the folder of a link": (
+        PLAIN,
+        package(dependencies={"express": "4", "shared": "file:./shared"}),
+        {**SOURCES, "shared/index.ts": ""},
+        ["./shared\n"],
+    ),
+    "a main of package.json": (
+        PLAIN.replace("dist/index.js", "."),
+        package(main="dist/index.js"),
+        None,
+        ['CMD ["node", "."]'],
+    ),
+    "a build that nobody knows": (
+        PLAIN,
+        scripts(build="make everything"),
+        None,
+        ["COPY --from=build /app ./\n", "!./dist"],
+    ),
+    "tsc beside the sources": (
+        PLAIN.replace("dist/index.js", "src/index.js"),
+        SERVER,
+        {**SOURCES, "tsconfig.json": "{}"},
+        ["COPY --from=build /app ./\n"],
+    ),
+    "an import of types alone": (
+        PLAIN,
+        package(devDependencies={"typescript": "5", "types-only": "1"}),
+        with_source("import type { A } from 'types-only';\nimport { type B } from 'types-only';\n"),
+        ["./dist\n"],
+    ),
+    "what is imported in tests alone": (
+        PLAIN,
+        package(devDependencies={"typescript": "5", "nock": "1"}),
+        {**SOURCES, "src/a.spec.ts": "import nock from 'nock';"},
+        ["./dist\n"],
+    ),
+    "no dependencies at all": (
+        PLAIN,
+        {"scripts": {"build": "tsc"}, "devDependencies": {"typescript": "5"}},
+        with_source("console.log(1);\n"),
+        ["./dist\n", "!node_modules"],
+    ),
+    "a package that RUN adds": (
+        PLAIN.replace("RUN npm run", "RUN npm install express\nRUN npm run"),
+        {"scripts": {"build": "tsc"}, "devDependencies": {"typescript": "5"}},
+        None,
+        ["./node_modules\n"],
+    ),
+    "packages for compiling": (
+        PLAIN.replace("WORKDIR", "RUN apt-get update\nRUN apt-get install -y python3 make g++\nWORKDIR"),
+        SERVER,
+        None,
+        ["!apt-get"],
+    ),
+    "packages for compiling where programs are started": (
+        PLAIN.replace("WORKDIR", "RUN apt-get update\nRUN apt-get install -y python3 make g++\nWORKDIR"),
+        SERVER,
+        with_source("import { spawn } from 'child_process';\nspawn('python3');\n"),
+        ["RUN apt-get update\nRUN apt-get install -y python3 make g++\n"],
+    ),
+    "virtual packages that are deleted again": (
+        PLAIN.replace("node:20", "node:20-alpine")
+        .replace("WORKDIR", "RUN apk add --no-cache --virtual .gyp python3 make g++\nWORKDIR")
+        .replace("CMD", "RUN apk del .gyp\nCMD"),
+        SERVER,
+        None,
+        ["!apk"],
+    ),
+    "a package in one RUN with the build": (
+        f"{HEAD}RUN apt-get update && apt-get install -y ffmpeg && npm ci && npm run build\nCMD npm start\n",
+        SERVER,
+        None,
+        ["RUN apt-get update && apt-get install -y ffmpeg\n"],
+    ),
+    "a registry for builds alone": (
+        PLAIN.replace("RUN npm ci", "RUN npm config set registry https://r.example && npm ci"),
+        SERVER,
+        None,
+        ["!registry"],
+    ),
+    "what is removed": (PLAIN.replace("CMD", "RUN rm -rf data\nCMD"), SERVER, {**SOURCES, "data/a": ""}, ["!data"]),
+    "a user of its own": (
+        "FROM node:20\nRUN useradd -m app\nWORKDIR /app\nCOPY . .\n"
+        "RUN npm ci && npm run build && chown -R app:app /app\n"
+        'USER app\nCMD ["node", "dist/index.js"]\n',
+        SERVER,
+        None,
+        ["RUN useradd -m app\n", "RUN chown -R app:app /app\n", "--chown=app:app /app/dist ./dist\n"],
+    ),
+    "programs of node_modules by PATH": (
+        f"{HEAD}ENV PATH=/app/node_modules/.bin:$PATH\nRUN npm ci && npm run build\nCMD next start\n",
+        {"scripts": {"build": "next build"}, "dependencies": {"next": "14"}, "devDependencies": {"eslint": "8"}},
+        {"pages/index.js": "", "next.config.js": "module.exports = {};", "public/a": ""},
+        ["/app/next.config.js", "./.next\n", "./public\n", "!pages"],
+    ),
+    "settings that Git hides": (PLAIN, SERVER, {**SOURCES, ".gitignore": "/.env\n"}, ["/app/.env* ./"]),
+    "settings that the build does not see": (
+        PLAIN,
+        SERVER,
+        {**SOURCES, ".gitignore": "/.env\n", ".dockerignore": ".env\n"},
+        ["!.env"],
+    ),
+    "Corepack's package manager": (
+        f"{HEAD}RUN corepack enable\nRUN pnpm install\nRUN pnpm build\nCMD pnpm start\n",
+        SERVER,
+        {**SOURCES, "pnpm-lock.yaml": ""},
+        ["/root/.cache/node/corepack /root/.cache/node/corepack\n", "RUN corepack enable\n"],
+    ),
+    "a platform's variables stay": (
+        f"{HEAD}ARG PORT=3000\nENV PORT=$PORT\nRUN npm ci && npm run build\nEXPOSE $PORT\nCMD npm start\n",
+        SERVER,
+        None,
+        ["ARG PORT=3000\nENV PORT=$PORT\n", "EXPOSE $PORT\n"],
+    ),
+    "preview of vite": (
+        f"{HEAD}RUN npm ci && npm run build\nCMD npx vite preview --host\n",
+        {"scripts": {"build": "vite build"}, "devDependencies": {"vite": "5"}},
+        {"src/main.ts": "", "index.html": "", "vite.config.ts": "import { defineConfig } from 'vite';"},
+        ["/app/vite.config.ts", "./node_modules\n", "./dist\n", "!src"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SPLIT)
+def test_split(name: str, tmp_path: Path) -> None:
+    text, manifest, files, wanted = SPLIT[name]
+    stage = runtime(run(tmp_path, text, manifest, files))
+    for piece in wanted:
+        assert (piece[1:] not in stage) if piece.startswith("!") else (piece in stage), stage
+
+
+# How dev dependencies are taken out again.
+PRUNES = {
+    "npm": ("FROM node:20", "npm ci", "RUN npm prune --omit=dev\n"),
+    "an old npm": ("FROM node:12-alpine", "npm ci", "RUN npm prune --production\n"),
+    "an old npm by its codename": ("FROM node:erbium", "npm ci", "RUN npm prune --production\n"),
+    "peers as they were": (
+        "FROM node:20",
+        "npm install --legacy-peer-deps --no-audit",
+        "RUN npm prune --omit=dev --legacy-peer-deps\n",
+    ),
+    "yarn": (
+        "FROM node:20",
+        "yarn",
+        "RUN yarn install --production --frozen-lockfile --ignore-scripts --prefer-offline\n",
+    ),
+    "pnpm": ("FROM node:20", "pnpm install", "RUN pnpm prune --prod\n"),
+    "none": ("FROM node:20", "npm ci --omit=dev", ""),
+}
+
+
+@pytest.mark.parametrize("name", PRUNES)
+def test_prune(name: str, tmp_path: Path) -> None:
+    base, install, expected = PRUNES[name]
+    text = PLAIN.replace("FROM node:20", base).replace("npm ci", install)
+    text = text.replace("npm run", f"{install.split()[0]} run")
+    result = run(tmp_path, text, files={**SOURCES, "yarn.lock": "# yarn lockfile v1\n"})
+    assert result.changes, result.refusals
+    build = result.source.text.split("\n\nFROM ")[0]
+    assert build.split("RUN ")[-1] == (expected[4:-1] if expected else text.split("RUN ")[2].split("\n")[0])
+
+
+# What needs dev dependencies keeps them: only sources stay behind.
+SHIPPED: dict[str, tuple[Mapping[str, object], Mapping[str, str], str]] = {
+    "an import": (
+        package(devDependencies={"typescript": "5", "pg": "8"}),
+        with_source("import pg from 'pg';\n"),
+        "src/index.ts imports pg, a dev dependency",
+    ),
+    "an import of an import": (
+        package(devDependencies={"typescript": "5", "left-pad": "1"}),
+        with_source("import './a';\n", **{"src/a.ts": "export const b = require('left-pad');\n"}),
+        "src/a.ts imports left-pad, a dev dependency",
+    ),
+    "a name": (
+        package(devDependencies={"typescript": "5", "pretty-thing": "1"}),
+        with_source("export const transport = { target: 'pretty-thing' };\n"),
+        "src/index.ts names pretty-thing, a dev dependency",
+    ),
+    "what libraries load": (
+        package(devDependencies={"typescript": "5", "mysql2": "1"}),
+        SOURCES,
+        "mysql2 is a dev dependency that libraries load when they run",
+    ),
+    "what nobody lists": (
+        SERVER,
+        with_source("import lodash from 'lodash';\n"),
+        "src/index.ts imports lodash, which package.json does not list",
+    ),
+    "helpers of the compiler": (
+        SERVER,
+        {**SOURCES, "tsconfig.json": '{"compilerOptions": {"outDir": "dist", "importHelpers": true}}'},
+        "tslib, which the compiled code needs, is not among the dependencies",
+    ),
+    "a program of its own": (
+        package(devDependencies={"typescript": "5", "knex": "1"}),
+        with_source("import { exec } from 'child_process';\nexec('npx knex migrate:latest');\n"),
+        "src/index.ts may run what npx or npm finds, a dev dependency",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_dev_dependencies_that_are_needed_are_shipped(name: str, tmp_path: Path) -> None:
+    manifest, files, why = SHIPPED[name]
+    result = run(tmp_path, PLAIN, manifest, files)
+    assert "prune" not in result.source.text
+    assert "./node_modules\n" in runtime(result)
+    assert result.changes[0].why.endswith(f"dev dependencies are shipped, because {why}")
+
+
+def test_a_lock_file_tells_what_is_there_without_dev_dependencies(tmp_path: Path) -> None:
+    packages = {"": {}, "node_modules/lodash": {}, "node_modules/chai": {"dev": True}}
+    files = with_source("import lodash from 'lodash';\n", **{"package-lock.json": json.dumps({"packages": packages})})
+    assert "npm prune" in run(tmp_path, PLAIN, files=files).source.text
+    (tmp_path / "src" / "index.ts").write_text("import chai from 'chai';\n")
+    assert "npm prune" not in optimize(Source("Dockerfile", PLAIN), tmp_path, only=("split_stages",)).source.text
+
+
+REFUSED: dict[str, tuple[str, Mapping[str, object], Mapping[str, str] | None, str]] = {
+    "sources compiled at the start": (
+        PLAIN.replace("dist/index.js", "index.js"),
+        package(dependencies={"@babel/register": "7"}),
+        {**SOURCES, "index.js": "require('@babel/register');\nrequire('./src');\n"},
+        "@babel/register compiles sources when the container starts",
+    ),
+    "a loader of TypeScript": (
+        PLAIN.replace('"node", ', '"node", "-r", "ts-node/register", '),
+        package(dependencies={"express": "4", "ts-node": "10"}),
+        None,
+        "ts-node/register compiles sources",
+    ),
+    "TypeScript itself": (PLAIN.replace("dist/index.js", "src/index.ts"), SERVER, None, "works with the sources"),
+    "nodemon": (
+        PLAIN.replace('"node"', '"npx", "nodemon"'),
+        package(devDependencies={"nodemon": "3"}),
+        None,
+        "nodemon",
+    ),
+    "an output outside": (
+        PLAIN.replace("dist/index.js", "/srv/index.js"),
+        SERVER,
+        None,
+        "/srv/index.js is not a part of the project",
+    ),
+    "a file beside the project": (
+        "FROM node:20\nCOPY . /src\nWORKDIR /src/app\nRUN npm ci && npm run build\nCMD npm start\n",
+        SERVER,
+        None,
+        "files beside the project may be needed",
+    ),
+    "links beside the project": (PLAIN, package(dependencies={"a": "file:../a"}), None, "linked from ../a"),
+    "folders of the system": (
+        PLAIN.replace("WORKDIR /app\n", ""),
+        SERVER,
+        {**SOURCES, "bin/a.js": ""},
+        "among the folders of the system",
+    ),
+    "an owner before the folder is there": (
+        "FROM node:20\nCOPY . /app\nRUN chown -R node:node /app\nWORKDIR /app\n"
+        "RUN npm ci && npm run build\nCMD npm start\n",
+        SERVER,
+        None,
+        "/app is not there yet",
+    ),
+    "a secret of yarn": (
+        f"{HEAD}RUN --mount=type=secret,id=t yarn install\nRUN yarn build\nCMD yarn start\n",
+        SERVER,
+        {**SOURCES, "yarn.lock": ""},
+        "needs a secret",
+    ),
+    "patches that yarn would undo": (
+        f"{HEAD}RUN yarn install\nRUN yarn build\nCMD yarn start\n",
+        scripts(postinstall="patch-package"),
+        {**SOURCES, "yarn.lock": ""},
+        "scripts change what Yarn installs",
+    ),
+    "yarn without a lock file": (
+        f"{HEAD}RUN yarn install --pure-lockfile\nRUN yarn build\nCMD yarn start\n",
+        SERVER,
+        None,
+        "there is no yarn.lock",
+    ),
+    "modules removed again": (PLAIN.replace("CMD", "RUN rm -rf node_modules\nCMD"), SERVER, None, "is removed again"),
+    "a base that builds": (PLAIN.replace("node:20", "node:8-onbuild"), SERVER, None, "ON BUILD"),
+    "a script of the context": (
+        PLAIN.replace("RUN npm run build", "RUN bash build.sh && npm run build"),
+        SERVER,
+        {**SOURCES, "build.sh": ""},
+        "runs a script",
+    ),
+    "another program": (PLAIN.replace('"node"', '"deno"'), SERVER, None, "where deno comes from is not known"),
+    "a process manager of a manager": (
+        PLAIN.replace("RUN npm ci", "RUN npm i -g pm2\nRUN npm ci").replace(
+            '"node", "dist/index.js"', '"pm2-runtime", "npm", "--", "start"'
+        ),
+        SERVER,
+        None,
+        "what it starts is not followed",
+    ),
+    "http-server without a folder": (
+        PLAIN.replace("RUN npm ci", "RUN npm i -g http-server\nRUN npm ci").replace(
+            '"node", "dist/index.js"', '"http-server"'
+        ),
+        SERVER,
+        None,
+        "http-server without a folder",
+    ),
+    "two package managers": (PLAIN.replace("RUN npm ci", "RUN npm ci\nRUN yarn"), SERVER, None, "both npm and yarn"),
+    "a loop of scripts": (
+        PLAIN.replace('"node", "dist/index.js"', '"npm", "start"'),
+        scripts(start="npm start"),
+        None,
+        "leads too far",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused(name: str, tmp_path: Path) -> None:
+    text, manifest, files, reason = REFUSED[name]
+    result = run(tmp_path, text, manifest, files)
+    assert not result.changes, result.source.text
+    assert len(result.refusals) == 1
+    assert reason in result.refusals[0].reason
+
+
+def test_without_a_context_nothing_is_known() -> None:
+    result = optimize(Source("Dockerfile", PLAIN), None, only=("split_stages",))
+    assert [refusal.reason for refusal in result.refusals] == [
+        "only package.json and the sources tell what is needed at run time: give --context"
+    ]
+
+
+def test_files_that_build_nothing_are_not_spoken_of(tmp_path: Path) -> None:
+    text = f'{HEAD}RUN npm ci\nCMD ["node", "index.js"]\n'
+    result = run(tmp_path, text, files={"index.js": ""})
+    assert not result.changes
+    assert not result.refusals
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"scripts": 1, "dependencies": []}', "\ufeff{}", '{"name": 3}'])
+def test_any_package_json_is_survived(content: str, tmp_path: Path) -> None:
+    (tmp_path / "package.json").write_text(content)
+    result = optimize(Source("Dockerfile", PLAIN), tmp_path, only=("split_stages",))
+    assert len(result.refusals) == 1
+
+
+def test_line_endings_stay(tmp_path: Path) -> None:
+    text = run(tmp_path, PLAIN.replace("\n", "\r\n")).source.text
+    assert text.count("\n") == text.count("\r\n") > PLAIN.count("\n")
+
+
+def test_code_is_read() -> None:
+    code = read_code(
+        "// import 'a';\n/* import 'b'; */\nimport c, { type d } from 'c';\nimport type e from 'e';\n"
+        "import {\n  f,\n} from 'f';\n"
+        "export * from './g';\nexport type { h } from 'h';\nconst i = require('i/j');\nimport('k');\nimport 'l';\n"
+    )
+    assert code.imports == {"c", "f", "./g", "i/j", "k", "l"}
+    assert not code.dynamic
+    assert read_code("require(name)").dynamic
+    assert read_code("import(`./${name}.js`)").dynamic
+
+
+def test_json_with_comments_is_read() -> None:
+    text = '{\n  // one\n  "a": "http://b", /* two */\n  "c": [1, 2,],\n}\n'
+    assert loose_json(text) == {"a": "http://b", "c": [1, 2]}
+    assert loose_json("[]") == {}
+    assert loose_json("nothing") == {}
