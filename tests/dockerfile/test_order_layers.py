@@ -127,6 +127,18 @@ MOVED: Mapping[str, tuple[Mapping[str, object], str, str]] = {
         "FROM python:3.12\nWORKDIR /app\nCOPY . .\nRUN pip install -r requirements.txt\n",
         "FROM python:3.12\nWORKDIR /app\nCOPY requirements.txt ./\nRUN pip install -r requirements.txt\nCOPY . .\n",
     ),
+    "a manifest that was changed before is copied again": (
+        NODE,
+        "FROM node:22\nWORKDIR /app\nCOPY package*.json ./\nRUN npm pkg set version=3.0.0\nCOPY . .\nRUN npm ci\n",
+        "FROM node:22\nWORKDIR /app\nCOPY package*.json ./\nRUN npm pkg set version=3.0.0\n"
+        "COPY package.json package-lock.json ./\nRUN npm ci\nCOPY . .\n",
+    ),
+    "a manifest that is copied too late for the first install": (
+        {**NODE, **PIP},
+        START + "RUN npm ci\nCOPY package*.json ./\nRUN pip install -r requirements.txt\n",
+        "FROM node:22\nWORKDIR /app\nCOPY package.json package-lock.json requirements.txt ./\nRUN npm ci\n"
+        "COPY package*.json ./\nRUN pip install -r requirements.txt\nCOPY . .\n",
+    ),
     "no lockfile: what npm writes stays": (
         {"package.json": PACKAGE},
         START + "RUN npm install\n",

@@ -14,7 +14,7 @@ from buildopt.dockerfile.passes.context_reads import descendants, stays_behind
 from buildopt.dockerfile.passes.copied_files import ContextFiles, Landing, Tree, Unknown, landings
 from buildopt.dockerfile.passes.layer_edits import Block, Cut, block, copy_lines, cut_edits, removal
 from buildopt.dockerfile.passes.needs import Question, Wanted, needs
-from buildopt.dockerfile.passes.run_cut import Cutter
+from buildopt.dockerfile.passes.run_cut import Cutter, reason
 from buildopt.dockerfile.passes.stage_steps import Blocked, Step
 from buildopt.dockerfile.passes.state import base_reference
 from buildopt.dockerfile.passes.without_sources import Before
@@ -206,7 +206,8 @@ class _Plan:
         moved = between.moved
         movers = [step for step in between.steps if step.instruction in moved or step in between.along]
         copies = [step for step in movers if step.instruction in moved]
-        missing = [place for place in places if not self._there(tree, place, moved)]
+        until = min(self.walked.index(item.step) for item in wanted)
+        missing = [place for place in places if not self._there(tree, place, between, until)]
         if len({tuple(flag.text for flag in step.instruction.flags) for step in copies}) > 1:
             raise Blocked(self.line(self.first), "the copies have different flags")
         start = copies[0]
@@ -249,19 +250,22 @@ class _Plan:
         text = self.dockerfile.source.text[found.span.start : found.span.end]
         return Edit(found.span, newline.join(lines) + (newline if text.endswith("\n") else ""))
 
-    def _there(self, tree: Tree, place: str, moved: Sequence[Instruction]) -> bool:
-        """Whether a copy that stays has brought a file, and nothing has changed it since."""
+    def _there(self, tree: Tree, place: str, between: Between, until: int) -> bool:
+        """Whether a copy that stays brings a file before the first install, and nothing has changed it since."""
         origin = tree.origin(place)
-        name = posixpath.basename(place)
         found = False
-        for step in self.walked[: self.last]:
-            if step.instruction in moved:
+        for index, step in enumerate(self.walked[:until]):
+            if index > self.first and step.instruction.keyword == "RUN":
+                continue  # looked at already
+            if step.instruction in between.moved:
                 continue
             mine = [landing for landing in tree.landings if landing.instruction is step.instruction]
             if any(not item.folder and item.place == place and item.origin == origin for item in mine):
                 found = tree.kind(place) == "file"
-            elif step.instruction.keyword == "RUN" and name in step.instruction.logical.text:
-                found = False
+            elif step.instruction.keyword == "RUN" and found:
+                run = step.run
+                quiet = run is not None and run.script.complete and not any(True for _ in installs(run))
+                found = run is not None and quiet and not reason(run, run.script.commands, between.before)
         return found
 
 

@@ -48,6 +48,7 @@ References
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from difflib import SequenceMatcher
 from itertools import accumulate
@@ -67,8 +68,38 @@ NAME = "order_layers"
 OPT_IN = False
 
 
+_MOST_ROUNDS = 6
+
+
 def rewrite(dockerfile: Dockerfile, context: Path | None = None) -> PassResult:
-    """Move installations above the copies of the sources, stage by stage; then arguments below what ignores them."""
+    """Move installations above the copies of the sources, and arguments below what ignores them, until all is done."""
+    current = dockerfile
+    changes: list[Change] = []
+    found = _round(dockerfile, context)
+    for number in range(_MOST_ROUNDS):
+        edits = [edit for change in found.applied for edit in change.edits]
+        following = parse(current.source.replace(apply_edits(current.source.text, edits))) if edits else current
+        if following.errors:
+            problem = Refusal(NAME, 1, "the rewrite would not parse, so it was not made: please report this")
+            found = PassResult(refused=(*found.refused, problem))
+        if not edits or following.errors:
+            break
+        for change in found.applied:
+            first, last = (_line(dockerfile, current, line) for line in change.lines)
+            changes.append(replace(change, lines=(first, max(first, last)), edits=change.edits if number == 0 else ()))
+        current = following
+        after = _round(current, context)
+        if after.applied and number == 0:
+            changes = [replace(change, edits=()) for change in changes]
+        found = after
+    refused = tuple(replace(item, line=_line(dockerfile, current, item.line)) for item in found.refused)
+    if changes and not any(change.edits for change in changes):
+        changes[0] = replace(changes[0], edits=tuple(_differences(dockerfile, current)))
+    return PassResult(tuple(changes), refused)
+
+
+def _round(dockerfile: Dockerfile, context: Path | None) -> PassResult:
+    """What can be done to a file as it stands: the installations first."""
     changes: list[Change] = []
     refused: list[Refusal] = []
     late = late_installs(dockerfile)
@@ -76,47 +107,35 @@ def rewrite(dockerfile: Dockerfile, context: Path | None = None) -> PassResult:
         mine = [item for item in late if item.run.stage.index == stage.index and item.run.instruction.keyword == "RUN"]
         if mine:
             _stage(dockerfile, stage, mine, context, changes, refused)
-    edits = [edit for change in changes for edit in change.edits]
-    moved = parse(dockerfile.source.replace(apply_edits(dockerfile.source.text, edits))) if edits else dockerfile
-    if moved.errors:
+    if changes:
         return PassResult(tuple(changes), tuple(refused))
-    found = list(lowered(moved))
-    arguments = [item for item in found if isinstance(item, Lowered)]
-    refused += (
-        Refusal(NAME, _line(dockerfile, moved, item.line), item.reason) for item in found if isinstance(item, Kept)
-    )
-    changes += (_lowering(dockerfile, moved, item) for item in arguments)
-    if edits and arguments:
-        changes = _merged(dockerfile, moved, changes, arguments)
-    return PassResult(tuple(changes), tuple(refused))
+    found = list(lowered(dockerfile))
+    refused += (Refusal(NAME, item.line, item.reason) for item in found if isinstance(item, Kept))
+    return PassResult(tuple(_lowering(item) for item in found if isinstance(item, Lowered)), tuple(refused))
 
 
-def _lowering(dockerfile: Dockerfile, moved: Dockerfile, item: Lowered) -> Change:
-    names = ", ".join(item.names)
-    line = _line(dockerfile, moved, item.line)
+def _lowering(item: Lowered) -> Change:
     why = f"a new value of {item.names[0]} no longer repeats `{item.shown}`, which does not read it"
-    return Change(NAME, f"declare {names} further down", why, (line, line), item.edits)
+    return Change(NAME, f"declare {', '.join(item.names)} further down", why, (item.line, item.line), item.edits)
 
 
-def _line(dockerfile: Dockerfile, moved: Dockerfile, line: int) -> int:
-    """The line of an ARG in the file as it came; all ARG keep their order."""
-    now = [item for item in moved.instructions if item.keyword == "ARG"]
-    before = [item for item in dockerfile.instructions if item.keyword == "ARG"]
-    return next((old.lines[0] for old, new in zip(before, now, strict=True) if new.lines[0] == line), line)
+def _line(dockerfile: Dockerfile, current: Dockerfile, line: int) -> int:
+    """The line of a file as it came that became a line of it as it is now, or one near it."""
+    if current is dockerfile:
+        return line
+    old, new = (item.source.text.splitlines() for item in (dockerfile, current))
+    text = new[line - 1] if line <= len(new) else ""
+    places = [number for number, other in enumerate(old, 1) if other == text]
+    return min(places or range(1, len(old) + 1), key=lambda number: abs(number - line))
 
 
-def _merged(dockerfile: Dockerfile, moved: Dockerfile, changes: list[Change], arguments: list[Lowered]) -> list[Change]:
-    """Two rewrites of one text as edits of the text as it came; the first change has them all."""
-    edits = [edit for item in arguments for edit in item.edits]
-    old = dockerfile.source.text.splitlines(keepends=True)
-    new = apply_edits(moved.source.text, edits).splitlines(keepends=True)
+def _differences(dockerfile: Dockerfile, current: Dockerfile) -> Iterator[Edit]:
+    """Several rewrites of one text, one after the other, as edits of the text as it came."""
+    old, new = (item.source.text.splitlines(keepends=True) for item in (dockerfile, current))
     starts = list(accumulate((len(line) for line in old), initial=0))
-    found = [
-        Edit(Span(starts[i1], starts[i2]), "".join(new[j1:j2]))
-        for tag, i1, i2, j1, j2 in SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
-        if tag != "equal"
-    ]
-    return [replace(change, edits=tuple(found) if index == 0 else ()) for index, change in enumerate(changes)]
+    for tag, i1, i2, j1, j2 in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        if tag != "equal":
+            yield Edit(Span(starts[i1], starts[i2]), "".join(new[j1:j2]))
 
 
 def _stage(
