@@ -130,11 +130,12 @@ class _Plan:
             lock = posixpath.join(install.folder, install.manifests[-1])
             ships = self._again_later(index) or not stays_behind(self.dockerfile, self.stage, lock)
             text = "\n".join(item.instruction.logical.text for item in self.walked)
+            known = Tree(self.files, [item for item in tree.landings if item.instruction.span < step.instruction.span])
             question = Question(
-                install, install.folder, tree, step.scope, ships, base_reference(self.dockerfile, self.stage), text
+                install, install.folder, known, step.scope, ships, base_reference(self.dockerfile, self.stage), text
             )
             try:
-                self._variables_name_no_files(step, tree)
+                self._variables_name_no_files(step, known)
                 found.append(Wanted(step, install, needs(question)))
             except Unknown as unknown:
                 raise Blocked(self.line(index), f"`{install.shown}`: {unknown}") from None
