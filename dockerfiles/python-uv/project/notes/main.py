@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pandas
 from fastapi import FastAPI, HTTPException
 from fastapi.responses import HTMLResponse
 from jinja2 import Template
@@ -27,6 +28,13 @@ def add(note: Note) -> dict[str, int]:
 @app.get("/notes")
 def find(word: str = "") -> list[int]:
     return store.find(word)
+
+
+@app.get("/statistics")
+def statistics() -> dict[str, float]:
+    texts = pandas.Series(store.notes, dtype="string[pyarrow]")
+    lengths = texts.str.len()
+    return {"notes": len(texts), "mean_length": float(lengths.mean()) if len(texts) else 0.0}
 
 
 @app.get("/notes/{number}", response_class=HTMLResponse)
