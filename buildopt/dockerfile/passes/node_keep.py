@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import posixpath
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -73,6 +74,7 @@ _IDLE_FILES = (
     ),
     *(
         ".nvmrc",
+        ".swcrc",
         ".node-version",
         ".travis.yml",
         ".gitlab-ci.yml",
@@ -174,6 +176,7 @@ _DATA = word_set(
     "database seeders seeds templates messages lang languages translations fonts images img media files storage "
     "certs keys"
 )
+_MOST_TEXT = 1 << 16
 _MOST_LINES = 14
 
 
@@ -310,6 +313,7 @@ class _View:
     codes: Mapping[str, Code]
     running: frozenset[str]
     in_place: frozenset[str] | None
+    settings: str
 
 
 def _server(
@@ -393,7 +397,19 @@ def _view(project: Project, built: Built, needs: Needs, starting: Sequence[Leaf]
         codes,
         everything if running is None else frozenset(running),
         None if in_place is None else frozenset(in_place),
+        _settings(project),
     )
+
+
+def _settings(project: Project) -> str:
+    """The text of files right in the project's folder that are neither sources nor for building alone."""
+    found = [json.dumps({key: project.package.get(key) for key in ("prisma", "_moduleAliases", "imports", "config")})]
+    for path in sorted(project.files):
+        if "/" in path or path.endswith((SUFFIXES, ".lock", "-lock.yaml")) or path == "package.json":
+            continue
+        if not any(fnmatchcase(path, pattern) for pattern in _IDLE_FILES):
+            found.append(project.text(path)[:_MOST_TEXT])
+    return "\n".join(found)
 
 
 def _loaded(needs: Needs) -> list[str]:
@@ -540,7 +556,7 @@ def _is_mentioned(entry: str, view: _View, *, framework: bool) -> bool:
             continue
         if entry in code.text and expression.search(code.text):
             return True
-    return False
+    return entry in view.settings and expression.search(view.settings) is not None
 
 
 def _reads_everything(view: _View) -> bool:

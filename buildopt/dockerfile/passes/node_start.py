@@ -115,7 +115,7 @@ def note_start(needs: Needs, project: Project, leaf: Leaf, installed: Collection
         raise Unclear(f"`{leaf.shown}` works with the sources: it is made for development")
     if name == "nodemon" and not (first.endswith((".js", ".cjs", ".mjs")) and "nodemon" not in project.development):
         raise Unclear(f"`{leaf.shown}` works with the sources: it is made for development")
-    served = name in STATIC_SERVERS or name in ("node", "nodejs") or name in SHELL_COMMANDS
+    served = name in STATIC_SERVERS or name in ("node", "nodejs", "prisma") or name in SHELL_COMMANDS
     if name in _BUILDING or (first in _BUILDS and not served):
         raise Unclear(f"`{leaf.shown}` builds when the container starts")
     if name == "node" or name == "nodejs":
