@@ -322,6 +322,14 @@ class Dockerfile:
                 found.append(instruction)
         return tuple(found)
 
+    def cased(self, keyword: str) -> str:
+        """A keyword as most of the file's are written: lower case, or upper. ARG above the first FROM has no voice."""
+        first = self.stages[0].origin.span.start if self.stages else 0
+        spans = [item.keyword_span for item in self.instructions if item.span.start >= first]
+        typed = [self.source.text[span.start : span.end] for span in spans]
+        lower = sum(word.islower() for word in typed) > sum(word.isupper() for word in typed)
+        return keyword.lower() if lower else keyword.upper()
+
     def stage(self, reference: str, before: int | None = None) -> Stage | None:
         """The stage of that name (any case; the last one wins) or index, among those before index ``before``."""
         candidates = self.stages[:before]

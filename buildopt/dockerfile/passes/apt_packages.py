@@ -41,11 +41,10 @@ def keep_packages(dockerfile: Dockerfile, run: Run) -> Edit:
     source = dockerfile.source
     start = source.line_start(first_line(dockerfile, run.instruction))
     own = source.text[source.line_start(run.instruction.lines[0]) : run.instruction.keyword_span.start]
-    keyword = source.text[run.instruction.keyword_span.start : run.instruction.keyword_span.end]
     newline = source.newline
     text = (
         f"{own}# Let apt keep what it downloads: the cache mounts below hold it.{newline}"
-        f"{own}{keyword} rm -f /etc/apt/apt.conf.d/docker-clean {dockerfile.escape}{newline}"
+        f"{own}{dockerfile.cased('RUN')} rm -f /etc/apt/apt.conf.d/docker-clean {dockerfile.escape}{newline}"
         f"{own}    && echo '{_KEEP} \"true\";' > /etc/apt/apt.conf.d/keep-cache{newline}"
     )
     return Edit(Span(start, start), text)

@@ -148,10 +148,9 @@ def _is_declared(dockerfile: Dockerfile, run: Run, argument: str, declared: set[
 
 
 def _declaration(dockerfile: Dockerfile, run: Run, argument: str) -> Edit:
-    """An ARG of its own, right above the RUN and its comments, written as the RUN is."""
+    """An ARG of its own, right above the RUN and its comments, indented as the RUN is."""
     source = dockerfile.source
     start = source.line_start(first_line(dockerfile, run.instruction))
     keyword = run.instruction.keyword_span
     own = source.text[source.line_start(run.instruction.lines[0]) : keyword.start]
-    word = "arg" if source.text[keyword.start : keyword.end].islower() else "ARG"
-    return Edit(Span(start, start), f"{own}{word} {argument}{source.newline}")
+    return Edit(Span(start, start), f"{own}{dockerfile.cased('ARG')} {argument}{source.newline}")

@@ -239,8 +239,8 @@ def _argument(family: Family, instruction: Instruction, names: Sequence[str]) ->
         line -= 1
     start = source.line_start(line)
     indent = source.text[source.line_start(instruction.lines[0]) : instruction.keyword_span.start]
-    lower = source.text[instruction.keyword_span.start].islower()
-    return Edit(Span(start, start), f"{indent}{'arg' if lower else 'ARG'} {' '.join(names)}{source.newline}")
+    word = family.dockerfile.cased("ARG")
+    return Edit(Span(start, start), f"{indent}{word} {' '.join(names)}{source.newline}")
 
 
 def _outputs(family: Family, run: Run, use: Use) -> Iterator[str]:

@@ -278,8 +278,7 @@ def copy_line(subject: Subject, path: str, target: str = "", chown: str = "") ->
 
 def casing(subject: Subject) -> Callable[[str], str]:
     """What writes a keyword as the file does."""
-    upper = subject.source.text[subject.origin.keyword_span.start] == "F"
-    return str.upper if upper else str.lower
+    return subject.dockerfile.cased
 
 
 def edits(subject: Subject, split: Split) -> list[Edit]:
@@ -293,7 +292,8 @@ def edits(subject: Subject, split: Split) -> list[Edit]:
     lines: list[str] = [f"{word('FROM')} {split.image}", *split.first]
     made: list[Edit] = []
     if subject.stage.name is None:
-        made.append(Edit(Span(image.span.end, image.span.end), f" {word('AS')} {build}"))
+        upper = source.text[subject.origin.keyword_span.start] == "F"
+        made.append(Edit(Span(image.span.end, image.span.end), f" {'AS' if upper else 'as'} {build}"))
     elif runtime is not None:
         name = subject.origin.words[-1]
         lines[0] += f" {word('AS')} {name.text}"

@@ -1,8 +1,8 @@
 """A package manager without a cache mount.
 
 ## What it does
-Finds RUN instructions of package managers that could keep what they download in a cache mount. Only those are named that
-`buildopt optimize` can give one: nothing that is built or started later misses what the mount keeps.
+Finds RUN instructions of package managers that could keep what they download in a cache mount. Only those are named
+that `buildopt optimize` can give one: nothing that is built or started later misses what the mount keeps.
 
 ## Why
 When a layer is built again, all of its downloads are made again. A cache mount keeps them on the builder, outside the
