@@ -352,3 +352,25 @@ RUN apt-get install -y \\
 {BUILD}{START}"""
     runtime = split(text, tmp_path)
     assert "RUN apt-get update\nRUN apt-get install -y \\\n    fontconfig\nWORKDIR /app\n" in runtime
+
+
+@pytest.mark.parametrize("name", ["my words.txt", "a[1].txt", "$HOME.txt", "link"])
+def test_what_a_copy_line_cannot_name_is_refused(name: str, tmp_path: Path) -> None:
+    write(tmp_path, {"config/a": "1\n"})
+    path = tmp_path / name
+    if name == "link":
+        path.symlink_to("config")
+    else:
+        path.write_text("x\n")
+    reason = refusal(f"FROM eclipse-temurin:17-jdk\n{BUILD}{START}", tmp_path)
+    assert "its name is not plain" in reason or "symbolic link" in reason
+
+
+def test_folders_of_the_context_on_the_class_path_are_shipped(tmp_path: Path) -> None:
+    write(tmp_path, {"bin/a.properties": "a=1\n", "Main.java": "class Main {}\n"})
+    text = (
+        'FROM openjdk:11\nWORKDIR /app\nCOPY . .\nRUN javac -d out Main.java\nCMD ["java", "-cp", "out:bin", "Main"]\n'
+    )
+    runtime = split(text, tmp_path)
+    assert "COPY --from=build /app/bin /app/bin\n" in runtime
+    assert "COPY --from=build /app/out /app/out\n" in runtime

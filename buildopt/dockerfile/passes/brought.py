@@ -11,18 +11,19 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from buildopt.dockerfile.context import Ignored, read_patterns
+from buildopt.dockerfile.managers import word_set
 from buildopt.dockerfile.model import Instruction
 from buildopt.dockerfile.passes.splits import No, Subject, plain_copy
 
 _GLOB = re.compile(r"[*?\[\\]")
+_PLAIN = re.compile(r"[\w./@+:,%~-]+")
 _FLAGS = frozenset(("chown", "chmod", "link"))
 # Folders that every image has: a file that is copied there lands inside.
-_STANDING = frozenset(
+_STANDING = word_set(
     "/ /bin /sbin /lib /etc /opt /root /home /srv /tmp /usr /usr/bin /usr/sbin /usr/lib /usr/local /usr/local/bin "
     "/usr/local/sbin /usr/local/lib /usr/local/etc /usr/local/share /usr/share /usr/src /var /var/lib /var/log "
-    "/etc/ssl /etc/ssl/certs /mnt /media /run /var/run /usr/local/share/ca-certificates".split()
+    "/etc/ssl /etc/ssl/certs /mnt /media /run /var/run /usr/local/share/ca-certificates"
 )
-_MAX_ENTRIES = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,15 @@ def origin_of(entries: Sequence[Brought], path: str) -> str | None:
         elif posixpath.dirname(entry.path) == path and best is None:
             best = (0, posixpath.dirname(entry.origin) or ".")
     return best[1] if best is not None else None
+
+
+def plain(context: Path, entries: Iterable[Brought]) -> None:
+    """Refuse to ship by name what a COPY line cannot name, or would follow. Raises No."""
+    for entry in entries:
+        if _PLAIN.fullmatch(entry.path) is None:
+            raise No(entry.instruction, f"{entry.path!r} may be needed at run time, and its name is not plain")
+        if (context / entry.origin).is_symlink():
+            raise No(entry.instruction, f"{entry.path} is a symbolic link, which COPY would follow")
 
 
 def ignored(context: Path, dockerfile: str) -> Ignored:
@@ -126,4 +136,4 @@ def _names(context: Path, hidden: Ignored, folder: str, pattern: str = "*") -> l
     except OSError:
         return []
     names = [name for name in names if fnmatchcase(name, pattern)]
-    return [name for name in names if not hidden.hides(posixpath.normpath(posixpath.join(folder, name)))][:_MAX_ENTRIES]
+    return [name for name in names if not hidden.hides(posixpath.normpath(posixpath.join(folder, name)))]

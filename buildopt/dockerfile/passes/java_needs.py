@@ -31,8 +31,9 @@ _SKIPPED = frozenset((".git", "node_modules", "target", "build", ".gradle", ".id
 
 # What only a JDK has: the compiler, debugging, attaching to a running program.
 _JDK_IN_SOURCES = re.compile(
-    r"javax\.tools|com\.sun\.(?:tools|source|jdi)|ToolProvider|jdk\.(?:jshell|jfr\.consumer|incubator|compiler)"
-    r"|VirtualMachine\.attach|tools\.jar|ByteBuddyAgent|ReactorDebugAgent|BlockHound|HotSpotDiagnostic|sun\.jvm|sun\.tools"
+    r"javax\.tools|nashorn|ScriptEngineManager|com\.sun\.(?:tools|source|jdi)|ToolProvider|VirtualMachine\.attach"
+    r"|jdk\.(?:jshell|jfr\.consumer|incubator|compiler)|tools\.jar|ByteBuddyAgent|ReactorDebugAgent|BlockHound"
+    r"|HotSpotDiagnostic|sun\.jvm|sun\.tools"
 )
 _JDK_IN_BUILDS = re.compile(
     r"drools|org\.kie|jasperreports|reactor-tools|blockhound|byte-buddy-agent|jdk\.compiler|tools\.jar|com\.sun:tools"

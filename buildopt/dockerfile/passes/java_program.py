@@ -244,6 +244,7 @@ def _classes(subject: Subject, done: Sequence[Steps], entries: Sequence[Brought]
     assert entry is not None
     outputs = _class_folders(done)
     shipped: list[str] = []
+    brought_along: list[str] = []
     for place in command.path:
         plain = place.removesuffix("/*")
         made = [output for output in outputs if relation(plain, output) is Relation.INSIDE]
@@ -258,12 +259,14 @@ def _classes(subject: Subject, done: Sequence[Steps], entries: Sequence[Brought]
             raise No(entry, f"where {plain} comes from is not known")
         elif not any(item.path == plain for item in entries) or "src" in plain.split("/"):
             raise No(entry, f"which files of {plain} the program needs is not known")
+        else:
+            brought_along.append(plain)
     if not shipped:
         raise No(entry, "no RUN is known to make what it starts")
     for place in shipped:
         if place in ("/", "/root", "/home", "/usr", "/usr/src", "/tmp", "/opt", "/var", "/srv"):
             raise No(entry, f"its classes lie among other files of {place}")
-    return Program(tuple(dict.fromkeys(shipped)), max(offset for offset, _ in outputs.values()))
+    return Program(tuple(dict.fromkeys((*brought_along, *shipped))), max(offset for offset, _ in outputs.values()))
 
 
 def _last_build(done: Sequence[Steps]) -> int:

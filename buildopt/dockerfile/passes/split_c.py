@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from buildopt.dockerfile.managers import word_set
 from buildopt.dockerfile.passes import c_build
-from buildopt.dockerfile.passes.brought import Brought, brought, origin_of
+from buildopt.dockerfile.passes.brought import Brought, brought, origin_of, plain
 from buildopt.dockerfile.passes.build_steps import Steps, is_removed, owner_of, repeated, steps
 from buildopt.dockerfile.passes.c_libraries import without_headers
 from buildopt.dockerfile.passes.paths import Relation, relation
@@ -95,6 +95,7 @@ def plan(subject: Subject) -> Split:
     data = [entry for entry in data if not is_removed(done, entry.path) and entry.path != program]
     shipped = (program, *(entry.path for entry in data))
     uncovered(subject, shipped)
+    plain(context, data)
     named = {step.name for step in (*start.steps, *check.steps)}
 
     def is_needed(package: str) -> bool:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from buildopt.dockerfile.managers import word_set
-from buildopt.dockerfile.passes.brought import Brought, brought, origin_of
+from buildopt.dockerfile.passes.brought import Brought, brought, origin_of, plain
 from buildopt.dockerfile.passes.build_steps import Steps, is_removed, owner_of, repeated, steps
 from buildopt.dockerfile.passes.java_project import read_text
 from buildopt.dockerfile.passes.paths import Relation, relation
@@ -109,6 +109,7 @@ def plan(subject: Subject) -> Split:
             data.append(Brought(path, origin, False, owner.owner, owner.instruction))
     shipped = (published.folder, *(entry.path for entry in data))
     uncovered(subject, shipped)
+    plain(context, data)
     known_variables(subject, _SDK_VARIABLES, "SDK's")
 
     def is_needed(package: str) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 from buildopt.dockerfile.managers import word_set
 from buildopt.dockerfile.passes import java_needs, java_project
-from buildopt.dockerfile.passes.brought import Brought, brought, origin_of
+from buildopt.dockerfile.passes.brought import Brought, brought, origin_of, plain
 from buildopt.dockerfile.passes.build_steps import Steps, is_removed, owner_of, repeated, steps
 from buildopt.dockerfile.passes.java_program import agents, is_build, program, whole_output
 from buildopt.dockerfile.passes.java_runtime import runtime_image
@@ -73,6 +73,7 @@ def plan(subject: Subject) -> Split:
     paths = whole_output(shippable, known.strings)
     shipped = (*paths, *(entry.path for entry in data))
     uncovered(subject, shipped)
+    plain(context, data)
     named = {step.name for step in (*start.steps, *check.steps)} | ({"bash"} if reader.bash else set())
 
     def is_needed(package: str) -> bool:
