@@ -405,7 +405,7 @@ def _settings(project: Project) -> str:
     """The text of files right in the project's folder that are neither sources nor for building alone."""
     found = [json.dumps({key: project.package.get(key) for key in ("prisma", "_moduleAliases", "imports", "config")})]
     for path in sorted(project.files):
-        if "/" in path or path.endswith((SUFFIXES, ".lock", "-lock.yaml")) or path == "package.json":
+        if "/" in path or path == "package.json" or path.endswith((*SUFFIXES, ".lock", "-lock.yaml")):
             continue
         if not any(fnmatchcase(path, pattern) for pattern in _IDLE_FILES):
             found.append(project.text(path)[:_MOST_TEXT])
