@@ -234,6 +234,27 @@ REFUSED: Mapping[str, tuple[Mapping[str, object], str, str]] = {
     ),
     "a newer lockfile than npm": (NODE, START.replace("22", "14") + "RUN npm install\n", "lockfileVersion 3"),
     "npm 7 and its lockfile": (NODE, START.replace("22", "16.3-slim") + "RUN npm install\n", "lockfileVersion 3"),
+    "peers that the install leaves out": (
+        {**NODE, "package-lock.json": {**LOCK, "packages": {"": PACKAGE, "node_modules/b": {"peer": True}}}},
+        START + "RUN npm install --legacy-peer-deps\n",
+        "other rules for peer dependencies",
+    ),
+    "peers that the install adds": (
+        {
+            **NODE,
+            "package-lock.json": {
+                **LOCK,
+                "packages": {"": PACKAGE, "node_modules/a": {"peerDependencies": {"b": "1"}}},
+            },
+        },
+        START + "RUN npm install\n",
+        "other rules for peer dependencies",
+    ),
+    "the newest npm": (
+        {**NODE, "package-lock.json": {**LOCK, "lockfileVersion": 1}},
+        START.replace("22", "12") + "RUN npm install -g npm && npm install\n",
+        "lockfileVersion 1",
+    ),
     "another npm": (NODE, START + "RUN npm install -g npm@6 && npm install\n", "lockfileVersion 3"),
     "a lockfile of another version of the project": (
         {**NODE, "package.json": {**PACKAGE, "version": "2.0.0"}},

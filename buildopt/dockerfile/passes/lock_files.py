@@ -31,7 +31,7 @@ def npm_keeps_lock(question: Question, members: Manifests, place: str) -> str:
     except (ValueError, TypeError, AttributeError):
         return _CHANGED
     writes = _lock_versions(question)
-    if version not in writes or re.search(r"\bnpm@|\bnvm\b|\bn\s+[0-9]", question.text):
+    if version not in writes:
         return f"is of lockfileVersion {version}, and may be rewritten"
     package = members["."]
     if lock.get("name") != package.get("name", posixpath.basename(question.folder)):
@@ -42,14 +42,33 @@ def npm_keeps_lock(question: Question, members: Manifests, place: str) -> str:
         same = lock.get("version") == package.get("version") and isinstance(known, dict) and wanted <= known.keys()
         return "" if same and len(members) == 1 else "does not fit package.json, and may be rewritten"
     listed = lock.get("packages")
+    if not isinstance(listed, dict) or not _has_its_peers(question, listed):
+        return "was made with other rules for peer dependencies, and will be rewritten"
     for folder, manifest in members.items():
-        entry = listed.get("" if folder == "." else folder) if isinstance(listed, dict) else None
+        entry = listed.get("" if folder == "." else folder)
         if not isinstance(entry, dict):
             return f"does not know {folder}, and will be rewritten"
         changed = [key for key in _ROOT_KEYS if (manifest.get(key) or None) != (entry.get(key) or None)]
         if changed:
             return f"does not fit package.json ({changed[0]}), and will be rewritten"
     return ""
+
+
+def _has_its_peers(question: Question, packages: Mapping[str, Mapping[str, object]]) -> bool:
+    """Whether a lockfile holds peer dependencies as this install wants them: all of them, or none."""
+    settings = question.tree.text(question.path(".npmrc")) or ""
+    if question.has("--legacy-peer-deps") or re.search(r"^\s*legacy-peer-deps\s*=\s*true", settings, re.MULTILINE):
+        return not any(entry.get("peer") for entry in packages.values())
+    for path, entry in packages.items():
+        optional = _mapping(entry, "peerDependenciesMeta")
+        for name in _mapping(entry, "peerDependencies"):
+            if name in optional or entry.get("optional"):
+                continue
+            folders = [path[: found.start()] for found in re.finditer(r"(?:^|/)node_modules/|$", path)]
+            places = [f"{folder}/node_modules/{name}".lstrip("/") for folder in [*folders, path]]
+            if not any(place in packages for place in places):
+                return False
+    return True
 
 
 # Distributions whose own package of npm leaves the second and third version of the lockfile as they are.
@@ -67,6 +86,18 @@ _NEW = (
 
 def _lock_versions(question: Question) -> tuple[int, ...]:
     """The versions of the lockfile that the npm of a stage does not turn into another one, none where it is unknown."""
+    if re.search(r"\bnvm\b|\bn\s+(?:[0-9]|lts|latest)|\bfnm\b|\bvolta\b", question.text):
+        return ()
+    upgraded = re.findall(
+        r"\bnpm@(\S+)|\bnpm[ \t](?:[^&;|\n]*[ \t])?(?:install|i|add|update|upgrade)[ \t](?:[^&;|\n]*[ \t])?npm(?![\w@/.-])()",
+        question.text,
+    )
+    for wanted, _ in upgraded:
+        number = re.match(r"[~^]?([0-9]+)", wanted or "latest")
+        if number is None and wanted not in ("", "latest"):
+            return ()
+        major = int(number[1]) if number is not None else 99
+        return (1,) if major < 7 else (2,) if major == 7 else (2, 3)
     added = re.findall(r"(?:setup_|node_)([0-9]+)\.x", question.text)
     found = re.fullmatch(r"(?:[\w.:-]+/)*(?:alpine-)?node(?:js)?(?::([\w.-]+))?(?:@.*)?", question.base)
     if added or found is None:
