@@ -89,7 +89,8 @@ def _lock_versions(question: Question) -> tuple[int, ...]:
     if re.search(r"\bnvm\b|\bn\s+(?:[0-9]|lts|latest)|\bfnm\b|\bvolta\b", question.text):
         return ()
     upgraded = re.findall(
-        r"\bnpm@(\S+)|\bnpm[ \t](?:[^&;|\n]*[ \t])?(?:install|i|add|update|upgrade)[ \t](?:[^&;|\n]*[ \t])?npm(?![\w@/.-])()",
+        r"\bnpm@(\S+)|\bnpm[ \t](?:[^&;|\n]*[ \t])?(?:install|i|add|update|upgrade)[ \t]"
+        r"(?:[^&;|\n]*[ \t])?npm(?![\w@/.-])()",
         question.text,
     )
     for wanted, _ in upgraded:
