@@ -157,6 +157,24 @@ SPLIT: dict[str, tuple[str, Mapping[str, object], Mapping[str, str] | None, list
         ["!registry"],
     ),
     "what is removed": (PLAIN.replace("CMD", "RUN rm -rf data\nCMD"), SERVER, {**SOURCES, "data/a": ""}, ["!data"]),
+    "what is moved": (
+        PLAIN.replace("CMD", "RUN mv dist out\nCMD").replace("dist/index.js", "out/index.js"),
+        SERVER,
+        None,
+        ["./out\n", "!dist"],
+    ),
+    "folders of other owners": (
+        PLAIN.replace("CMD", "RUN chown -R node:node dist\nCMD"),
+        SERVER,
+        None,
+        ["COPY --from=build /app ./\n"],
+    ),
+    "removals by a pattern": (
+        PLAIN.replace("CMD", "RUN rm -rf src *.md\nCMD"),
+        SERVER,
+        None,
+        ["COPY --from=build /app ./\n"],
+    ),
     "a user of its own": (
         "FROM node:20\nRUN useradd -m app\nWORKDIR /app\nCOPY . .\n"
         "RUN npm ci && npm run build && chown -R app:app /app\n"

@@ -173,3 +173,20 @@ kill $server"""
     assert any("<title>site</title>" in line for line in output)
     assert {"main.js", "package.json"} <= left
     assert any(name.startswith("node_modules/") for name in left)
+
+
+def test_folders_of_several_users(engine: Engine, base_image: Callable[[str], Path], tmp_path: Path) -> None:
+    base_image("node:18-slim")
+    context = project(tmp_path, PACKAGE, COMPILED)
+    before = """FROM node:18-slim
+RUN mkdir -p /app/uploads /app/cache
+WORKDIR /app
+COPY . .
+RUN npm install && npm run build && chown -R node:node uploads && chmod 700 uploads && chmod 777 cache
+USER node
+CMD ["npm", "start"]
+"""
+    look = "stat -c '%n %U %a' . uploads cache data dist node_modules; node dist/index.js"
+    output, left = same(engine, context, before, "/app", look, tmp_path)
+    assert output[1:3] == ["uploads node 700", "cache root 777"]
+    assert not any(name.startswith("src/") for name in left)  # all of the folder is copied, for its owners and modes

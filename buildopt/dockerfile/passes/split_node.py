@@ -196,10 +196,18 @@ def _without_removed(found: _Plan, keep: Keep) -> Keep:
     }
     if keep.whole or not gone:
         return keep
-    if any("*" in path for path in gone):
-        raise No(found.subject.head[-1], "which files a RUN removes is not known")
+    if any(re.search(r"[*?\[{]", path) for path in gone):
+        if found.project.folder == "/" or "package.json" not in keep.paths:
+            raise No(found.subject.head[-1], "which files a RUN removes is not known")
+        return replace(keep, whole=True, left=())
+    made = {
+        posixpath.relpath(path, found.project.folder)
+        for step in found.steps
+        if step.kind is Kind.OWN and step.tool not in ("rm", "sed", "chmod")
+        for path in step.names
+    }
     paths = tuple(path for path in keep.paths if path not in gone or path == "node_modules")
-    lost = next((path for path in found.built.outputs if path in gone and path not in paths), None)
+    lost = next((path for path in found.built.outputs if path in gone - made), None)
     if lost is not None:
         raise No(found.subject.head[-1], f"{lost} is removed again")
     return replace(keep, paths=paths)
@@ -399,6 +407,7 @@ def _builds(subject: Subject, project: Project, steps: Sequence[Step]) -> Built:
                 _scripts_of_install(built, project, step)
         except Unclear as unclear:
             raise No(step.run.instruction, str(unclear)) from None
+        _attributes(built, project, step)
         if step.kind is Kind.OWN and step.tool not in ("rm", "chmod", "chgrp", "sed", "rmdir"):
             built.add(*(posixpath.relpath(path, project.folder) for path in step.names[-1:]))
             if any("*" in path for path in step.names[-1:]):
@@ -406,6 +415,20 @@ def _builds(subject: Subject, project: Project, steps: Sequence[Step]) -> Built:
         if step.kind is Kind.INSTALL and step.folder != project.folder:
             built.outputs.add(posixpath.relpath(step.folder, project.folder).split("/")[0])
     return built
+
+
+def _attributes(built: Built, project: Project, step: Step) -> None:
+    """Owners and modes of folders of the project: only a copy of the whole project keeps them. Raises No."""
+    if step.kind is Kind.OWN and step.tool == "chmod":
+        paths = step.names
+    elif step.kind is Kind.OWNER:
+        paths = tuple(path for path in step.names[1:] if path.startswith(f"{project.folder.rstrip('/')}/"))
+    else:
+        return
+    if step.kind is Kind.OWN and project.folder in paths:
+        raise No(step.run.instruction, f"`{step.shown}` changes the folder of the project itself")
+    if any(posixpath.relpath(path, project.folder) not in project.files for path in paths):
+        built.unknown = built.unknown or step.shown
 
 
 def _scripts_of_install(built: Built, project: Project, step: Step) -> None:
@@ -511,7 +534,11 @@ def _prunes(found: _Plan) -> str:
         ):
             raise No(last.run.instruction, "what it installs needs a secret")
         scripts = [project.scripts.get(name, "") for name in ("preinstall", "install", "postinstall", "prepare")]
-        changed = any(step.kind is Kind.OWN and "/node_modules/" in name for step in found.steps for name in step.names)
+        changed = any(
+            step.kind is Kind.OWN and ("/node_modules/" in name or name.endswith(".npmrc"))
+            for step in found.steps
+            for name in step.names
+        )
         if changed or any(text and not _HARMLESS_SCRIPT.fullmatch(text.strip()) for text in scripts):
             raise No(last.run.instruction, "scripts change what Yarn installs, and it would put that right again")
         if not project.has("yarn.lock") and _options(last) & {"--frozen-lockfile", "--pure-lockfile", "--no-lockfile"}:
