@@ -374,3 +374,17 @@ def test_folders_of_the_context_on_the_class_path_are_shipped(tmp_path: Path) ->
     runtime = split(text, tmp_path)
     assert "COPY --from=build /app/bin /app/bin\n" in runtime
     assert "COPY --from=build /app/out /app/out\n" in runtime
+
+
+def test_what_is_built_after_files_were_given_away_is_roots(tmp_path: Path) -> None:
+    write(tmp_path, {"data/a.txt": "x\n"})
+    text = f"""FROM eclipse-temurin:17-jdk
+RUN useradd -m app
+WORKDIR /app
+COPY . .
+RUN chown -R app:app /app
+RUN ./mvnw -q package
+{START}"""
+    runtime = split(text, tmp_path)
+    assert "COPY --from=build --chown=app:app /app/data /app/data\n" in runtime
+    assert "COPY --from=build /app/target/shop-1.2.0.jar" in runtime

@@ -242,11 +242,14 @@ def _lists(items: Sequence[Steps], item: Steps) -> set[int]:
     return set()
 
 
-def owner_of(found: Iterable[Steps], path: str, first: str = "") -> str:
-    """Who owns a path after all RUNs: what the last ``chown`` over it says, ``first`` where there is none."""
+def owner_of(found: Iterable[Steps], path: str, first: str = "", since: int = -1) -> str:
+    """Who owns a path after all RUNs: what the last ``chown`` over it says, ``first`` where there is none.
+
+    ``since`` is the offset of the instruction that made it: what ran before did not know it.
+    """
     owner = first
     for item in found:
-        for name, place, everything in item.owners:
+        for name, place, everything in item.owners if item.run.instruction.span.start >= since else ():
             if path == place or (everything and relation(path, place) is Relation.INSIDE):
                 owner = name
     return owner

@@ -165,11 +165,16 @@ def _program(
     made = [path for path in dict.fromkeys(places) if _made(done, path, known, later)]
     if len(made) != 1:
         raise No(entry, f"`{shown}` is not known to start one program that a RUN builds")
-    last = [item for item in done if item.builds][-1]
+    last = _last(done)
     place = max(command.span.start for command, _ in last.builds if command.name != "strip")
     if is_removed(done, made[0], last.run.instruction.span.start, place):
         raise No(entry, f"{made[0]} is removed again")
     return made[0]
+
+
+def _last(done: Sequence[Steps]) -> Steps:
+    """The last RUN that builds."""
+    return [item for item in done if item.builds][-1]
 
 
 def _made(done: Sequence[Steps], path: str, known: c_build.Facts, later: Sequence[Brought]) -> bool:
@@ -251,7 +256,7 @@ def _copies(subject: Subject, done: Sequence[Steps], program: str, data: Sequenc
     lines: list[str] = []
     files: dict[tuple[str, str], list[str]] = {}
     for entry in data:
-        owner = owner_of(done, entry.path, entry.owner)
+        owner = owner_of(done, entry.path, entry.owner, entry.instruction.span.start)
         if entry.folder:
             lines.append(copy_line(subject, entry.path, chown=owner))
         else:
@@ -259,4 +264,7 @@ def _copies(subject: Subject, done: Sequence[Steps], program: str, data: Sequenc
     for (folder, owner), names in files.items():
         target = "" if len(names) == 1 else f"{folder.rstrip('/')}/"
         lines.append(copy_line(subject, " ".join(names), target, owner))
-    return [*lines, copy_line(subject, program, chown=owner_of(done, program))]
+    return [
+        *lines,
+        copy_line(subject, program, chown=owner_of(done, program, since=_last(done).run.instruction.span.start)),
+    ]

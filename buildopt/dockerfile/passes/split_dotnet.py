@@ -121,7 +121,7 @@ def plan(subject: Subject) -> Split:
     urls = " ASPNETCORE_URLS=" if int(tag["major"]) < 8 else ""
     return Split(
         image,
-        tuple(_copies(subject, done, published.folder, data)),
+        tuple(_copies(subject, done, published, data)),
         f"a build stage, and a runtime stage on {image.rpartition('/')[2]}",
         f"what `dotnet publish` writes{' and what it may read' if data else ''} is shipped; SDK, sources and packages "
         "stay in the build stage",
@@ -254,17 +254,20 @@ def _files(context: Path) -> Iterator[str]:
         yield from ((below / name).as_posix() for name in sorted(files))
 
 
-def _copies(subject: Subject, done: Sequence[Steps], folder: str, data: Sequence[Brought]) -> list[str]:
+def _copies(subject: Subject, done: Sequence[Steps], published: _Published, data: Sequence[Brought]) -> list[str]:
     lines: list[str] = []
     files: dict[tuple[str, str], list[str]] = {}
     for entry in data:
-        if relation(entry.path, folder) is Relation.INSIDE:
+        if relation(entry.path, published.folder) is Relation.INSIDE:
             continue
-        owner = owner_of(done, entry.path, entry.owner)
+        owner = owner_of(done, entry.path, entry.owner, entry.instruction.span.start)
         if entry.folder:
             lines.append(copy_line(subject, entry.path, chown=owner))
         else:
             files.setdefault((posixpath.dirname(entry.path), owner), []).append(entry.path)
     for (place, owner), names in files.items():
         lines.append(copy_line(subject, " ".join(names), "" if len(names) == 1 else f"{place.rstrip('/')}/", owner))
-    return [*lines, copy_line(subject, folder, chown=owner_of(done, folder))]
+    return [
+        *lines,
+        copy_line(subject, published.folder, chown=owner_of(done, published.folder, since=published.offset)),
+    ]

@@ -85,7 +85,7 @@ def plan(subject: Subject) -> Split:
         raise No(
             subject.origin, "no image without the compiler is known to be the same: only sources would stay behind"
         )
-    copies = _copies(subject, done, paths, data)
+    copies = _copies(subject, done, paths, data, shippable.made_at)
     what = posixpath.basename(paths[0]) if len(paths) == 1 else "the program"
     kept = f"{what} and what it may read are shipped" if data else f"{what} alone is shipped"
     return Split(
@@ -154,13 +154,15 @@ class _Reader:
         return text
 
 
-def _copies(subject: Subject, done: Sequence[Steps], paths: Sequence[str], data: Sequence[Brought]) -> list[str]:
+def _copies(
+    subject: Subject, done: Sequence[Steps], paths: Sequence[str], data: Sequence[Brought], made_at: int
+) -> list[str]:
     """The lines: data first, what the build makes last; files of one folder in one line."""
     lines: list[str] = []
     files: dict[tuple[str, str], list[str]] = {}
     inside = [entry for entry in data if not any(relation(entry.path, path) is Relation.INSIDE for path in paths)]
     for entry in inside:
-        owner = owner_of(done, entry.path, entry.owner)
+        owner = owner_of(done, entry.path, entry.owner, entry.instruction.span.start)
         if entry.folder:
             lines.append(copy_line(subject, entry.path, chown=owner))
         else:
@@ -170,5 +172,5 @@ def _copies(subject: Subject, done: Sequence[Steps], paths: Sequence[str], data:
         lines.append(copy_line(subject, " ".join(names), target, owner))
     for path in paths:
         target = f"{posixpath.dirname(path).rstrip('/')}/" if "*" in path else ""
-        lines.append(copy_line(subject, path, target, owner_of(done, path)))
+        lines.append(copy_line(subject, path, target, owner_of(done, path, since=made_at)))
     return lines
