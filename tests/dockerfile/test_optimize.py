@@ -65,9 +65,10 @@ def test_broken_files_are_broken() -> None:
 def test_the_sandbox_project_is_split_and_cached_and_lines_are_those_of_the_file() -> None:
     source = Source.read(PROJECT / "Dockerfile")
     result = optimize(source, PROJECT)
-    assert [change.name for change in result.changes] == ["split_stages", "cache_mounts"]
-    split, mounts = result.changes
+    assert [change.name for change in result.changes] == ["split_stages", "cross_compile", "cache_mounts"]
+    split, crossed, mounts = result.changes
     assert source.text.splitlines()[split.lines[0] - 1].startswith("FROM golang")
+    assert source.text.splitlines()[crossed.lines[0] - 1].startswith("FROM golang")
     assert source.text.splitlines()[mounts.lines[0] - 1].startswith("RUN go build")
     assert not optimize(result.source, PROJECT).changes
 
@@ -75,7 +76,8 @@ def test_the_sandbox_project_is_split_and_cached_and_lines_are_those_of_the_file
 def test_only_and_skip() -> None:
     source = Source.read(PROJECT / "Dockerfile")
     assert {item.name for item in optimize(source, PROJECT, only=("cache_mounts",)).changes} == {"cache_mounts"}
-    assert {item.name for item in optimize(source, PROJECT, skip=("cache_mounts",)).changes} == {"split_stages"}
+    others = optimize(source, PROJECT, skip=("cache_mounts",)).changes
+    assert {item.name for item in others} == {"split_stages", "cross_compile"}
 
 
 @pytest.fixture

@@ -329,7 +329,7 @@ def _restated(subject: Subject, instruction: Instruction) -> str:
     if instruction.keyword == "ENV" and any(pair.legacy for pair in instruction.pairs):
         pair = instruction.pairs[0]
         value = _quoted(pair.value.text if pair.value is not None else "", subject.dockerfile.escape)
-        if value is None or instruction.comments:
+        if value is None or any(comment.inside for comment in instruction.comments):
             raise No(instruction, "the old form of ENV would stand in both stages")
         return f"{word} {pair.key.text}={value}"
     if instruction.keyword == "WORKDIR" and not instruction.arguments.text.startswith(("/", "$", '"', "'")):
