@@ -81,7 +81,7 @@ def needs(question: Question) -> Needs:
     }
     install = question.install
     if install.compiles:
-        raise Unknown(f"`{install.shown}` compiles the sources too: no step without them is known to be the same")
+        raise Unknown("it compiles the sources too, and no step without them is known to do the same")
     reader = readers.get(install.tool)
     if reader is None:
         raise Unknown(f"what {install.tool} reads is not known here")
