@@ -388,3 +388,14 @@ RUN ./mvnw -q package
     runtime = split(text, tmp_path)
     assert "COPY --from=build --chown=app:app /app/data /app/data\n" in runtime
     assert "COPY --from=build /app/target/shop-1.2.0.jar" in runtime
+
+
+def test_owners_inside_of_what_is_shipped_are_refused(tmp_path: Path) -> None:
+    write(tmp_path, {"a/Main.java": MAIN.format("")})
+    start = 'CMD ["java", "a.Main"]\n'
+    text = f"FROM openjdk:11\nWORKDIR /app\nCOPY --chown=nobody . .\nRUN javac a/Main.java\n{start}"
+    assert "has another owner" in refusal(text, tmp_path)
+    text = f"FROM eclipse-temurin:17-jdk\n{BUILD}RUN chown nobody target/shop-1.2.0.jar\n{START}"
+    assert "COPY --from=build --chown=nobody /app/target/shop-1.2.0.jar" in split(text, tmp_path)
+    write(tmp_path, {"src/main/java/a/Main.java": MAIN.format('new File("target/classes/x");')})
+    assert "has another owner" in refusal(text, tmp_path)

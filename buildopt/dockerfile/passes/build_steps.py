@@ -210,6 +210,9 @@ def repeated(
     for item in items:
         if item.odd:
             raise No(item.run.instruction, item.odd)
+        for _, path, _ in item.owners:
+            if any(path != place and relation(path, place) is Relation.INSIDE for place in shipped):
+                raise No(item.run.instruction, f"{path} has another owner than what is shipped with it")
         wanted = [name for name in item.packages if needed(name)]
         made = [path for path in item.folders if not any(relation(place, path) is Relation.INSIDE for place in kept)]
         given = [

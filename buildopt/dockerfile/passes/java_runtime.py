@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from buildopt.dockerfile.managers import word_set
 from buildopt.dockerfile.passes import java_needs
 from buildopt.dockerfile.passes.brought import Brought
-from buildopt.dockerfile.passes.build_steps import Repeated
+from buildopt.dockerfile.passes.build_steps import Repeated, Steps
 from buildopt.dockerfile.passes.java_images import sister
 from buildopt.dockerfile.passes.java_program import folder_of_script
 from buildopt.dockerfile.passes.java_start import java
+from buildopt.dockerfile.passes.repeats import same_owners
 from buildopt.dockerfile.passes.splits import No, Subject, known_user, known_variables
 from buildopt.dockerfile.passes.started import Start
 
@@ -32,6 +33,7 @@ def runtime_image(
     check: Start,
     again: Repeated,
     data: Sequence[Brought],
+    done: Sequence[Steps],
 ) -> tuple[str, str]:
     """The runtime image, and a word on it where it keeps the JDK. Raises No."""
     same = subject.written_base
@@ -45,6 +47,7 @@ def runtime_image(
         try:
             known_variables(subject, _BASE_NAMES, subject.final.base.repository)
             known_user(subject.tail, again.users)
+            same_owners(subject, done)
         except No as no:
             reason = no.reason
     if reason:

@@ -80,11 +80,14 @@ def plan(subject: Subject) -> Split:
         return bool(known.programs) or package in named or package not in _BUILD_PACKAGES
 
     again = repeated(subject, done, shipped, is_needed)
-    image, why = runtime_image(subject, known, start, check, again, data)
+    image, why = runtime_image(subject, known, start, check, again, data, done)
     if image == subject.written_base and not _leaves_much(done):
         raise No(
             subject.origin, "no image without the compiler is known to be the same: only sources would stay behind"
         )
+    for entry in entries:
+        if entry.owner and any(relation(entry.path, path) is Relation.INSIDE for path in paths):
+            raise No(entry.instruction, f"{entry.path} has another owner than what is shipped with it")
     copies = _copies(subject, done, paths, data, shippable.made_at)
     what = posixpath.basename(paths[0]) if len(paths) == 1 else "the program"
     kept = f"{what} and what it may read are shipped" if data else f"{what} alone is shipped"
