@@ -188,3 +188,9 @@ def test_other_images_are_none_of_its_business(base: str, tmp_path: Path) -> Non
     result = optimize(Source("Dockerfile", text), tmp_path, only=("split_stages",))
     assert not result.changes
     assert not [refusal for refusal in result.refusals if "program" in refusal.reason]
+
+
+def test_a_file_is_not_copied_into_a_folder_that_comes_later(tmp_path: Path) -> None:
+    write(tmp_path, {"run.sh": "#!/bin/sh\nexec /usr/bin/main\n"})
+    text = "FROM debian:12\nCOPY run.sh /app\nCOPY main.c /src/\nRUN gcc -o /usr/bin/main /src/main.c\n"
+    assert "COPY --from=build /app /app\n" in split(f"{text}WORKDIR /app/x\nCMD /app\n", tmp_path)

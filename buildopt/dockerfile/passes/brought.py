@@ -43,9 +43,11 @@ class Brought:
 def brought(subject: Subject, instructions: Iterable[Instruction]) -> tuple[Brought, ...]:
     """What these instructions bring. Raises No where that is not certain."""
     found: dict[str, Brought] = {}
-    folders = {*_STANDING, *(item.workdir for item in subject.known.values() if item.workdir)}
+    folders = {*_STANDING}
     for instruction in instructions:
         if instruction.keyword in ("COPY", "ADD"):
+            here = instruction.span.start
+            folders.update(item.workdir for at, item in subject.known.items() if 0 <= at <= here and item.workdir)
             for entry in _entries(subject, instruction, folders):
                 found[entry.path] = entry
                 folders.add(posixpath.dirname(entry.path))
