@@ -1,8 +1,8 @@
 """What ``buildopt optimize`` makes of many Dockerfiles: what is changed, refused and repaired, and whether it is sound.
 
-FOLDER: every file below it that is called like a Dockerfile, its own folder being the build context; where none is
-called so (or with ``--all``), every regular file (up to 8 MiB), without a context. Without FOLDER, the fixtures of the
-passes and the projects of dockerfiles/ are taken.
+FOLDER: every file below it that is called like a Dockerfile, its own folder (or ``context`` beside it) being the build
+context; where none is called so (or with ``--all``), every regular file (up to 8 MiB), without a context. Without
+FOLDER, the fixtures of the passes and the projects of dockerfiles/ are taken.
 
 Every result is parsed by BuildKit's own parser (from the wheel ``dockerfile``) and rewritten again: nothing may change
 the second time, no ``# syntax=`` line may be new, and no mount may be over a path that a later instruction names (a
@@ -82,7 +82,7 @@ class Outcome:
 def examine(path: Path, *, context: bool) -> Outcome:
     """Rewrite one file, twice."""
     source = Source.read(path)
-    folder = path.parent if context else None
+    folder = (path.parent / "context" if (path.parent / "context").is_dir() else path.parent) if context else None
     try:
         result = optimize(source, folder)
         again = optimize(result.source, folder)
