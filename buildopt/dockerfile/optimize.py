@@ -61,10 +61,16 @@ def optimize(
     files: list[SecondFile] = []
     current = dockerfile
     made: list[Sequence[Edit]] = []
-    for rewriter in PASSES:
+    wanted = {*only, *also}
+    chosen = [
+        item
+        for item in PASSES
+        if (not only or item.NAME in only) and item.NAME not in skip and (not item.OPT_IN or item.NAME in wanted)
+    ]
+    pending = list(chosen)
+    while pending:
+        rewriter = pending.pop(0)
         name = rewriter.NAME
-        if (only and name not in only) or name in skip or (rewriter.OPT_IN and name not in {*only, *also}):
-            continue
         result = rewriter.rewrite(current, context)
         files += result.files
 
@@ -90,6 +96,10 @@ def optimize(
             changes.append(replace(change, lines=(line_before(first), line_before(last))))
         made.append(edits)
         current = rewritten
+        if rewriter is split_stages and order_layers in chosen:
+            # What the layers of an image must not hold, those of a build stage may: a second look.
+            refusals = [refusal for refusal in refusals if refusal.name != order_layers.NAME]
+            pending.insert(0, order_layers)
     return Optimized(current.source, tuple(changes), tuple(refusals), tuple(files))
 
 

@@ -155,3 +155,32 @@ def test_command_usage_errors(folder: Path, arguments: list[str], capfdbinary: p
 def test_command_names_passes_in_either_spelling(folder: Path) -> None:
     assert main(["optimize", "--check", "--only", "cache-mounts"]) == 1
     assert main(["optimize", "--check", "--skip", "cache_mounts"]) == 0
+
+
+def test_sources_go_below_an_install_whose_stage_no_longer_ships(tmp_path: Path) -> None:
+    package = {"name": "a", "dependencies": {"express": "4"}, "devDependencies": {"typescript": "5"}}
+    lock = {
+        "lockfileVersion": 3,
+        "packages": {
+            "": package,
+            "node_modules/express": {"version": "4.0.0"},
+            "node_modules/typescript": {"version": "5.0.0", "dev": True},
+        },
+    }
+    (tmp_path / "package.json").write_text(json.dumps({**package, "scripts": {"build": "tsc"}}))
+    (tmp_path / "package-lock.json").write_text(json.dumps(lock))
+    (tmp_path / "tsconfig.json").write_text('{"compilerOptions": {"outDir": "dist", "rootDir": "src"}}')
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "main.ts").write_text("import express from 'express';\n")
+    text = (
+        "FROM node:18\nWORKDIR /app\nCOPY . .\nRUN npm ci && npm run build && rm -f .npmrc && npm prune --omit=dev\n"
+        'CMD ["node", "dist/main.js"]\n'
+    )
+    result = optimize(Source("Dockerfile", text), tmp_path)
+    assert [change.name for change in result.changes] == ["split_stages", "order_layers", "cache_mounts"]
+    assert (
+        "package-lock.json ./\nRUN --mount=type=cache,target=/root/.npm \\\n    npm ci\nCOPY . .\n"
+        in result.source.text
+    )
+    assert not [refusal for refusal in result.refusals if refusal.name == "order_layers"]
+    assert optimize(result.source, tmp_path).source.text == result.source.text

@@ -268,6 +268,11 @@ SHIPPED: dict[str, tuple[Mapping[str, object], Mapping[str, str], str]] = {
         with_source("import './a';\n", **{"src/a.ts": "export const b = require('left-pad');\n"}),
         "src/a.ts imports left-pad, a dev dependency",
     ),
+    "a worker": (
+        package(devDependencies={"typescript": "5", "left-pad": "1"}),
+        with_source("new Worker('./workers/a.js');\n", **{"workers/a.js": "require('left-pad');\n"}),
+        "workers/a.js imports left-pad, a dev dependency",
+    ),
     "a name": (
         package(devDependencies={"typescript": "5", "pretty-thing": "1"}),
         with_source("export const transport = { target: 'pretty-thing' };\n"),

@@ -103,6 +103,8 @@ _TOOLS = re.compile(
 RUNTIME_CONFIGS = re.compile(
     r"^(?:next|nuxt|next-i18next|remix|ecosystem|pm2|astro|app|server|prisma|mikro-orm|ormconfig)[\w-]*\.config\.\w+$|^ecosystem"
 )
+# `./workers/resize.js` in quotes.
+_FILE_NAMES = re.compile(r"(?:['\"`/])([\w.@-]+)\.[cm]?[jt]s['\"`]")
 _MOST_TEXT = 1 << 16
 
 
@@ -143,6 +145,8 @@ def view_of(project: Project, built: Built, needs: Needs, starting: Sequence[Lea
     running: set[str] | None = None
     if not framework and None not in sources and (sources or placed):
         running = reachable((*placed, *(path for path in sources if path), *configs), codes, project, options)
+    if running is not None:
+        running = _with_named(running, codes, project, options)
     everything = frozenset(reachable(plain, codes, project, options, strict=False) or plain)
     in_place = reachable((*placed, *configs), codes, project, options)
     return View(
@@ -153,6 +157,25 @@ def view_of(project: Project, built: Built, needs: Needs, starting: Sequence[Lea
         None if in_place is None else frozenset(in_place),
         _settings(project),
     )
+
+
+def _with_named(running: set[str], codes: Mapping[str, Code], project: Project, options: Compiler) -> set[str] | None:
+    """What runs, with the sources that it names as files rather than imports: workers, jobs, plugins."""
+    found = set(running)
+    others = {path for path in codes if path not in found and not _TESTS.search(path) and not _TOOLS.search(path)}
+    while True:
+        said = {name for path in found & codes.keys() for name in _FILE_NAMES.findall(codes[path].text)}
+        named = sorted(path for path in others - found if _stem(path) in said)
+        more = reachable(named, codes, project, options) if named else set()
+        if more is None:
+            return None
+        if not more - found:
+            return found
+        found |= more
+
+
+def _stem(path: str) -> str:
+    return re.sub(r"\.[cm]?[jt]sx?$", "", posixpath.basename(path))
 
 
 def _settings(project: Project) -> str:
