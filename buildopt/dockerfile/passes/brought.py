@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from buildopt.dockerfile.context import Ignored, read_patterns
+from buildopt.dockerfile.files import read_text
 from buildopt.dockerfile.managers import word_set
 from buildopt.dockerfile.model import Instruction
 from buildopt.dockerfile.passes.splits import No, Subject, plain_copy
@@ -81,7 +82,7 @@ def ignored(context: Path, dockerfile: str) -> Ignored:
     own = Path(f"{dockerfile}.dockerignore")
     for path in (own, context / ".dockerignore"):
         try:
-            patterns = read_patterns(path.read_text("utf-8-sig", "surrogateescape"))
+            patterns = read_patterns(read_text(path, "utf-8-sig", "surrogateescape"))
         except OSError:
             continue
         return Ignored(path.name, tuple(patterns or ()))

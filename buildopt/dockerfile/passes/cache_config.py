@@ -7,11 +7,11 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from buildopt.dockerfile.files import read_text
 from buildopt.dockerfile.manager import Manager
 from buildopt.dockerfile.model import Instruction, Stage
 from buildopt.dockerfile.passes.cache_where import No
 from buildopt.dockerfile.passes.runs import Run
-from buildopt.source import MAX_BYTES
 
 # Where their files say so, what they install are links into the cache.
 _LINKING = frozenset(("bun", "conda", "pdm", "uv"))
@@ -83,6 +83,6 @@ def _files(context: Path, source: str, names: re.Pattern[str]) -> Iterator[Path]
 
 def _read(path: Path) -> str | None:
     try:
-        return path.read_text("utf-8", "replace") if path.stat().st_size <= MAX_BYTES else None
+        return read_text(path)
     except OSError:
         return None

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from buildopt.dockerfile.files import read_text
 from buildopt.dockerfile.manager import Manager, Use, word_set
 from buildopt.dockerfile.managers import CARGO, CARGO_GIT, CCACHE, DENO, GO, POETRY, SCCACHE
 from buildopt.dockerfile.passes.cache_checks import check
@@ -159,7 +160,7 @@ def _needs_git(context: Path | None) -> bool:
     """Whether a Cargo.lock at the context's top names a repository of git."""
     try:
         path = context / "Cargo.lock" if context is not None else None
-        return path is not None and path.is_file() and "git+" in path.read_text("utf-8", "replace")
+        return path is not None and path.is_file() and "git+" in read_text(path)
     except OSError:
         return False
 

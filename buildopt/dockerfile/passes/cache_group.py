@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from buildopt.dockerfile.files import read_text
 from buildopt.dockerfile.manager import Manager, Use
 from buildopt.dockerfile.model import Dockerfile, Instruction, Stage
 from buildopt.dockerfile.passes.runs import Run
@@ -40,7 +41,7 @@ class Group:
 
 def text_of(context: Path | None, name: str) -> str:
     try:
-        return context.joinpath(name).read_text("utf-8", "replace") if context is not None else ""
+        return read_text(context / name) if context is not None else ""
     except (OSError, ValueError):
         return ""
 

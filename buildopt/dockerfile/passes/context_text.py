@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatch, fnmatchcase
 from pathlib import Path
 
+from buildopt.dockerfile.files import read_text
+
 _MAX_FILES = 5_000
 _MAX_BYTES = 256 * 1024
 _MAX_TOTAL = 16 * 1024 * 1024
@@ -96,7 +98,7 @@ def _text(path: Path) -> str:
 def ignored_by_git(context: Path, path: str) -> bool:
     """Whether ``.gitignore`` of the context plainly names a path, so that a fresh checkout never holds it."""
     try:
-        lines = (context / ".gitignore").read_text("utf-8", "replace").splitlines()
+        lines = read_text(context / ".gitignore").splitlines()
     except OSError:
         return False
     name = path.rpartition("/")[2]
@@ -120,7 +122,7 @@ def other_dockerfiles(context: Path, own: str) -> list[str]:
         if count >= _MAX_FILES:
             break
         usual = _DOCKERFILE.fullmatch(name) and not _NO_DOCKERFILE.fullmatch(name)
-        if usual and (context / path).resolve() != Path(own).resolve():
+        if usual and os.path.realpath(context / path) != os.path.realpath(own):
             found.append(path)
     return found
 

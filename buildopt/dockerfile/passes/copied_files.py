@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from buildopt.dockerfile.context import Ignored, read_patterns
+from buildopt.dockerfile.files import read_data, read_text
 from buildopt.dockerfile.model import Dockerfile, Instruction
 from buildopt.dockerfile.scope import Scope, joined
-from buildopt.source import MAX_BYTES
 
 _GLOB = re.compile(r"[*?\[\\]")
 _REMOTE = re.compile(r"(?:https?|git|ssh|ftp)://|git@")
@@ -64,14 +64,12 @@ class ContextFiles:
     def text(self, path: str) -> str:
         """A file's text. Raises Unknown where it cannot be read, or is too large for what it is taken for."""
         try:
-            if os.stat(self.root / path).st_size <= MAX_BYTES:
-                data = (self.root / path).read_bytes()
-                # What PowerShell's `pip freeze > requirements.txt` writes.
-                wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))
-                return data.decode("utf-16" if wide else "utf-8-sig", "replace" if wide else "surrogateescape")
-        except (OSError, ValueError):
-            pass
-        raise Unknown(f"{path} cannot be read")
+            data = read_data(self.root / path)
+        except OSError:
+            raise Unknown(f"{path} cannot be read") from None
+        # What PowerShell's `pip freeze > requirements.txt` writes.
+        wide = data.startswith((b"\xff\xfe", b"\xfe\xff"))
+        return data.decode("utf-16" if wide else "utf-8-sig", "replace" if wide else "surrogateescape")
 
     def matches(self, pattern: str) -> list[str]:
         """The paths that a pattern of COPY stands for, itself where it holds no wildcard."""
@@ -99,7 +97,7 @@ def context_files(dockerfile: Dockerfile, context: Path) -> ContextFiles:
         try:
             if not candidate.is_file():
                 continue
-            text = candidate.read_text("utf-8-sig", "surrogateescape")
+            text = read_text(candidate, "utf-8-sig", "surrogateescape")
         except (OSError, ValueError):
             raise Unknown(f"{candidate.name} cannot be read") from None
         patterns = read_patterns(text)

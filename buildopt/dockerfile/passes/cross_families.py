@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from buildopt.dockerfile.files import read_text
 from buildopt.dockerfile.installs import with_folders
 from buildopt.dockerfile.managers import recognise, word_set
 from buildopt.dockerfile.model import Dockerfile, Instruction, Stage
@@ -230,7 +231,7 @@ def built_by_itself(family: Family) -> str:
     names = {stage.name for stage in family.stages if stage.name is not None}
     for path in _compose_files(family.context):
         try:
-            text = path.read_text("utf-8", "replace")
+            text = read_text(path)
         except OSError:
             continue
         if names.intersection(

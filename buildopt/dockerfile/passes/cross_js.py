@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from buildopt.dockerfile.files import json_value, read_text
 from buildopt.dockerfile.installs import compiled
 from buildopt.dockerfile.managers import word_set
 from buildopt.dockerfile.model import Dockerfile
@@ -198,7 +198,7 @@ def _table(document: dict[str, object], name: str) -> dict[str, object]:
 
 def _document(text: str) -> dict[str, object]:
     try:
-        found = json.loads(text)
+        found = json_value(text)
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
@@ -206,6 +206,6 @@ def _document(text: str) -> dict[str, object]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text("utf-8", "replace") if path.stat().st_size < 512 * 1024 else ""
+        return read_text(path, most=512 * 1024)
     except OSError:
         return ""

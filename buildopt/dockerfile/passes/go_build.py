@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from buildopt.dockerfile.files import read_text
 from buildopt.dockerfile.managers import GO, Use, word_set
 from buildopt.dockerfile.model import Instruction
 from buildopt.dockerfile.passes.runs import Run
@@ -250,7 +251,7 @@ def _module(folder: Path) -> str | None:
     below: list[str] = []
     for parent in (folder, *folder.parents):
         try:
-            text = (parent / "go.mod").read_text("utf-8", "replace")
+            text = read_text(parent / "go.mod")
         except OSError:
             below.insert(0, parent.name)
             if len(below) > 12:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from buildopt.dockerfile.files import read_text
 from buildopt.dockerfile.manager import Use, word_set
 from buildopt.dockerfile.managers import GO
 from buildopt.dockerfile.model import Instruction
@@ -87,7 +88,7 @@ def _names(packages: Sequence[str], folder: str, context: Path | None) -> Iterat
 
 def _module(context: Path | None) -> str:
     try:
-        text = context.joinpath("go.mod").read_text("utf-8", "replace") if context is not None else ""
+        text = read_text(context / "go.mod") if context is not None else ""
     except OSError:
         return ""
     match = re.search(r'^\s*module\s+"?([^\s"]+)', text, re.MULTILINE)

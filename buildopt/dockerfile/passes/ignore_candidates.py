@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import posixpath
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from buildopt.dockerfile.context import Ignored
+from buildopt.dockerfile.files import json_value, read_text
 from buildopt.dockerfile.installs import compiled, installs, with_folders
 from buildopt.dockerfile.managers import word_set
 from buildopt.dockerfile.model import Dockerfile, Stage
@@ -396,7 +396,7 @@ def _has_pycache(project: Project) -> bool:
 def _scripts(path: Path) -> dict[str, str] | None:
     """The scripts of a package.json; None where it cannot be read."""
     try:
-        document = json.loads(_text(path))
+        document = json_value(_text(path))
     except ValueError:
         return None
     scripts = document.get("scripts", {}) if isinstance(document, dict) else {}
@@ -407,6 +407,6 @@ def _scripts(path: Path) -> dict[str, str] | None:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text("utf-8", "replace") if path.stat().st_size < 512 * 1024 else ""
+        return read_text(path, most=512 * 1024)
     except OSError:
         return ""

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
+from buildopt.dockerfile import files as context_files
+
 _MAX_BYTES = 1024 * 1024
 _PROPERTY = re.compile(r"\$\{([^}]+)\}")
 # Plugins that may write jars of other names, or change those that there are.
@@ -98,9 +100,7 @@ def _gradle_value(text: str, name: str) -> str | None:
 def read_text(path: Path) -> str:
     """A text file of the context; empty where there is none, or none that is read."""
     try:
-        if not path.is_file() or path.stat().st_size > _MAX_BYTES:
-            return ""
-        return path.read_text("utf-8", "replace")
+        return context_files.read_text(path, most=_MAX_BYTES)
     except OSError:
         return ""
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import posixpath
 import re
 from collections.abc import Mapping
 
+from buildopt.dockerfile.files import json_value
 from buildopt.dockerfile.passes.needs import Question
 
 _SECTIONS = ("dependencies", "devDependencies", "optionalDependencies")
@@ -26,9 +26,9 @@ def npm_keeps_lock(question: Question, members: Manifests, place: str) -> str:
     if posixpath.basename(place) == "yarn.lock":
         return _CHANGED
     try:
-        lock = json.loads(question.tree.text(place) or "")
+        lock = json_value(question.tree.text(place) or "")
         version = int(lock.get("lockfileVersion", 1))
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, OverflowError):
         return _CHANGED
     writes = _lock_versions(question)
     if version not in writes:
@@ -42,7 +42,9 @@ def npm_keeps_lock(question: Question, members: Manifests, place: str) -> str:
         same = lock.get("version") == package.get("version") and isinstance(known, dict) and wanted <= known.keys()
         return "" if same and len(members) == 1 else "does not fit package.json, and may be rewritten"
     listed = lock.get("packages")
-    if not isinstance(listed, dict) or not _has_its_peers(question, listed):
+    if not isinstance(listed, dict) or not all(isinstance(entry, dict) for entry in listed.values()):
+        return _CHANGED
+    if not _has_its_peers(question, listed):
         return "was made with other rules for peer dependencies, and will be rewritten"
     for folder, manifest in members.items():
         entry = listed.get("" if folder == "." else folder)
@@ -185,13 +187,15 @@ def pnpm_keeps_lock(question: Question, members: Manifests, place: str) -> str:
     """Empty, or what ``pnpm install`` does to its lockfile."""
     import yaml
 
+    # What it says of packages follows what it says of the project, is long, and is not asked for.
+    text = re.split(r"^(?:packages|snapshots):", question.tree.text(place) or "", maxsplit=1, flags=re.MULTILINE)[0]
     try:
-        lock = yaml.safe_load(question.tree.text(place) or "")
+        lock = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError):
         return _CHANGED
     if not isinstance(lock, dict):
         return _CHANGED
-    version = str(lock.get("lockfileVersion", ""))
+    version = _scalar(lock.get("lockfileVersion"))
     manager = re.match(r"pnpm@([0-9]+)", str(members["."].get("packageManager", "")))
     fitting = {"9": ("9.0",), "10": ("9.0",), "8": ("6.0", "6.1"), "7": ("5.4",), "6": ("5.3", "5.4")}
     if version != "9.0" and (manager is None or version not in fitting.get(manager[1], ())):
@@ -208,19 +212,24 @@ def pnpm_keeps_lock(question: Question, members: Manifests, place: str) -> str:
 
 def _specifiers(importer: Mapping[str, object]) -> dict[str, str]:
     """What a lockfile of pnpm says that a manifest asks for."""
-    found = {name: str(wanted) for name, wanted in _mapping(importer, "specifiers").items()}
+    found = {name: _scalar(wanted) for name, wanted in _mapping(importer, "specifiers").items()}
     for section in _SECTIONS:
         for name, entry in _mapping(importer, section).items():
             if isinstance(entry, dict):
-                found[name] = str(entry.get("specifier"))
+                found[name] = _scalar(entry.get("specifier"))
     return found
+
+
+def _scalar(value: object) -> str:
+    """A text or a number; what YAML refers to over and over may be too much to be written out."""
+    return str(value) if isinstance(value, (str, int, float)) else ""
 
 
 def bun_keeps_lock(question: Question, members: Manifests, place: str) -> str:
     """Empty, or what ``bun install`` does to its lockfile."""
     text = question.tree.text(place) if place.endswith(".lock") else None
     try:
-        lock = json.loads(re.sub(r",(\s*[}\]])", r"\1", text or ""))
+        lock = json_value(re.sub(r",(\s*[}\]])", r"\1", text or ""))
     except ValueError:
         return _CHANGED
     listed = lock.get("workspaces") if isinstance(lock, dict) else None

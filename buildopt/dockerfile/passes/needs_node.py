@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 
+from buildopt.dockerfile.files import json_value
 from buildopt.dockerfile.managers import word_set
 from buildopt.dockerfile.passes.copied_files import Unknown
 from buildopt.dockerfile.passes.lock_files import (
@@ -84,7 +85,7 @@ def _read(question: Question, place: str) -> Mapping[str, object]:
     if text is None:
         raise Unknown(f"{place} does not come from the context")
     try:
-        found = json.loads(text)
+        found = json_value(text)
     except ValueError:
         raise Unknown(f"{question.tree.origin(place)} cannot be read") from None
     if not isinstance(found, dict):
@@ -209,9 +210,9 @@ def _patches(question: Question, package: Mapping[str, object]) -> Iterator[str]
             raise Unknown("pnpm-workspace.yaml names other files")
     for patches in found:
         for path in patches.values():
-            place = question.path(str(path))
+            place = question.path(path) if isinstance(path, str) else "/"
             if not question.tree.is_file(place):
-                raise Unknown(f"the patch {path} is not in the context")
+                raise Unknown(f"the patch {place} is not in the context")
             yield place
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from buildopt.dockerfile.files import json_value
 from buildopt.dockerfile.managers import word_set
 from buildopt.dockerfile.passes.copied_files import Unknown
 from buildopt.dockerfile.passes.needs import Needs, Question
@@ -164,34 +164,49 @@ def _composer(question: Question) -> Needs:
     manifest = question.path("composer.json")
     text = _text(question, manifest)
     try:
-        document = json.loads(text)
-        lock = json.loads(question.tree.text(question.path("composer.lock")) or "null")
+        document = json_value(text)
+        lock = json_value(question.tree.text(question.path("composer.lock")) or "null")
     except ValueError:
         raise Unknown("composer.json or composer.lock cannot be read") from None
     if not isinstance(document, dict) or not isinstance(lock, dict):
         raise Unknown("without composer.lock it is not known what is installed")
-    listed = [*(lock.get("packages") or []), *(lock.get("packages-dev") or [])]
-    for item in listed:
+    for item in _packages(lock):
         if item.get("type") == "composer-plugin" and item.get("name") not in _PLUGINS:
             raise Unknown(f"the plugin {item.get('name')} may look at the project")
-        if (item.get("dist") or {}).get("type") == "path":
+        if _table(item, "dist").get("type") == "path":
             raise Unknown(f"{item.get('name')} is a folder of the project")
     if re.search(r"\"type\":\s*\"(?:path|artifact)\"", text):
         raise Unknown("composer.json names packages of the project")
-    extra = document.get("extra") or {}
+    extra = _table(document, "extra")
     strange = {"patches", "patches-file", "installer-paths", "merge-plugin", "wordpress-install-dir"} & set(extra)
     if strange:
         raise Unknown(f"composer.json sets {sorted(strange)[0]}")
-    scripts = document.get("scripts") or {}
+    scripts = _table(document, "scripts")
     event = next((name for name in scripts if _EARLY_EVENTS.fullmatch(name)), None)
     if event is not None:
         raise Unknown(f"composer.json has a script for {event}")
-    config = document.get("config") or {}
+    config = _table(document, "config")
     if {"vendor-dir", "bin-dir", "cafile", "capath"} & set(config):
         raise Unknown("composer.json puts its folders elsewhere")
     files = (manifest, *question.there("composer.lock", "symfony.lock", "auth.json"))
     options = tuple(name for name in ("--no-scripts", "--no-autoloader") if not question.has(name))
     return Needs(files, (question.path("vendor"),), options, again=bool(options))
+
+
+def _packages(lock: Mapping[str, object]) -> Iterator[Mapping[str, object]]:
+    """The packages of a composer.lock. Raises Unknown where its lists are none."""
+    for section in (lock.get("packages") or [], lock.get("packages-dev") or []):
+        if not isinstance(section, list) or not all(isinstance(item, dict) for item in section):
+            raise Unknown("composer.lock cannot be read")
+        yield from section
+
+
+def _table(document: Mapping[str, object], key: str) -> Mapping[str, object]:
+    """An object in a document, empty where there is none (PHP writes those as lists). Raises Unknown."""
+    found = document.get(key) or {}
+    if not isinstance(found, dict):
+        raise Unknown(f"{key} of composer.json or composer.lock cannot be read")
+    return found
 
 
 # ---- the rest

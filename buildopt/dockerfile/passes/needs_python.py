@@ -105,6 +105,22 @@ def _at(document: Any, *keys: str) -> Any:
     return document
 
 
+def _table(document: Any, *keys: str) -> Mapping[str, Any]:
+    """The table that lies there, an empty one where nothing does. Raises Unknown where it is something else."""
+    found = _at(document, *keys)
+    if found is not None and not isinstance(found, Mapping):
+        raise Unknown(f"{'.'.join(keys)} is no table")
+    return found or {}
+
+
+def _tables(document: Mapping[str, Any], *keys: str) -> list[Mapping[str, Any]]:
+    """The list of tables that lies there, an empty one where nothing does. Raises Unknown as ``_table`` does."""
+    found = _at(document, *keys)
+    if found is not None and not (isinstance(found, list) and all(isinstance(item, Mapping) for item in found)):
+        raise Unknown(f"{'.'.join(keys)} is no list of tables")
+    return found or []
+
+
 def _no_own_packages(value: Any, where: str) -> None:
     """Raise where a table of dependencies names a path."""
     if isinstance(value, Mapping):
@@ -137,7 +153,7 @@ def _declared(document: Mapping[str, Any]) -> None:
 def _poetry(question: Question) -> Needs:
     document = _document(question, "pyproject.toml")
     _declared(document)
-    tool = _at(document, "tool") or {}
+    tool = _table(document, "tool")
     if any("versioning" in name for name in tool) or _at(tool, "poetry", "requires-plugins"):
         raise Unknown("a plugin of poetry may look at the project")
     lock = question.tree.text(question.path("poetry.lock"))
@@ -155,17 +171,16 @@ def _poetry(question: Question) -> Needs:
 def _uv(question: Question) -> Needs:
     document = _document(question, "pyproject.toml")
     _declared(document)
-    uv = _at(document, "tool", "uv") or {}
+    uv = _table(document, "tool", "uv")
     if "workspace" in uv:
         raise Unknown("the project is a workspace of uv")
     _nothing_above(question, "pyproject.toml", "uv.toml")
     frozen = question.has("--frozen", "--locked", "--no-sync") or any(
         (question.variable(name) or "").lower() in ("1", "true", "yes", "on") for name in ("UV_FROZEN", "UV_LOCKED")
     )
-    if _at(document, "project", "dynamic") and not question.has("--frozen"):
-        dynamic = set(_at(document, "project", "dynamic")) - {"version"}
-        if dynamic or not frozen:
-            raise Unknown("pyproject.toml leaves metadata to a build of the sources")
+    dynamic = _at(document, "project", "dynamic")
+    if dynamic and not question.has("--frozen") and (dynamic != ["version"] or not frozen):
+        raise Unknown("pyproject.toml leaves metadata to a build of the sources")
     lock = question.there("uv.lock")
     if lock and question.ships and not frozen and not _uv_keeps_lock(question, document):
         raise Unknown("uv.lock may be rewritten by the install, which the later copy would undo: use --locked")
@@ -184,28 +199,35 @@ def _uv_keeps_lock(question: Question, document: Mapping[str, Any]) -> bool:
     """Whether what uv.lock says of the project is what pyproject.toml says."""
     try:
         lock = tomllib.loads(question.tree.text(question.path("uv.lock")) or "")
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return False
     root = next(
-        (item for item in lock.get("package", []) if item.get("source", {}).keys() & {"virtual", "editable"}), None
+        (item for item in _tables(lock, "package") if _table(item, "source").keys() & {"virtual", "editable"}), None
     )
-    if root is None or "optional-dependencies" in document.get("project", {}) or "dependency-groups" in document:
+    project = _table(document, "project")
+    if root is None or "optional-dependencies" in project or "dependency-groups" in document:
         return False
-    project = document.get("project", {})
     if lock.get("requires-python") != project.get("requires-python") or root.get("version") != project.get("version"):
         return False
     if root.get("name") != re.sub(r"[-_.]+", "-", str(project.get("name", ""))).lower() or _at(document, "tool", "uv"):
         return False
-    listed = root.get("metadata", {}).get("requires-dist", [])
+    listed = _tables(root, "metadata", "requires-dist")
     found = sorted(
         f"{item.get('name')}{item.get('specifier', '')}" for item in listed if not item.keys() - {"name", "specifier"}
     )
     wanted = sorted(
         re.sub(r"[-_.]+", "-", re.split(r"[<>=!~]", item)[0].strip()).lower()
         + item[len(re.split(r"[<>=!~]", item)[0]) :]
-        for item in project.get("dependencies", [])
+        for item in _texts(project.get("dependencies", []))
     )
     return len(found) == len(listed) and found == [item.replace(" ", "") for item in wanted]
+
+
+def _texts(value: Any) -> list[str]:
+    """A list of strings. Raises Unknown where it is none."""
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise Unknown("the dependencies in pyproject.toml are no list of strings")
+    return value
 
 
 def _nothing_above(question: Question, *names: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import posixpath
 import re
@@ -10,9 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from buildopt.dockerfile import files as context_files
 from buildopt.dockerfile.context import Ignored
+from buildopt.dockerfile.files import json_value
 from buildopt.dockerfile.passes.brought import Brought
-from buildopt.source import MAX_BYTES
 
 _MAX_FILES = 20_000
 _SKIPPED = frozenset((".git", "node_modules"))
@@ -123,9 +123,7 @@ class Project:
 def read_text(path: Path) -> str:
     """The text of a file, empty where it cannot be read or is too large to be a source."""
     try:
-        if path.stat().st_size > MAX_BYTES:
-            return ""
-        return path.read_text("utf-8-sig", "replace")
+        return context_files.read_text(path, "utf-8-sig")
     except OSError:
         return ""
 
@@ -134,8 +132,8 @@ def loose_json(text: str) -> Mapping[str, object]:
     """An object in JSON, comments and trailing commas allowed; empty where it is none."""
     plain = _JSON_TOKENS.sub(lambda match: match.group() if match.group()[0] == '"' else "", text)
     try:
-        found = json.loads(_JSON_TOKENS.sub(lambda match: match.group() if match.group()[0] == '"' else "", plain))
-    except (ValueError, RecursionError):
+        found = json_value(_JSON_TOKENS.sub(lambda match: match.group() if match.group()[0] == '"' else "", plain))
+    except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -168,8 +166,8 @@ def read_project(folder: str, entries: Sequence[Brought], context: Path, hidden:
     if place is None:
         return Project(problem=f"{posixpath.join(folder, 'package.json')} is not in the context")
     try:
-        package = json.loads(read_text(place))
-    except (ValueError, RecursionError):
+        package = json_value(read_text(place))
+    except ValueError:
         package = None
     if not isinstance(package, dict):
         return Project(problem="package.json cannot be read")

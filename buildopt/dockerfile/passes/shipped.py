@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from buildopt.dockerfile.files import read_text
 from buildopt.dockerfile.model import Instruction
 from buildopt.dockerfile.passes.context_text import ignored_by_git
 from buildopt.dockerfile.passes.copied_files import ContextFiles, Unknown, context_files
@@ -117,8 +118,7 @@ def text_of(subject: Subject, item: Landed) -> str | None:
     if subject.context is None or item.link:
         return None
     try:
-        path = subject.context / item.origin
-        return path.read_text("utf-8-sig", "replace") if path.stat().st_size < 4 << 20 else None
+        return read_text(subject.context / item.origin, "utf-8-sig", most=4 << 20)
     except (OSError, ValueError):
         return None
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from buildopt.dockerfile.files import json_value, read_text
 from buildopt.dockerfile.managers import word_set
 
 # Pure Python, with pure dependencies, or with an accelerator that they do without where nothing compiles it.
@@ -102,7 +102,7 @@ def requirement_problem(line: str, minor: int | None) -> str:
 def lock_problem(lock: Path) -> str:
     """Why the packages of a package-lock.json may need what a slim Node image lacks; empty where they do not."""
     try:
-        document = json.loads(lock.read_text("utf-8", "replace"))
+        document = json_value(read_text(lock))
     except (OSError, ValueError):
         return "no package-lock.json says which packages are compiled"
     packages = document.get("packages") if isinstance(document, dict) else None
@@ -126,7 +126,7 @@ def lock_problem(lock: Path) -> str:
 def gems_problem(lock: Path) -> str:
     """Why the gems of a Gemfile.lock may need what a slim Ruby image lacks; empty where they do not."""
     try:
-        text = lock.read_text("utf-8", "replace")
+        text = read_text(lock)
     except OSError:
         return "no Gemfile.lock says which gems are compiled"
     if re.search(r"^(?:GIT|PATH)\b", text, re.MULTILINE):

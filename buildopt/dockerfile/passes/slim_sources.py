@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from buildopt.dockerfile.files import json_value, read_text
 from buildopt.dockerfile.passes.context_text import files
 from buildopt.dockerfile.passes.slim_packages import gems_problem, lock_problem
 
@@ -54,7 +54,7 @@ def listed(context: Path | None) -> Sequence[str]:
 def lines(path: Path) -> list[str] | None:
     """The lines of a file; None where it cannot be read, or is no text that a person wrote."""
     try:
-        return path.read_text("utf-8", "replace").splitlines() if path.stat().st_size <= _MAX_BYTES else None
+        return read_text(path, most=_MAX_BYTES).splitlines()
     except (OSError, ValueError):
         return None
 
@@ -94,7 +94,7 @@ def _depends(path: Path) -> bool:
     if text is None:
         return path.exists()
     try:
-        document = json.loads("\n".join(text))
+        document = json_value("\n".join(text))
     except ValueError:
         return True
     if not isinstance(document, dict):
@@ -105,7 +105,7 @@ def _depends(path: Path) -> bool:
 def scripts_of(path: Path) -> dict[str, str] | None:
     """The scripts of a package.json; None where it cannot be read."""
     try:
-        document = json.loads("\n".join(lines(path) or [""]))
+        document = json_value("\n".join(lines(path) or [""]))
     except ValueError:
         return None
     scripts = document.get("scripts", {}) if isinstance(document, dict) else {}

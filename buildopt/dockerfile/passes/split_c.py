@@ -11,6 +11,7 @@ import posixpath
 import re
 from collections.abc import Sequence
 
+from buildopt.dockerfile.files import read_data
 from buildopt.dockerfile.managers import word_set
 from buildopt.dockerfile.passes import c_build
 from buildopt.dockerfile.passes.brought import Brought, brought, origin_of, plain
@@ -136,7 +137,7 @@ class _Scripts:
         if origin is None or self.context is None:
             return None
         try:
-            data = (self.context / origin).read_bytes()[: 1 << 18]
+            data = read_data(self.context / origin)[: 1 << 18]
         except OSError:
             return None
         if b"\0" in data or not (data.startswith(b"#!") or path.endswith(".sh")):

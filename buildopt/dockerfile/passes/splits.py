@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from buildopt.dockerfile.files import read_text
 from buildopt.dockerfile.model import Dockerfile, Instruction, Stage
 from buildopt.dockerfile.passes.paths import Relation, relation
 from buildopt.dockerfile.passes.runs import Run
@@ -192,7 +193,7 @@ def _is_target(subject: Subject, name: str) -> bool:
             try:
                 path = Path(folder, item)
                 small = _MAY_BUILD.fullmatch(item) and path.stat().st_size < 1 << 20
-                if small and asks.search(path.read_text("utf-8", "replace")):
+                if small and asks.search(read_text(path)):
                     return True
             except OSError:
                 continue

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from buildopt.dockerfile.files import json_value, read_text
 from buildopt.dockerfile.model import Dockerfile
 
 _LATER = re.compile(
@@ -45,7 +45,7 @@ def _folders(context: Path) -> list[Path]:
 def _manager(folder: Path) -> str:
     """The ``packageManager`` of a package.json, empty where there is none."""
     try:
-        data = json.loads(_read(folder / "package.json") or "null")
+        data = json_value(_read(folder / "package.json") or "null")
     except ValueError:
         return ""
     value = data.get("packageManager") if isinstance(data, dict) else None
@@ -54,6 +54,6 @@ def _manager(folder: Path) -> str:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text("utf-8", "replace") if path.is_file() else ""
+        return read_text(path) if path.is_file() else ""
     except OSError:
         return ""
