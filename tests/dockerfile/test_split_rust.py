@@ -205,6 +205,10 @@ def test_data_is_shipped_and_sources_are_not(tmp_path: Path) -> None:
         ('std::process::Command::new("sh").arg("-c").status()', "starts sh"),
         ('std::env::var("CARGO_HOME")', "may be something of the rust image"),
         ('std::process::Command::new("uname").status()', ""),
+        ("{ use std::process::ExitCode; ExitCode::SUCCESS }; Some(1)", ""),
+        ("{ use std::process; process::exit(1) }; Some(1)", ""),
+        ('{ use std::process as p; p::Command::new("git").status() }', "git"),
+        ('{ use std::process::{self as p}; p::Command::new("git").status() }', "git"),
     ],
 )
 def test_what_sources_start(tmp_path: Path, code: str, why: str) -> None:

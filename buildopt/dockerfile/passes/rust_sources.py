@@ -18,7 +18,7 @@ _FILES = re.compile(
     r"|Handlebars|dotenv|[Cc]onfig|Figment|rocket|from_path|from_file|load_from|Migrator|migrations|env::args|clap|image::open"
 )
 _STARTS = re.compile(
-    r"\bprocess::(?:\{[^}]*\b)?Command\b|\bprocess::\*|\buse\s+(?:std|tokio|async_std)::process\b|\bexecv"
+    r"\bprocess::(?:\{[^}]*\b)?Command\b|\bprocess::\*|\bprocess(?:::\{[^}]*\bself)?\s+as\b|\bexecv"
 )
 _INCLUDED = re.compile(r'include\w*!\s*[({]\s*concat!\s*\(\s*env!\s*\(\s*"OUT_DIR"')
 _NEW = re.compile(r"\bCommand::new\s*\(\s*")
