@@ -74,7 +74,8 @@ class Source:
         except IsADirectoryError as error:
             raise UsageError(f"{path} is a folder, not a file", hint="name the file in it") from error
         except OSError as error:
-            raise UsageError(f"{path} cannot be read: {error.strerror}", hint="check its permissions") from error
+            hint = _ADVICE.get(error.errno or 0, "check its permissions")
+            raise UsageError(f"{path} cannot be read: {error.strerror}", hint=hint) from error
         if len(data) > MAX_BYTES:
             raise UsageError(f"{path} is larger than {MAX_BYTES >> 20} MiB", hint="this is hardly a text file")
         return cls.from_bytes(os.fspath(path), data)
@@ -144,7 +145,7 @@ def write_atomic(path: Path, data: bytes) -> None:
             with open(path, "wb") as stream:
                 stream.write(data)
         else:
-            _replace(path.resolve(), data)
+            _replace(Path(os.path.realpath(path)), data)
     except OSError as error:
         raise UsageError(
             f"{path} cannot be written: {error.strerror}", hint=_ADVICE.get(error.errno or 0, "check its permissions")
@@ -154,6 +155,8 @@ def write_atomic(path: Path, data: bytes) -> None:
 _ADVICE = {
     errno.ENOENT: "make its folder first",
     errno.ENOTDIR: "check the path",
+    errno.ELOOP: "check where the links lead to",
+    errno.ENAMETOOLONG: "check the path",
     errno.EISDIR: "name a file",
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "free some space",
@@ -161,7 +164,10 @@ _ADVICE = {
 
 
 def _replace(target: Path, data: bytes) -> None:
-    before = target.stat() if target.exists() else None
+    try:
+        before = target.stat()
+    except FileNotFoundError:
+        before = None
     if before is not None and not os.access(target, os.W_OK):
         raise PermissionError(errno.EACCES, "it is read-only")
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:200]}.")

@@ -69,6 +69,8 @@ def explain(name: str | None, output: Output) -> int:
 def _is_called(topic: Topic, name: str) -> bool:
     if re.fullmatch(r"SC\d{4}", name, re.IGNORECASE):
         return topic.name == "shellcheck"  # one rule for all its codes
+    if topic.kind == "pass":
+        return name.lower().replace("-", "_") == topic.name
     return name.lower() in (topic.name, *(alias.lower() for alias in topic.aliases))
 
 

@@ -14,7 +14,7 @@ from buildopt import errors
 from buildopt.commands.common import Output, output_options, terminated
 from buildopt.commands.optimize_output import Done, Where, print_rewrite
 from buildopt.errors import UsageError
-from buildopt.source import Source, write_atomic
+from buildopt.source import MAX_BYTES, Source, write_atomic
 
 if TYPE_CHECKING:
     from buildopt.prove.proof import Proof
@@ -106,6 +106,8 @@ def optimize(
     )
     _check_proving(proving, prove, output)
     names = (_known(only), _known(skip), _known(also))
+    if output.config is not None:
+        output.settings(Path.cwd())  # there is nothing in it for this command, but it must be right
     source = _read(dockerfile)
     result = run(source, where.folder, *names)
     done = Done(source, result)
@@ -192,8 +194,17 @@ def _known(names: tuple[str, ...]) -> tuple[str, ...]:
 
 def _read(dockerfile: str) -> Source:
     if dockerfile == "-":
-        return Source.from_bytes("Dockerfile", sys.stdin.buffer.read())
-    return Source.read(Path(dockerfile))
+        if sys.stdin is None:
+            raise UsageError("standard input is closed", hint="write a Dockerfile to it, or name one")
+        data = sys.stdin.buffer.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise UsageError("standard input is larger than 8 MiB", hint="this is hardly a Dockerfile")
+        return Source.from_bytes("Dockerfile", data)
+    path = Path(dockerfile)
+    inside = path / "Dockerfile"
+    if os.path.isfile(inside):
+        raise UsageError(f"{path} is a folder, not a file", hint=f"name the file in it: buildopt optimize {inside}")
+    return Source.read(path)
 
 
 def _prove(done: Done, where: Where, proving: _Proving, output: Output) -> Proof:

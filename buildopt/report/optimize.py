@@ -19,7 +19,10 @@ def rewrite_markdown(result: Optimized, diff: str, proof: Proof | None) -> str:
     for file in result.files:
         if file.before != file.text:
             parts.append(f"- **{markdown.text(file.path.name)}**: {markdown.text(file.why)}\n")
-    if not result.changes and not result.files:
+    if result.broken:
+        parts += [f"**Error**, line {item.line}: {markdown.text(item.reason)}\n" for item in result.refusals]
+        return "".join(parts)
+    if not result.changes and not diff:
         parts.append("Nothing to change.\n")
     if result.refusals:
         parts.append("\n<details><summary>Left alone</summary>\n\n")
