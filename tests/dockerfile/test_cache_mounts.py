@@ -316,6 +316,18 @@ def test_mounted(name: str) -> None:
 
 
 REFUSED = {
+    "the folder above a cache, which only the install makes": (
+        f"FROM node:20\nENV NPM_CONFIG_CACHE=/cache/npm\nRUN npm ci\nRUN chown -R node /cache\nUSER node\n{NODE}",
+        "needs /cache, which only the install makes",
+    ),
+    "owners of a cache": (
+        f"FROM node:20\nRUN npm ci\nRUN chown -R node:node /root/.npm && ls\n{NODE}",
+        "needs /root/.npm, which only the install makes",
+    ),
+    "the folder above two caches": (
+        "FROM python:3.12\nRUN pip install x\nRUN cd ~/.cache && chmod -R a+rX .\n",
+        "needs /root/.cache, which only the install makes",
+    ),
     "apk: packages of no repository": ("FROM alpine\nRUN apk add --no-cache ./x.apk\n", "package of no repository"),
     "apk: a command that asks for the platform": (
         'FROM alpine\nRUN apk add --no-cache git\nRUN [ -n "$TARGETPLATFORM" ] || exit 0\n',
@@ -561,6 +573,18 @@ REFUSED = {
         "something else is mounted",
     ),
 }
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "FROM node:20\nENV NPM_CONFIG_CACHE=/cache/npm\nRUN mkdir -p /cache\nRUN npm ci\nRUN chown -R node /cache\n",
+        "FROM node:20\nENV NPM_CONFIG_CACHE=/app/.npm\nWORKDIR /app\nRUN npm ci\nRUN chown -R node /app\n",
+        "FROM node:20\nWORKDIR /app\nRUN npm ci\nRUN chmod 600 .npmrc && chown -R node /root && rm -rf /root/.npm\n",
+    ],
+)
+def test_folders_that_are_there_without_an_install(text: str) -> None:
+    assert run(text + NODE).changes
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -12,7 +12,7 @@ from buildopt.dockerfile.model import Instruction, Stage
 from buildopt.dockerfile.passes.hidden_scope import Hidden, Scope
 from buildopt.dockerfile.passes.hidden_starts import starts
 from buildopt.dockerfile.passes.mounts import mounts
-from buildopt.dockerfile.passes.paths import Relation, mention, relation
+from buildopt.dockerfile.passes.paths import Relation, mention, relation, word_path
 from buildopt.dockerfile.passes.runs import HARMLESS, SHELLS, Run, runs_what_is_read, script_run
 from buildopt.dockerfile.passes.state import State, states
 from buildopt.dockerfile.scope import walk
@@ -20,6 +20,14 @@ from buildopt.dockerfile.shell import Command
 
 _IGNORING = frozenset(("rm", "chown", "chmod", "chgrp", "mkdir", "ls", "du", "echo", "rmdir", "cd", "test", "[", "[["))
 
+
+# These fail where a path is not there, or say so.
+_LOOKING = frozenset(("chown", "chmod", "chgrp", "ls", "du", "cd", "rmdir", "rm", "test", "[", "[["))
+# Folders above caches that images have before anything is installed.
+_PRESENT = re.compile(
+    r"/(?:root|home|home/[^/]+|opt|opt/conda|srv|tmp|etc|usr|usr/local|usr/local/(?:share|bundle|cargo|lib|bin)|go|var"
+    r"|var/(?:cache|lib|tmp))?"
+)
 
 _COPYING = frozenset(("cp", "mv", "tar", "rsync", "ln", "install", "zip"))
 
@@ -195,6 +203,8 @@ def _reads(scope: Scope, run: Run, command: Command) -> str:
             return f"`{shown}` reads {scope.shown}, which would not be in the image"
         if where is Relation.PARENT and command.name in _COPYING:
             return f"`{shown}` takes {scope.shown} along, which would not be in the image"
+    if command.name in _LOOKING and (path := _missed(scope, run, command)):
+        return f"`{shown}` needs {path}, which only the install makes, and the mount would leave out of the image"
     if not scope.strict or (scope.manager is CARGO and command.argv and _BUILT.search(command.argv[0].raw)):
         return ""
     script = script_run(command, run.text)
@@ -203,6 +213,35 @@ def _reads(scope: Scope, run: Run, command: Command) -> str:
     if command.words and command.name not in SHELLS and not _known(scope, command):
         return f"`{shown}` may need {scope.shown}, which would not be in the image"
     return ""
+
+
+def _missed(scope: Scope, run: Run, command: Command) -> str:
+    """A path that a command wants to be there, and that would not be; empty where there is none."""
+    if scope.manager.system or (
+        command.name == "rm" and any(re.match(r"--force|-\w*f", text) for text in command.texts)
+    ):
+        return ""
+    for word in command.arguments:
+        path = word_path(word, run.state.home, run.state.variables)
+        above = path.startswith("/") and any(relation(path, target) is not Relation.NONE for target in scope.targets)
+        path = posixpath.normpath(path)
+        if above and not _PRESENT.fullmatch(path) and not _is_made(scope, run, path):
+            return path
+    return ""
+
+
+def _is_made(scope: Scope, run: Run, path: str) -> bool:
+    """Whether WORKDIR or mkdir makes a folder before a RUN."""
+    if f"{run.state.workdir or '/'}/".startswith(f"{path}/"):
+        return True
+    return any(
+        command.name == "mkdir"
+        and any(f"{word_path(word, other.state.home)}/".startswith(f"{path}/") for word in command.argv[1:])
+        for other in scope.runs
+        if other.instruction.span.start <= run.instruction.span.start
+        and other.instruction.span.start not in scope.mounted
+        for command in other.commands
+    )
 
 
 # Programs that build a project of another kind: they do not call apt.
