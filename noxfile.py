@@ -43,7 +43,7 @@ def engine(session: nox.Session) -> None:
 def pairs(session: nox.Session) -> None:
     """All pairs of dockerfiles/, built and compared; the session engine builds six of them."""
     session.install("-e", ".[dev]")
-    session.run("pytest", "--pairs", "tests/engine/test_pairs.py", "tests/dockerfile/test_pairs.py", *session.posargs)
+    session.run("pytest", "--pairs", "tests/engine/test_built_pairs.py", "tests/dockerfile/test_pairs.py", *session.posargs)
 
 
 @nox.session
