@@ -152,7 +152,7 @@ class Shipment:
         lines += self._moved(covers)
         local = [item for item in self.files if shipped.is_environment(item)]
         if self.reads.settings or any(self._may_be_read(item) for item in local):
-            lines += shipped.environment_files(self.subject, self.files, covers)
+            lines += shipped.environment_files(self.subject, self.files, covers, self.owner)
         return lines, covers
 
     def _moved(self, covers: Collection[str]) -> tuple[str, ...]:

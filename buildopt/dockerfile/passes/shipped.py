@@ -176,10 +176,13 @@ def is_environment(item: Landed) -> bool:
     return item.whole and item.name.startswith(".env") and "/" not in item.origin
 
 
-def environment_files(subject: Subject, files: Sequence[Landed], covered: Iterable[str]) -> tuple[str, ...]:
+def environment_files(
+    subject: Subject, files: Sequence[Landed], covered: Iterable[str], owner: Callable[[str], str]
+) -> tuple[str, ...]:
     """The lines that ship ``.env`` files, which are there on some machines and not on others.
 
-    ``covered`` are the folders that are shipped anyway. A wildcard that matches nothing is no error.
+    ``covered`` are the folders that are shipped anyway, ``owner`` tells whose a file is. A wildcard that
+    matches nothing is no error.
     """
     folders = sorted({posixpath.dirname(item.path) for item in files if item.whole and "/" not in item.origin})
     open_folders = [folder for folder in folders if _PLAIN_PATH.fullmatch(folder)]
@@ -190,7 +193,9 @@ def environment_files(subject: Subject, files: Sequence[Landed], covered: Iterab
     if hidden is not None and hidden.leaves_out(".env"):
         return ()
     return tuple(
-        copy_line(subject, posixpath.join(folder, ".env*"), f"{folder.rstrip('/')}/")
+        copy_line(
+            subject, posixpath.join(folder, ".env*"), f"{folder.rstrip('/')}/", owner(posixpath.join(folder, ".env"))
+        )
         for folder in open_folders
         if not any(folder == path or folder.startswith(f"{path}/") for path in covered)
     )
