@@ -229,6 +229,12 @@ def test_split(name: str, tmp_path: Path) -> None:
 PRUNES = {
     "npm": ("FROM node:20", "npm ci", "RUN npm prune --omit=dev\n"),
     "an old npm": ("FROM node:12-alpine", "npm ci", "RUN npm prune --production\n"),
+    "an old npm that is installed": (
+        "FROM node:20\nRUN npm install -g npm@6.14.18",
+        "npm ci",
+        "RUN npm prune --production\n",
+    ),
+    "a new npm that is installed": ("FROM node:12\nRUN npm i -g npm@8", "npm ci", "RUN npm prune --omit=dev\n"),
     "an old npm by its codename": ("FROM node:erbium", "npm ci", "RUN npm prune --production\n"),
     "peers as they were": (
         "FROM node:20",

@@ -12,6 +12,7 @@ from buildopt.dockerfile.passes.node_runs import (
 )
 from buildopt.dockerfile.passes.splits import No
 
+_OLD_NPM = re.compile(r"npm@[~^]?[1-6](?:\..*)?")
 _PASSED_ON = re.compile(
     r"--(?:legacy-peer-deps|force|strict-peer-deps|no-optional|omit=(?:optional|peer)|install-strategy=\w+|legacy-bundling|no-package-lock)$|-f$"
 )
@@ -122,8 +123,9 @@ def prune_command(found: Plan) -> str:
 
 def old_npm(found: Plan) -> bool:
     """Whether npm may be older than 7, which knows no ``--omit``."""
-    if any(step.kind is Kind.GLOBAL and "npm" in step.names for step in found.steps):
-        return False
+    own = [step for step in found.steps if step.kind is Kind.GLOBAL and "npm" in step.names]
+    if own:
+        return any(_OLD_NPM.fullmatch(text) for text in own[-1].command.texts)
     if found.subject.final.base.repository != "node":
         return True
     tag = found.subject.final.base.tag.lower()
