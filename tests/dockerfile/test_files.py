@@ -85,6 +85,15 @@ _PROJECTS: dict[str, tuple[str, dict[str, str]]] = {
         'FROM maven:3\nWORKDIR /a\nCOPY . .\nRUN mvn package\nCMD ["java","-jar","target/a-1.jar"]\n',
         {"pom.xml": "<project><artifactId>a</artifactId><version>1</version></project>"},
     ),
+    "pip": (
+        "FROM python:3.12\nWORKDIR /a\nCOPY . .\nRUN pip install -r requirements.txt\n",
+        {"requirements.txt": "flask==3.0\n"},
+    ),
+    "dotnet": (
+        "FROM mcr.microsoft.com/dotnet/sdk:8.0\nWORKDIR /a\nCOPY . .\nRUN dotnet publish -o out\n"
+        'ENTRYPOINT ["dotnet","out/a.dll"]\n',
+        {"a.csproj": '<Project Sdk="Microsoft.NET.Sdk.Web"/>', "Program.cs": ""},
+    ),
     "go": (
         'FROM golang:1\nWORKDIR /a\nCOPY . .\nRUN go build -o /a/a .\nCMD ["/a/a"]\n',
         {"go.mod": "module a\n", "main.go": "package main\n"},
@@ -134,6 +143,8 @@ _HOSTILE: dict[str, Callable[[Path], None]] = {
     "nested TOML": _text("a = " + "[" * 100_000),
     "entities": _text(_LAUGHS),
     "aliases": _text(_ALIASES),
+    "open comments": _text("<!--" * 100_000),
+    "spaces": _text(" " * 400_000 + "x"),
     "null": _text("null"),
     "bytes": _bytes,
 }

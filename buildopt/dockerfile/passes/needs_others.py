@@ -227,7 +227,7 @@ def _poms(question: Question, place: str, seen: set[str]) -> Iterator[str]:
     if place in seen:
         return
     seen.add(place)
-    text = re.sub(r"<!--.*?-->", "", _text(question, place), flags=re.DOTALL)
+    text = re.sub(r"<!--.*?(?:-->|\Z)", "", _text(question, place), flags=re.DOTALL)
     yield place
     folder = posixpath.dirname(place)
     for module in re.findall(r"<module>\s*([^<\s]+)\s*</module>", text):

@@ -55,7 +55,7 @@ def _requirements(question: Question, place: str, above: tuple[str, ...]) -> Ite
     yield place
     shown = question.tree.origin(place)
     for line in re.sub(r"\\\r?\n", "", text).splitlines():
-        line = re.sub(r"(?:^|\s+)#.*", "", line).strip()
+        line = re.sub(r"(?:^|\s)#.*", "", line).strip()
         if not line:
             continue
         included = re.match(r"(?:-r|-c|--requirement|--constraint)(?:\s*=\s*|\s*)(\S+)$", line)

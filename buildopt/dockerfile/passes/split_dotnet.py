@@ -216,7 +216,7 @@ def _facts(subject: Subject, context: Path, major: str, library: str) -> str:
     web = packages = False
     for path in _files(context):
         if path.endswith(_PROJECTS):
-            text = re.sub(r"<!--.*?-->", "", read_text(context / path), flags=re.DOTALL)
+            text = re.sub(r"<!--.*?(?:-->|\Z)", "", read_text(context / path), flags=re.DOTALL)
             test = "Microsoft.NET.Test.Sdk" in text or "IsTestProject" in text
             found = _SELF_CONTAINED.search(text)
             if found is not None and not test:
