@@ -2,7 +2,7 @@
 
 What it does
 ------------
-Turns a file with one stage that ends in a built program (Go, Rust, Java, Node.js, C, …) into a build stage and a
+Turns a file of one stage that ends in a built program (Go, Rust, Java, Node.js, Python, C, …) into a build stage and a
 runtime stage on the slim image of the same distribution, or on the same image without what only the build needs. What
 the program may read goes with it: templates, migrations, settings, certificates, time zones, shared libraries. ENV,
 WORKDIR, USER, EXPOSE, VOLUME, LABEL, HEALTHCHECK, STOPSIGNAL, ENTRYPOINT and CMD stay what they were, and so do
@@ -56,7 +56,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from buildopt.dockerfile.model import Dockerfile
-from buildopt.dockerfile.passes import split_c, split_dotnet, split_go, split_java, split_node, split_rust
+from buildopt.dockerfile.passes import split_c, split_dotnet, split_go, split_java, split_node, split_python, split_rust
 from buildopt.dockerfile.passes.result import Change, PassResult, Refusal
 from buildopt.dockerfile.passes.runs import runs_by_family
 from buildopt.dockerfile.passes.splits import No, Splitter, Subject, edits, plain_stage
@@ -66,7 +66,7 @@ NAME = "split_stages"
 OPT_IN = False
 
 # The first one that a file concerns decides.
-_SPLITTERS: tuple[Splitter, ...] = (split_go, split_java, split_node, split_rust, split_c, split_dotnet)
+_SPLITTERS: tuple[Splitter, ...] = (split_go, split_java, split_node, split_rust, split_c, split_dotnet, split_python)
 
 
 def rewrite(dockerfile: Dockerfile, context: Path | None = None) -> PassResult:

@@ -312,7 +312,11 @@ def edits(subject: Subject, split: Split) -> list[Edit]:
             lines.append(_unbroken(text))
     lines += (*split.environment, *split.copies)
     end = subject.dockerfile.whole_lines(subject.head[-1]).end
-    text = newline.join((*split.finish, "", *lines)) + newline
+    rest = end
+    for edit in sorted(made, key=lambda edit: edit.span.start, reverse=True):
+        rest = edit.span.start if edit.span.end == rest and not edit.text else rest
+    blank = rest < end and not split.finish and re.search(r"\n[ \t]*\r?\n$", source.text[:rest]) is not None
+    text = newline.join((*split.finish, *(() if blank else ("",)), *lines)) + newline
     if end and source.text[end - 1] != "\n":
         text = newline + text
     made.append(Edit(Span(end, end), text))
