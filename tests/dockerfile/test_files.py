@@ -212,3 +212,20 @@ def test_a_dockerfile_that_links_to_itself_is_no_other_dockerfile(tmp_path: Path
     (tmp_path / "package.json").write_text(_NODE["package.json"])
     (tmp_path / "Dockerfile.dev").symlink_to("Dockerfile.dev")
     optimize(Source.read(tmp_path / "Dockerfile"), tmp_path)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may become somebody else for a while")
+def test_a_folder_that_may_not_be_looked_into_stops_no_rewrite(tmp_path: Path) -> None:
+    text = "FROM node:20\nWORKDIR /a\nCOPY . .\nRUN yarn install\n"
+    (tmp_path / "locked").mkdir()
+    (tmp_path / "locked").chmod(0)
+    (tmp_path / "package.json").write_text(_NODE["package.json"])
+    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
+        folder.chmod(0o755)
+    optimize(Source("Dockerfile", text), tmp_path)  # what is imported late, root imports
+    os.seteuid(65534)
+    try:
+        assert not os.access(tmp_path / "locked", os.X_OK, effective_ids=True)
+        optimize(Source("Dockerfile", text), tmp_path)
+    finally:
+        os.seteuid(0)

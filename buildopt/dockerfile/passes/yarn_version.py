@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -25,7 +26,8 @@ def first_yarn(dockerfile: Dockerfile, context: Path | None, runs: Iterable[str]
             return ""
         return "which yarn this is cannot be told without the build context"
     for path in (context, *_folders(context)):
-        if (path / ".yarnrc.yml").exists() or (path / ".pnp.cjs").exists() or (path / ".yarn" / "releases").exists():
+        # In a folder that may not be looked into, nothing is found.
+        if any(os.path.exists(path / name) for name in (".yarnrc.yml", ".pnp.cjs", ".yarn/releases")):
             return "this is a later yarn, whose packages may be needed when the program runs"
         lock = _read(path / "yarn.lock")
         if lock and "yarn lockfile v1" not in lock:
