@@ -306,7 +306,8 @@ def edits(subject: Subject, split: Split) -> list[Edit]:
         if instruction.keyword in MOVED or start in split.relocated:
             whole = with_comments(subject.dockerfile, instruction)
             lines.append(_unbroken(source.text[whole.start : whole.end]))
-            made.append(Edit(_with_a_blank_line(source, whole), ""))
+            last = instruction is subject.head[-1]  # the runtime stage is written right behind it
+            made.append(Edit(whole if last else _with_a_blank_line(source, whole), ""))
         elif start in split.replayed or (instruction.keyword in COPIED and _is_needed(subject, split, instruction)):
             text = split.texts.get(start) or _restated(subject, instruction)
             lines.append(_unbroken(text))
