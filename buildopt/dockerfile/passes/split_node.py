@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Collection
 from dataclasses import replace
 
 from buildopt.dockerfile.model import Instruction
@@ -97,9 +98,23 @@ def plan(subject: Subject) -> Split:
         "a build stage, and a runtime stage on the same image",
         _why(keep, shipped, pruned=bool(finish)),
         replayed=replayed,
+        relocated=_only_at_run_time(found, replayed - texts.keys()),
         texts=texts,
         finish=finish,
     )
+
+
+def _only_at_run_time(found: Plan, repeated: Collection[int]) -> frozenset[int]:
+    """Of the RUNs that are repeated, those at the end that only install programs: no build step comes behind them."""
+    last: set[int] = set()
+    for instruction in reversed(found.subject.head):
+        start = instruction.span.start
+        steps = [step for step in found.steps if step.offset == start]
+        plain = steps and all(step.kind is Kind.GLOBAL and not MANAGERS.intersection(step.names) for step in steps)
+        if start not in repeated or not plain:
+            break
+        last.add(start)
+    return frozenset(last)
 
 
 def _blank(subject: Subject) -> tuple[str, ...]:
