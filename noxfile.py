@@ -43,7 +43,8 @@ def engine(session: nox.Session) -> None:
 def pairs(session: nox.Session) -> None:
     """All pairs of dockerfiles/, built and compared; the session engine builds six of them."""
     session.install("-e", ".[dev]")
-    session.run("pytest", "--pairs", "tests/engine/test_built_pairs.py", "tests/dockerfile/test_pairs.py", *session.posargs)
+    files = ("tests/engine/test_built_pairs.py", "tests/dockerfile/test_pairs.py")
+    session.run("pytest", "--pairs", *files, *session.posargs)
 
 
 @nox.session

@@ -17,9 +17,7 @@ _FILES = re.compile(
     r"\bfs\b|\bFile\b|\bPath(?:Buf)?\b|OpenOptions|ServeDir|ServeFile|NamedFile|FileServer|Files::new|Template|Tera"
     r"|Handlebars|dotenv|[Cc]onfig|Figment|rocket|from_path|from_file|load_from|Migrator|migrations|env::args|clap|image::open"
 )
-_STARTS = re.compile(
-    r"\bprocess::(?:\{[^}]*\b)?Command\b|\bprocess::\*|\bprocess(?:::\{[^}]*\bself)?\s+as\b|\bexecv"
-)
+_STARTS = re.compile(r"\bprocess::(?:\{[^}]*\b)?Command\b|\bprocess::\*|\bprocess(?:::\{[^}]*\bself)?\s+as\b|\bexecv")
 _INCLUDED = re.compile(r'include\w*!\s*[({]\s*concat!\s*\(\s*env!\s*\(\s*"OUT_DIR"')
 _NEW = re.compile(r"\bCommand::new\s*\(\s*")
 _OF_THE_BASE = re.compile(r"CARGO_HOME|RUSTUP_HOME|RUST_VERSION|^/usr/local/(?:cargo|rustup)|^/usr/(?:lib|include)/")
