@@ -8,7 +8,7 @@ import pytest
 
 from buildopt.dockerfile.optimize import optimize
 from buildopt.dockerfile.parse import parse
-from buildopt.dockerfile.passes.c_build import facts
+from buildopt.dockerfile.splits.c_build import facts
 from buildopt.source import Source
 
 MAIN = "int main(void)\n{\n    return 0;\n}\n"

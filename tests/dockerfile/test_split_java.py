@@ -9,8 +9,8 @@ import pytest
 from buildopt.dockerfile.optimize import optimize
 from buildopt.dockerfile.parse import parse
 from buildopt.dockerfile.passes.images import image
-from buildopt.dockerfile.passes.java_images import sister
-from buildopt.dockerfile.passes.java_project import gradle, maven
+from buildopt.dockerfile.splits.java_images import sister
+from buildopt.dockerfile.splits.java_project import gradle, maven
 from buildopt.source import Source
 
 BOOT = "<build><plugins><plugin><artifactId>spring-boot-maven-plugin</artifactId></plugin></plugins></build>"

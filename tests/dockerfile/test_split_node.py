@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from buildopt.dockerfile.optimize import Optimized, optimize
-from buildopt.dockerfile.passes.node_code import read_code
-from buildopt.dockerfile.passes.node_project import loose_json
+from buildopt.dockerfile.splits.node_code import read_code
+from buildopt.dockerfile.splits.node_project import loose_json
 from buildopt.source import Source
 
 HEAD = "FROM node:20\nWORKDIR /app\nCOPY . .\n"

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from buildopt.dockerfile.optimize import Optimized, optimize
-from buildopt.dockerfile.passes.rust_crates import crates, packages
-from buildopt.dockerfile.passes.split_rust import settled_suite
+from buildopt.dockerfile.splits.rust_crates import crates, packages
+from buildopt.dockerfile.splits.split_rust import settled_suite
 from buildopt.source import Source
 
 MANIFEST = '[package]\nname = "app"\nversion = "0.1.0"\nedition = "2021"\n'

@@ -53,15 +53,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from buildopt.dockerfile.caches.apt_packages import first_line, keep_packages, keeps_packages
+from buildopt.dockerfile.caches.cache_family import steps
+from buildopt.dockerfile.caches.cache_group import Group
+from buildopt.dockerfile.caches.cache_steps import Step, content_of
+from buildopt.dockerfile.caches.cache_where import No
+from buildopt.dockerfile.caches.cleanups import Refused, removals
+from buildopt.dockerfile.caches.mounts import insertion
 from buildopt.dockerfile.managers import MANAGERS
 from buildopt.dockerfile.model import Dockerfile, Stage
-from buildopt.dockerfile.passes.apt_packages import first_line, keep_packages, keeps_packages
-from buildopt.dockerfile.passes.cache_family import steps
-from buildopt.dockerfile.passes.cache_group import Group
-from buildopt.dockerfile.passes.cache_steps import Step, content_of
-from buildopt.dockerfile.passes.cache_where import No
-from buildopt.dockerfile.passes.cleanups import Refused, removals
-from buildopt.dockerfile.passes.mounts import insertion
 from buildopt.dockerfile.passes.result import Change, PassResult, Refusal
 from buildopt.dockerfile.passes.runs import Run, runs_by_family
 from buildopt.source import Edit, Span

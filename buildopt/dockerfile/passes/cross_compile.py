@@ -69,9 +69,9 @@ from buildopt.dockerfile.passes.cross_families import (
     taken,
 )
 from buildopt.dockerfile.passes.result import Change, PassResult, Refusal
-from buildopt.dockerfile.passes.splits import No
 from buildopt.dockerfile.passes.state import states
 from buildopt.dockerfile.scope import shipped_stages
+from buildopt.dockerfile.splits.splits import No
 from buildopt.dockerfile.toolchains import compilations
 from buildopt.source import Edit, Span
 

@@ -14,11 +14,11 @@ from buildopt.dockerfile.managers import recognise, word_set
 from buildopt.dockerfile.model import Dockerfile, Instruction, Stage
 from buildopt.dockerfile.passes.context_reads import descendants
 from buildopt.dockerfile.passes.paths import Relation, relation
-from buildopt.dockerfile.passes.splits import No
 from buildopt.dockerfile.passes.state import states
 from buildopt.dockerfile.runs import Run, runs
 from buildopt.dockerfile.scope import mount_options
 from buildopt.dockerfile.shell import Command
+from buildopt.dockerfile.splits.splits import No
 from buildopt.source import Edit
 
 PLATFORM_NAMES = frozenset(

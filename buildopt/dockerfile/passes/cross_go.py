@@ -10,10 +10,10 @@ from pathlib import Path
 from buildopt.dockerfile.managers import APK, GO, Use, recognise, word_set
 from buildopt.dockerfile.model import Instruction, Stage
 from buildopt.dockerfile.passes.cross_families import Family, Ready, check, command_problem, commands
-from buildopt.dockerfile.passes.splits import No
 from buildopt.dockerfile.passes.state import states
 from buildopt.dockerfile.runs import Run
 from buildopt.dockerfile.shell import Command
+from buildopt.dockerfile.splits.splits import No
 from buildopt.source import Edit, Span
 
 _FINE = word_set("build mod get fmt vet clean work install version env")

@@ -11,9 +11,9 @@ from buildopt.dockerfile.installs import compiled
 from buildopt.dockerfile.managers import word_set
 from buildopt.dockerfile.model import Dockerfile
 from buildopt.dockerfile.passes.cross_families import Family, Ready, Taken, check, command_problem, commands
-from buildopt.dockerfile.passes.splits import No
 from buildopt.dockerfile.passes.state import states
 from buildopt.dockerfile.shell import Command
+from buildopt.dockerfile.splits.splits import No
 
 _JS = frozenset(("npm", "yarn", "pnpm", "bun"))
 _MANAGING = word_set("install i ci clean-install rebuild prune add config set cache login logout version fetch") | {""}

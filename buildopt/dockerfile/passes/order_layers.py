@@ -56,12 +56,12 @@ from pathlib import Path
 
 from buildopt.dockerfile.late_installs import LateInstall, late_installs
 from buildopt.dockerfile.model import Dockerfile, Stage
+from buildopt.dockerfile.ordering.copied_files import Unknown, context_files
+from buildopt.dockerfile.ordering.install_first import Move, plan
+from buildopt.dockerfile.ordering.late_arguments import Kept, Lowered, lowered
+from buildopt.dockerfile.ordering.stage_steps import Blocked, Step, steps
 from buildopt.dockerfile.parse import parse
-from buildopt.dockerfile.passes.copied_files import Unknown, context_files
-from buildopt.dockerfile.passes.install_first import Move, plan
-from buildopt.dockerfile.passes.late_arguments import Kept, Lowered, lowered
 from buildopt.dockerfile.passes.result import Change, PassResult, Refusal
-from buildopt.dockerfile.passes.stage_steps import Blocked, Step, steps
 from buildopt.source import Edit, Span, apply_edits
 
 NAME = "order_layers"

@@ -28,10 +28,10 @@ from buildopt.dockerfile.passes.slim_images import (
 )
 from buildopt.dockerfile.passes.slim_packages import gems_problem, lock_problem, requirement_problem
 from buildopt.dockerfile.passes.slim_sources import lines, listed, problem, scripts_of
-from buildopt.dockerfile.passes.splits import No
 from buildopt.dockerfile.passes.state import states
 from buildopt.dockerfile.runs import Run, runs
 from buildopt.dockerfile.shell import Command, parse_shell
+from buildopt.dockerfile.splits.splits import No
 
 _NODE_SCRIPT = word_set(
     "babel eslint nest next ng node nuxt react-scripts rimraf rollup tsc vite vue-cli-service webpack"

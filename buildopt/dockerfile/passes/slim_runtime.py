@@ -48,8 +48,8 @@ from buildopt.dockerfile.passes.images import image
 from buildopt.dockerfile.passes.result import Change, PassResult, Refusal
 from buildopt.dockerfile.passes.slim_images import COMPILING, variant
 from buildopt.dockerfile.passes.slim_needs import Needs
-from buildopt.dockerfile.passes.splits import No
 from buildopt.dockerfile.passes.state import base_reference
+from buildopt.dockerfile.splits.splits import No
 from buildopt.source import Edit
 
 NAME = "slim_runtime"

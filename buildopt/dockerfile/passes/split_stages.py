@@ -56,11 +56,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from buildopt.dockerfile.model import Dockerfile
-from buildopt.dockerfile.passes import split_c, split_dotnet, split_go, split_java, split_node, split_python, split_rust
 from buildopt.dockerfile.passes.result import Change, PassResult, Refusal
 from buildopt.dockerfile.passes.runs import runs_by_family
-from buildopt.dockerfile.passes.splits import No, Splitter, Subject, edits, plain_stage
 from buildopt.dockerfile.passes.state import states
+from buildopt.dockerfile.splits import split_c, split_dotnet, split_go, split_java, split_node, split_python, split_rust
+from buildopt.dockerfile.splits.splits import No, Splitter, Subject, edits, plain_stage
 
 NAME = "split_stages"
 OPT_IN = False

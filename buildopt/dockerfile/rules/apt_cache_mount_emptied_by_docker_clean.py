@@ -31,10 +31,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from buildopt.dockerfile.caches.apt_packages import keep_packages
+from buildopt.dockerfile.caches.mounts import mounts
 from buildopt.dockerfile.managers import APT
 from buildopt.dockerfile.model import Dockerfile, Stage
-from buildopt.dockerfile.passes.apt_packages import keep_packages
-from buildopt.dockerfile.passes.mounts import mounts
 from buildopt.dockerfile.passes.runs import Run, runs_by_family
 from buildopt.finding import Category, Finding, Fix, Severity
 from buildopt.settings import LintSettings

@@ -35,10 +35,10 @@ import shlex
 from collections.abc import Iterator, Sequence
 
 from buildopt.dockerfile.appending import append
+from buildopt.dockerfile.caches.hidden import BUILDERS
 from buildopt.dockerfile.hadolint import mounts_from, seen, ships_for_hadolint
 from buildopt.dockerfile.leftovers import user_prefix
 from buildopt.dockerfile.model import Dockerfile
-from buildopt.dockerfile.passes.hidden import BUILDERS
 from buildopt.dockerfile.passes.runs import HARMLESS, runs_what_is_read, script_run
 from buildopt.dockerfile.runs import Run, all_runs, apt_subcommand, runs
 from buildopt.dockerfile.scope import shipped_stages

@@ -32,10 +32,10 @@ import posixpath
 import re
 from collections.abc import Iterator, Sequence
 
+from buildopt.dockerfile.caches.cleanups import Drops, Refused, removals
+from buildopt.dockerfile.caches.mounts import Mount, mounts
 from buildopt.dockerfile.managers import APK, APT, MANAGERS, UV, Cache, Manager, Use
 from buildopt.dockerfile.model import Dockerfile
-from buildopt.dockerfile.passes.cleanups import Drops, Refused, removals
-from buildopt.dockerfile.passes.mounts import Mount, mounts
 from buildopt.dockerfile.passes.paths import word_path
 from buildopt.dockerfile.passes.runs import Run, runs_by_family
 from buildopt.dockerfile.shell import Command, Word

@@ -1,0 +1,364 @@
+"""What the RUNs of a Node.js stage do: install, build, or make something that the runtime stage needs as well."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from buildopt.dockerfile.managers import recognise, word_set
+from buildopt.dockerfile.model import Instruction
+from buildopt.dockerfile.passes.runs import HARMLESS, KNOWN_SCRIPTS, SHELLS, Run, runs_what_is_read
+from buildopt.dockerfile.shell import Command
+from buildopt.dockerfile.splits.node_commands import words_of
+from buildopt.dockerfile.splits.splits import No, Subject, writes_files
+from buildopt.dockerfile.splits.started import literal
+
+_INSTALLS = {
+    "npm": word_set("install i ci clean-install install-clean ic isntall in ins add"),
+    "yarn": word_set("install") | {""},
+    "pnpm": word_set("install i"),
+    "bun": word_set("install i"),
+}
+_ADDS = {"npm": frozenset[str](), "yarn": frozenset(("add",)), "pnpm": frozenset(("add",)), "bun": frozenset(("add",))}
+_VALUED = word_set(
+    "--registry --cache --loglevel --omit --include --only --prefix -C --network-timeout --network-concurrency "
+    "--reporter  --cache-folder --mutex --modules-folder --store-dir --filter -F --userconfig --cwd --dir --fetch- "
+    "timeout --maxsockets  --fetch-retries --fetch-retry-mintimeout --fetch-retry-maxtimeout --build-from-source "
+    "--install-strategy --location --also"
+)
+_FOLDERS = frozenset(("--prefix", "-C", "--cwd", "--dir"))
+_SYSTEM_MANAGERS = frozenset(("apt", "apk", "dnf", "zypper", "pip"))
+_QUIET = word_set(
+    "cd echo ls pwd set true : printf uname date whoami id env export test [ [[ which sleep hash cat du df exit"
+)
+_TREES = word_set(
+    "/tmp /root/.npm /root/.cache /var/lib/apt /var/cache /usr/local/share/.cache /usr/share/doc /usr/share/man"
+)
+_PATHS = word_set(
+    "cp mv rm mkdir chmod chown ln touch sed tar unzip install dos2unix find rsync tee chgrp gunzip gzip rmdir"
+)
+
+
+_OF_INSTALLS = re.compile(
+    r"registry|_auth|strict-ssl|cafile|fetch-|cache|proxy|maxsockets|network|always-auth|unsafe-perm|legacy-peer-deps|"
+    r"loglevel|update-notifier|fund|audit|timeout|engine"
+)
+
+
+class Kind(Enum):
+    """What a command is to a split."""
+
+    QUIET = "quiet"
+    INSTALL = "install"
+    ADD = "add"
+    GLOBAL = "global"
+    BUILD = "build"
+    SYSTEM = "system"
+    OWN = "own"
+    OWNER = "owner"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One command of a RUN. ``folder`` is where it runs, or the project that it is told to work on.
+
+    ``names`` are packages (GLOBAL, ADD), paths (OWN, OWNER) or ``[owner, path…]``.
+    """
+
+    run: Run
+    command: Command
+    folder: str
+    kind: Kind
+    names: tuple[str, ...] = ()
+    tool: str = ""
+
+    @property
+    def shown(self) -> str:
+        """The command for a reader."""
+        return " ".join(word.raw for word in self.command.words)[:60]
+
+    @property
+    def offset(self) -> int:
+        """Where its RUN stands."""
+        return self.run.instruction.span.start
+
+
+def with_folders(run: Run) -> Iterator[tuple[Command, str]]:
+    """The commands of a RUN and the folder of each. Raises No where that is not known."""
+    folder = run.state.workdir
+    if folder is None:
+        raise No(run.instruction, "the working folder is not known")
+    for command in run.commands:
+        if any("substitution" in part for part in command.context):
+            continue
+        yield command, folder
+        if command.name == "cd":
+            target = literal(command.arguments[0], run.state.environment) if len(command.arguments) == 1 else None
+            if target is None or "subshell" in command.context:
+                raise No(run.instruction, "where cd goes is not followed")
+            folder = posixpath.normpath(posixpath.join(folder, target))
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A package manager's command line, read."""
+
+    tool: str
+    action: str
+    operands: tuple[str, ...]
+    options: frozenset[str]
+    folder: str
+    everywhere: bool
+
+
+def managed(command: Command, folder: str) -> Call | None:
+    """A command of npm, yarn, pnpm or bun."""
+    words = words_of(command)
+    name = posixpath.basename(words[0]) if words else ""
+    if name == "corepack" and len(words) > 1 and words[1] in _INSTALLS:
+        words, name = words[1:], words[1]
+    name = "yarn" if name == "yarnpkg" else name
+    if name not in _INSTALLS:
+        return None
+    operands: list[str] = []
+    options: set[str] = set()
+    rest = iter(words[1:])
+    for word in rest:
+        if word.startswith("-") and word != "-":
+            option, equals, value = word.partition("=")
+            if option in _VALUED and not equals:
+                value = next(rest, "")
+            options.add(f"{option}={value}" if value else option)
+            if option in _FOLDERS:
+                folder = posixpath.normpath(posixpath.join(folder, value))
+        else:
+            operands.append(word)
+    everywhere = bool(options & {"-g", "--global", "--location=global"}) or operands[:1] == ["global"]
+    if operands[:1] == ["global"]:
+        operands = operands[1:]
+    action, rest_ = (operands[0], operands[1:]) if operands else ("", [])
+    return Call(name, action, tuple(rest_), frozenset(options), folder, everywhere)
+
+
+def install_of(command: Command, folder: str) -> Call | None:
+    """The call if it installs what a package.json lists."""
+    call = managed(command, folder)
+    if call is None or call.everywhere or call.operands or call.action not in _INSTALLS[call.tool]:
+        return None
+    if call.tool == "yarn" and call.options & {"--version", "-v", "--help"}:
+        return None
+    return call
+
+
+def is_production(step: Step) -> bool:
+    """Whether an install leaves dev dependencies out."""
+    call = managed(step.command, step.folder)
+    options = call.options if call is not None else frozenset[str]()
+    if options & {"--include=dev", "--production=false", "--prod=false", "--only=dev", "-D", "--dev", "--also=dev"}:
+        return False
+    if options & {
+        "--production",
+        "--production=true",
+        "--prod",
+        "-P",
+        "--only=production",
+        "--only=prod",
+        "--omit=dev",
+    }:
+        return True
+    environment = {**step.run.state.environment}
+    environment.update((item.name, item.value.text) for item in step.command.environment)
+    moved = {"NPM_CONFIG_PRODUCTION", "npm_config_production", "YARN_PRODUCTION"}
+    return environment.get("NODE_ENV") == "production" and not moved & environment.keys()
+
+
+def read_steps(subject: Subject, project: str, entries: Collection[str]) -> list[Step]:
+    """Every command of every RUN. ``project`` is the project's folder. Raises No for what is not understood."""
+
+    def own(path: str) -> bool:
+        if project != "/":
+            return path == project or path.startswith(f"{project}/")
+        return path.lstrip("/").split("/")[0] in entries
+
+    found: list[Step] = []
+    for run in subject.runs:
+        for command, folder in with_folders(run):
+            if command.words:
+                found.append(_step(run, command, folder, project, own))
+            elif writes_files(command):
+                raise No(run.instruction, "a file is written that may be needed at run time")
+    return found
+
+
+def _step(run: Run, command: Command, folder: str, project: str, own: object) -> Step:
+    assert callable(own)
+    shown = " ".join(word.raw for word in command.words)[:60]
+    name = command.name or ""
+    call = managed(command, folder)
+    if call is not None:
+        return _managing(run, command, call, folder)
+    use = recognise(command)
+    written = [
+        literal(item.target, run.state.environment)
+        for item in command.redirects
+        if item.target is not None and item.operator.startswith(">")
+    ]
+    written = [path for path in written if path not in ("/dev/null", "1", "2")]
+    if any(path is None for path in written):
+        raise No(run.instruction, f"`{shown}` writes a file whose place is not known")
+    targets = [posixpath.normpath(posixpath.join(folder, str(path))) for path in written]
+    if use is not None and use.manager.name in _SYSTEM_MANAGERS and not any(map(own, targets)):
+        for word in command.arguments:
+            text = literal(word, run.state.environment)
+            path = posixpath.normpath(posixpath.join(folder, text or "."))
+            if text and "/" in text and own(path):
+                raise No(run.instruction, f"`{shown}` needs a file of the sources")
+        names = (use.subcommand, *(word.text or "" for word in use.rest))
+        if use.manager.name in ("apt", "apk", "dnf") and use.is_cleanup:
+            return Step(run, command, folder, Kind.QUIET)
+        packages = "packages" if use.manager.name in ("apt", "apk", "dnf") else ""
+        return Step(run, command, folder, Kind.SYSTEM, names, packages)
+    if name == "corepack":
+        return Step(run, command, folder, Kind.GLOBAL, ("corepack", "yarn", "pnpm"), "corepack")
+    if name in (
+        "npx",
+        "pnpx",
+        "bunx",
+        "node",
+        "tsc",
+        "ng",
+        "nest",
+        "next",
+        "vite",
+        "webpack",
+        "gulp",
+        "grunt",
+        "prisma",
+        "nuxt",
+        "rimraf",
+        "rollup",
+        "gatsby",
+    ):
+        if name == "node" and command.texts[:1] in (("-v",), ("--version",)):
+            return Step(run, command, folder, Kind.QUIET)
+        if name == "npx" and any(
+            "playwright" in text or "puppeteer" in text or "cypress" in text for text in command.texts
+        ):
+            raise No(run.instruction, f"`{shown}` installs what is needed at run time")
+        return Step(run, command, folder, Kind.BUILD)
+    match = words_of(command)[0] if command.argv else ""
+    if "node_modules/" in match:
+        return Step(run, command, folder, Kind.BUILD)
+    if name in SHELLS:
+        if runs_what_is_read(command):
+            return Step(run, command, folder, Kind.QUIET)
+        operands = [text for text in command.texts if not text.startswith(("-", "+"))]
+        if not operands and any(host in run.text for host in KNOWN_SCRIPTS):
+            return Step(run, command, folder, Kind.SYSTEM)
+        raise No(run.instruction, f"`{shown}` runs a script, and may make what is needed at run time")
+    if name == "git" and command.texts[:1] == ("config",):
+        return Step(run, command, folder, Kind.SYSTEM)
+    if name not in HARMLESS and name not in _QUIET:
+        raise No(run.instruction, f"`{shown}` may make what is needed at run time")
+    if name in _QUIET and not targets:
+        return Step(run, command, folder, Kind.QUIET)
+    return _files(run, command, folder, project, own, targets, shown)
+
+
+def _managing(run: Run, command: Command, call: Call, folder: str) -> Step:
+    shown = " ".join(word.raw for word in command.words)[:60]
+    if call.everywhere and call.action in (*_INSTALLS["npm"], "add", "update", "upgrade"):
+        names = tuple(_plain_name(word) for word in call.operands)
+        if any(word.startswith((".", "/")) or "$" in word for word in call.operands):
+            raise No(run.instruction, f"`{shown}` installs a program from the sources")
+        return Step(run, command, folder, Kind.GLOBAL, names or ("?",), call.tool)
+    if install_of(command, folder) is not None:
+        return Step(run, command, call.folder, Kind.INSTALL, (), call.tool)
+    if call.action in _ADDS[call.tool] or (call.tool == "npm" and call.action in _INSTALLS["npm"]):
+        if call.options & {"--no-save"}:
+            raise No(run.instruction, f"`{shown}` installs what package.json does not list")
+        return Step(run, command, call.folder, Kind.ADD, tuple(_plain_name(word) for word in call.operands), call.tool)
+    if call.action in ("config", "set") and not (call.tool == "yarn" and call.operands[:1] == ("version",)):
+        # The registry to install from may be meant for the container as well.
+        about = " ".join(call.operands)
+        return Step(run, command, folder, Kind.SYSTEM, (), "config" if _OF_INSTALLS.search(about) else "")
+    if call.action in ("cache", "store", "-v", "--version", "version", "root", "audit", "fund", "ls", "list") or (
+        not call.action and call.options & {"-v", "--version"}
+    ):
+        return Step(run, command, folder, Kind.QUIET)
+    if call.action in ("rebuild", "rb"):
+        return Step(run, command, call.folder, Kind.INSTALL, ("rebuild",), call.tool)
+    if call.action in ("prune", "dedupe", "ddp"):
+        return Step(run, command, call.folder, Kind.INSTALL, (call.action,), call.tool)
+    if call.action in (
+        "link",
+        "unlink",
+        "uninstall",
+        "remove",
+        "rm",
+        "un",
+        "set",
+        "up",
+        "upgrade",
+        "workspaces",
+        "workspace",
+        "deploy",
+        "fetch",
+        "import",
+        "pack",
+        "publish",
+    ):
+        raise No(run.instruction, f"`{shown}` changes what is installed")
+    if call.action in ("update",):
+        return Step(run, command, call.folder, Kind.INSTALL, ("update",), call.tool)
+    return Step(run, command, folder, Kind.BUILD)
+
+
+def _plain_name(word: str) -> str:
+    """``@a/b@1.2`` is ``@a/b``."""
+    return word[0] + word[1:].split("@")[0] if word else word
+
+
+def _files(
+    run: Run, command: Command, folder: str, project: str, own: object, targets: Sequence[str], shown: str
+) -> Step:
+    """Programs that handle files: those of the project are carried along, others are to be made again."""
+    assert callable(own)
+    name = command.name or ""
+    words = [literal(word, run.state.environment) for word in command.arguments] if name in _PATHS else []
+    if any(word is None for word in words):
+        raise No(run.instruction, f"`{shown}`: which files it is about is not known")
+    operands = [str(word) for word in words if word is not None and not word.startswith("-")]
+    if name == "chown":
+        paths = [posixpath.normpath(posixpath.join(folder, word)) for word in operands[1:]]
+        deep = any(re.match(r"-[a-zA-Z]*R|--recursive", text) for text in command.options)
+        return Step(run, command, folder, Kind.OWNER, (operands[0] if operands else "", *paths), "R" if deep else "")
+    if name in ("chmod", "chgrp"):
+        operands = operands[1:]
+    elif name == "sed":
+        operands = operands[-1:]
+    elif name == "find":
+        operands = operands[:1]
+    paths = [posixpath.normpath(posixpath.join(folder, word)) for word in operands] + list(targets)
+    if name == "rm" and all(
+        any(path == tree or path.startswith((f"{tree}/", f"{tree}*")) for tree in _TREES) for path in paths
+    ):
+        return Step(run, command, folder, Kind.QUIET)
+    mine = [path for path in paths if own(path)]
+    if name == "mkdir":
+        return Step(run, command, folder, Kind.SYSTEM, tuple(paths), "mkdir")
+    if not mine:
+        if name in ("cp", "mv", "ln", "tar", "unzip", "rsync", "install") and any("*" in path for path in paths):
+            raise No(run.instruction, f"`{shown}`: which files it is about is not known")
+        return Step(run, command, folder, Kind.SYSTEM, tuple(paths), name)
+    if len(mine) != len(paths) or name in ("find", "tar", "unzip", "install"):
+        raise No(run.instruction, f"`{shown}` may make what is needed at run time")
+    return Step(run, command, folder, Kind.OWN, tuple(mine), name)
+
+
+def instruction_of(step: Step) -> Instruction:
+    """The RUN that a step is of."""
+    return step.run.instruction
