@@ -8,7 +8,7 @@ import pytest
 
 from buildopt.dockerfile.optimize import optimize
 from buildopt.dockerfile.parse import parse
-from buildopt.source import Source
+from buildopt.source import MAX_BYTES, Source
 
 TOP = "FROM python:3.11-slim\nRUN apt-get update && apt-get install -y gcc\n"
 VENV = "RUN python -m venv /opt/venv\nENV PATH=/opt/venv/bin:$PATH\n"
@@ -108,6 +108,16 @@ def test_refused(text: str, reason: str, tmp_path: Path) -> None:
 )
 def test_contexts_that_are_refused(files: dict[str, str], reason: str, tmp_path: Path) -> None:
     write(tmp_path, **files)
+    assert reason in refusal(TOP + VENV + APP + PIP + CMD, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("huge.py", "huge.py cannot be read"), ("requirements.txt", "requirements.txt lists is not")]
+)
+def test_files_that_are_too_large(name: str, reason: str, tmp_path: Path) -> None:
+    write(tmp_path)
+    with (tmp_path / name).open("wb") as file:
+        file.truncate(MAX_BYTES + 1)
     assert reason in refusal(TOP + VENV + APP + PIP + CMD, tmp_path)
 
 

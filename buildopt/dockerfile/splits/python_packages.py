@@ -91,7 +91,10 @@ def _names(install: Install, entries: Sequence[Brought], context: Path) -> Itera
 def _listed(install: Install, origin: str | None, context: Path, shown: str, depth: int) -> Iterator[str]:
     if origin is None or depth > 4 or not (context / origin).is_file():
         raise No(install.run.instruction, f"what {shown} lists is not known")
-    text = read_text(context / origin).replace("\\\r\n", " ").replace("\\\n", " ")
+    try:
+        text = read_text(context / origin).replace("\\\n", " ")
+    except OSError:
+        raise No(install.run.instruction, f"what {shown} lists is not known") from None
     for line in text.splitlines():
         line = re.sub(r"(?:^|\s)#.*", "", line)
         line = re.sub(r"\s--hash=\S+", "", line).strip()

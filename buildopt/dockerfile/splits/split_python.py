@@ -182,7 +182,10 @@ def _no_tools(subject: Subject, context: Path, entries: Sequence[Brought]) -> No
         origin = origin_of(entries, path)
         if origin is None or not (context / origin).is_file():
             return None
-        text = read_text(context / origin)
+        try:
+            text = read_text(context / origin)
+        except OSError:
+            return None
         return text if re.match(r"#!.*sh\b", text) or path.endswith(".sh") else None
 
     for step in (*started(subject, script).steps, *checked(subject, script).steps):
@@ -191,6 +194,14 @@ def _no_tools(subject: Subject, context: Path, entries: Sequence[Brought]) -> No
     for entry in entries:
         origin = context / entry.origin
         for path in sorted(origin.rglob("*")) if entry.folder else (origin,):
-            if path.suffix in (".py", ".sh", ".bash") and path.is_file() and _STARTS_TOOLS.search(read_text(path)):
+            if path.suffix in (".py", ".sh", ".bash") and path.is_file() and _may_start_tools(entry, path):
                 place = posixpath.relpath(path.as_posix(), context.as_posix())
                 raise No(entry.instruction, f"{place} may start a compiler or make, which only the build stage has")
+
+
+def _may_start_tools(entry: Brought, path: Path) -> bool:
+    """Whether a source speaks of a tool that only the build stage has. Raises No where it cannot be read."""
+    try:
+        return _STARTS_TOOLS.search(read_text(path)) is not None
+    except OSError:
+        raise No(entry.instruction, f"{path.name} cannot be read: it may start a compiler") from None
