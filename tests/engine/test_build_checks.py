@@ -59,7 +59,7 @@ DIFFERENCES = (
     Difference(
         "UndefinedVar",
         "",
-        r"\$\{?(GOPATH|HOME|HTTP_PROXY|\w+_VERSION)\b",
+        r"\$\{?(APP_UID|GOPATH|HOME|HTTP_PROXY|\w+_VERSION)\b",
         "the image that the stub stands for defines it, or whoever builds",
     ),
     Difference("WorkdirRelativePath", "", r"^WORKDIR [A-Z]:", "with a drive it is absolute, on Windows"),
