@@ -197,7 +197,7 @@ def test_split_stages_times_and_sizes(engine: Engine, go: Path) -> None:
     assert timings["unchanged"].before_steps == (3, 3)
     assert timings["unchanged"].after_steps[0] == timings["unchanged"].after_steps[1] > 3
     assert timings["source"].before_steps[0] < 3
-    assert timings["source"].after < timings["source"].before  # the objects of cgo stay in the cache mount
+    assert timings["source"].after_steps[0] < timings["unchanged"].after_steps[0]
     assert lines[0] == "fetching base images"
 
 
