@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from buildopt.commands.engine import size
-from buildopt.engine import api, emulation, existing, network, packages, programs
+from buildopt.engine import api, emulation, existing, network, packages, programs, usage
 from buildopt.engine.folders import Folders
 from buildopt.engine.packages import Source
 from buildopt.engine.state import Process, State, start_time
@@ -189,6 +189,27 @@ def test_what_is_no_engine_is_named(tmp_path: Path) -> None:
     listener.close()
     with pytest.raises(EngineError, match=r"no engine answers at .*sock: Connection refused"):
         api.request(tmp_path / "sock", "/_ping")
+
+
+def test_disk_usage_is_asked_again_where_a_snapshot_goes_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = EngineError("the engine refused GET /v1.44/system/df: NotFound: snapshot x-view does not exist: not found")
+    answers: list[EngineError | dict[str, object]] = [gone, gone, {"BuildCache": [{"Size": 7}], "LayersSize": 5}]
+
+    def ask(path: object, target: str, **options: object) -> dict[str, object]:
+        answer: EngineError | dict[str, object]
+        answer = {"ApiVersion": "1.44"} if target == "/version" else answers.pop(0)
+        if isinstance(answer, EngineError):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(api, "ask", ask)
+    found = usage.usage(Folders.at(tmp_path))
+    assert (found.cache, found.images) == (7, 5)
+    answers[:] = [EngineError("the engine refused GET /v1.44/system/df: out of memory")]
+    with pytest.raises(EngineError, match="out of memory"):
+        usage.usage(Folders.at(tmp_path))
 
 
 def test_no_engine_is_an_error_that_says_what_to_run(tmp_path: Path) -> None:

@@ -32,7 +32,16 @@ class Freed:
 
 def usage(folders: Folders) -> Usage:
     """What the running private engine keeps. Raises EngineError where it does not answer."""
-    document = api.ask(folders.socket, f"{_version(folders)}/system/df", timeout=_SECONDS)
+    from tenacity import retry, retry_if_exception_message, stop_after_attempt, wait_fixed
+
+    # The engine counts snapshots while builds end theirs, and fails on one that is gone by then.
+    again = retry(
+        retry=retry_if_exception_message(match=r".*NotFound: snapshot"),
+        stop=stop_after_attempt(5),
+        wait=wait_fixed(0.2),
+        reraise=True,
+    )
+    document = again(api.ask)(folders.socket, f"{_version(folders)}/system/df", timeout=_SECONDS)
     cache = sum(int(record.get("Size") or 0) for record in document.get("BuildCache") or [])
     return Usage(cache, int(document.get("LayersSize") or 0), shutil.disk_usage(folders.root).free)
 

@@ -192,8 +192,9 @@ def test_split_stages_times_and_sizes(engine: Engine, go: Path) -> None:
     assert list(timings) == ["cold", "unchanged", "source", "dependency"]
     assert timings["source"].label == "source changed (main.go)"
     assert timings["dependency"].label == "manifest changed (go.mod)"
-    # Cold is cold: of what is run, nothing comes from the cache; unchanged is all from the cache.
-    assert timings["cold"].before_steps == (0, 3)
+    # Cold is cold: of what is run or copied nothing comes from the cache (WORKDIR may: BuildKit looks there even with
+    # --no-cache, and another test may have made it); unchanged is all from the cache.
+    assert timings["cold"].before_steps in ((0, 3), (1, 3))
     assert timings["unchanged"].before_steps == (3, 3)
     assert timings["unchanged"].after_steps[0] == timings["unchanged"].after_steps[1] > 3
     assert timings["source"].before_steps[0] < 3
