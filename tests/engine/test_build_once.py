@@ -480,7 +480,9 @@ def test_what_is_configured_but_not_acted_on_is_said(project: Project) -> None:
 
 
 def test_usage_errors_come_before_the_engine_is_asked(tmp_path: Path, project: Project) -> None:
-    nowhere = Project(project.folder, {**project.environment, "DOCKER_HOST": f"unix://{tmp_path}/none.sock"})
+    # A private engine of whoever runs the tests may be up.
+    nothing = {"DOCKER_HOST": f"unix://{tmp_path}/none.sock", "XDG_CACHE_HOME": str(tmp_path)}
+    nowhere = Project(project.folder, {**project.environment, **nothing})
     assert "no Dockerfile" in nowhere.run("-f", "nothing", code=2).stderr
     assert "unknown platform" in nowhere.run("--platforms", "amd46", code=2).stderr
     assert "neither empty nor an OCI layout" in nowhere.run("-o", "bin-amd64", code=2).stderr
