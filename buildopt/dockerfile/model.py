@@ -360,6 +360,14 @@ class Dockerfile:
         end = text.find("\n", instruction.span.end)
         return Span(self.source.line_start(instruction.lines[0]), len(text) if end < 0 else end + 1)
 
+    def with_comments(self, instruction: Instruction) -> Span:
+        """An instruction's whole lines, and those of the comments right above it."""
+        line = instruction.lines[0]
+        comments = {self.source.position(comment.span.start)[0] for comment in self.comments if not comment.inside}
+        while line - 1 in comments:
+            line -= 1
+        return Span(self.source.line_start(line), self.whole_lines(instruction).end)
+
     def line_span(self, span: Span) -> Span:
         """The whole lines that a span touches, the last line break included."""
         text = self.source.text

@@ -19,7 +19,8 @@ from buildopt.dockerfile.passes.result import Change, Pass, Refusal, SecondFile
 from buildopt.dockerfile.passes.strangers import left_alone, template
 from buildopt.source import Edit, Source, apply_edits
 
-# In this order: a build stage of its own first, then what both kinds of file have in common.
+# In this order: what builds and what runs is apart before it is decided where either runs, and what it keeps; commands
+# stand where they will stay before they get their mounts.
 PASSES: tuple[Pass, ...] = (order_layers, split_stages, cross_compile, slim_runtime, cache_mounts, dockerignore)
 
 
@@ -61,12 +62,7 @@ def optimize(
     files: list[SecondFile] = []
     current = dockerfile
     made: list[Sequence[Edit]] = []
-    wanted = {*only, *also}
-    chosen = [
-        item
-        for item in PASSES
-        if (not only or item.NAME in only) and item.NAME not in skip and (not item.OPT_IN or item.NAME in wanted)
-    ]
+    chosen = _chosen(only, skip, also)
     pending = list(chosen)
     while pending:
         rewriter = pending.pop(0)
@@ -101,6 +97,15 @@ def optimize(
             refusals = [refusal for refusal in refusals if refusal.name != order_layers.NAME]
             pending.insert(0, order_layers)
     return Optimized(current.source, tuple(changes), tuple(refusals), tuple(files))
+
+
+def _chosen(only: Collection[str], skip: Collection[str], also: Collection[str]) -> list[Pass]:
+    wanted = {*only, *also}
+    return [
+        item
+        for item in PASSES
+        if (not only or item.NAME in only) and item.NAME not in skip and (not item.OPT_IN or item.NAME in wanted)
+    ]
 
 
 def _offset_before(offset: int, edits: Sequence[Edit]) -> int:

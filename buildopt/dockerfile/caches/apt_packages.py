@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from buildopt.dockerfile.model import Dockerfile, Instruction, Stage
+from buildopt.dockerfile.model import Dockerfile, Stage
 from buildopt.dockerfile.passes.runs import Run
 from buildopt.source import Edit, Span
 
@@ -25,21 +25,10 @@ def keeps_packages(dockerfile: Dockerfile, runs: Sequence[Run], run: Run, kept: 
     return False
 
 
-def first_line(dockerfile: Dockerfile, instruction: Instruction) -> int:
-    """The first line of an instruction and the comments that stand right above it."""
-    line = instruction.lines[0]
-    starts = {
-        dockerfile.source.position(comment.span.start)[0] for comment in dockerfile.comments if not comment.inside
-    }
-    while line - 1 in starts:
-        line -= 1
-    return line
-
-
 def keep_packages(dockerfile: Dockerfile, run: Run) -> Edit:
     """A RUN of its own, as Docker's documentation has it, above the comments that belong to the first apt RUN."""
     source = dockerfile.source
-    start = source.line_start(first_line(dockerfile, run.instruction))
+    start = dockerfile.with_comments(run.instruction).start
     own = source.text[source.line_start(run.instruction.lines[0]) : run.instruction.keyword_span.start]
     newline = source.newline
     text = (

@@ -53,7 +53,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from buildopt.dockerfile.caches.apt_packages import first_line, keep_packages, keeps_packages
+from buildopt.dockerfile.caches.apt_packages import keep_packages, keeps_packages
 from buildopt.dockerfile.caches.cache_family import steps
 from buildopt.dockerfile.caches.cache_group import Group
 from buildopt.dockerfile.caches.cache_steps import Step, content_of
@@ -150,7 +150,7 @@ def _is_declared(dockerfile: Dockerfile, run: Run, argument: str, declared: set[
 def _declaration(dockerfile: Dockerfile, run: Run, argument: str) -> Edit:
     """An ARG of its own, right above the RUN and its comments, indented as the RUN is."""
     source = dockerfile.source
-    start = source.line_start(first_line(dockerfile, run.instruction))
+    start = dockerfile.with_comments(run.instruction).start
     keyword = run.instruction.keyword_span
     own = source.text[source.line_start(run.instruction.lines[0]) : keyword.start]
     return Edit(Span(start, start), f"{own}{dockerfile.cased('ARG')} {argument}{source.newline}")

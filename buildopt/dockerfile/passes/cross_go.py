@@ -233,11 +233,7 @@ def _insertion(run: Run, command: Command, assignments: str) -> Edit:
 def _argument(family: Family, instruction: Instruction, names: Sequence[str]) -> Edit:
     """ARG right above an instruction and its comments."""
     source = family.dockerfile.source
-    comments = {source.position(comment.span.start)[0] for comment in family.dockerfile.comments if not comment.inside}
-    line = instruction.lines[0]
-    while line - 1 in comments:
-        line -= 1
-    start = source.line_start(line)
+    start = family.dockerfile.with_comments(instruction).start
     indent = source.text[source.line_start(instruction.lines[0]) : instruction.keyword_span.start]
     word = family.dockerfile.cased("ARG")
     return Edit(Span(start, start), f"{indent}{word} {' '.join(names)}{source.newline}")

@@ -304,7 +304,7 @@ def edits(subject: Subject, split: Split) -> list[Edit]:
     for instruction in subject.head:
         start = instruction.span.start
         if instruction.keyword in MOVED or start in split.relocated:
-            whole = with_comments(subject.dockerfile, instruction)
+            whole = subject.dockerfile.with_comments(instruction)
             lines.append(_unbroken(source.text[whole.start : whole.end]))
             last = instruction is subject.head[-1]  # the runtime stage is written right behind it
             made.append(Edit(whole if last else _with_a_blank_line(source, whole), ""))
@@ -372,16 +372,6 @@ def _is_needed(subject: Subject, split: Split, instruction: Instruction) -> bool
         *subject.tail,
     ]
     return any(names.intersection(_REFERENCE.findall(item.logical.text)) for item in later)
-
-
-def with_comments(dockerfile: Dockerfile, instruction: Instruction) -> Span:
-    """The instruction's lines and the comment lines right above it."""
-    source = dockerfile.source
-    line = instruction.lines[0]
-    starts = {source.position(comment.span.start)[0] for comment in dockerfile.comments if not comment.inside}
-    while line - 1 in starts:
-        line -= 1
-    return Span(source.line_start(line), dockerfile.whole_lines(instruction).end)
 
 
 def _with_a_blank_line(source: Source, lines: Span) -> Span:
