@@ -48,7 +48,7 @@ def run(
 def runtime(result: Optimized) -> str:
     assert result.changes, result.refusals
     assert not result.refusals
-    return result.source.text.split("\n\nFROM ", 1)[1]
+    return result.source.text.rsplit("\n\nFROM ", 1)[1]
 
 
 def with_source(text: str, **more: str) -> dict[str, str]:
@@ -475,3 +475,66 @@ def test_json_with_comments_is_read() -> None:
     assert loose_json(text) == {"a": "http://b", "c": [1, 2]}
     assert loose_json("[]") == {}
     assert loose_json("nothing") == {}
+
+
+FIRST = (
+    "FROM node:20\nWORKDIR /app\nCOPY package.json package-lock.json ./\nRUN npm ci\n"
+    'COPY . .\nRUN npm run build\nCMD ["node", "dist/index.js"]\n'
+)
+LOCKED = {**SOURCES, "package-lock.json": "{}"}
+# What the build may do to node_modules, or what pruning reads comes with the sources: node_modules is pruned behind it.
+PRUNED_BEHIND: dict[str, tuple[str, Mapping[str, object], Mapping[str, str]]] = {
+    "all sources come first": (PLAIN, SERVER, LOCKED),
+    "the lock file comes later": (FIRST.replace(" package-lock.json", ""), SERVER, LOCKED),
+    "settings of npm come later": (FIRST, SERVER, {**LOCKED, ".npmrc": "legacy-peer-deps=true\n"}),
+    "node_modules is copied": (FIRST, SERVER, {**LOCKED, "node_modules/a/index.js": ""}),
+    "packages are patched": (FIRST.replace("RUN npm run", "RUN npx patch-package\nRUN npm run"), SERVER, LOCKED),
+    "packages are patched by a script": (FIRST, scripts(build="tsc", postbuild="patch-package"), LOCKED),
+    "a client is generated": (
+        FIRST.replace("RUN npm run", "RUN npx prisma generate\nRUN npm run"),
+        package(dependencies={"express": "4", "prisma": "5", "@prisma/client": "5"}),
+        {**LOCKED, "prisma/schema.prisma": 'generator client {\n  provider = "prisma-client-js"\n}\n'},
+    ),
+    "a file is put there": (FIRST, scripts(build="tsc && cp src/index.ts node_modules/express/"), LOCKED),
+    "a setting": (FIRST.replace("WORKDIR", "ARG MODE\nWORKDIR"), SERVER, LOCKED),
+    "the runtime stage has that name": (FIRST.replace("node:20", "node:20 AS production"), SERVER, LOCKED),
+}
+
+
+@pytest.mark.parametrize("name", PRUNED_BEHIND)
+def test_dependencies_get_no_stage_of_their_own_where_the_build_may_show_in_them(name: str, tmp_path: Path) -> None:
+    result = run(tmp_path, *PRUNED_BEHIND[name])
+    assert result.changes or result.refusals
+    assert "dependencies AS" not in result.source.text
+    if result.changes:
+        text = result.source.text
+        assert text.index("npm prune") > text.index("npm run build")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("\nCOPY . .", "\nCOPY . ."),
+        ("\n\n\nCOPY . .", "\nCOPY . ."),
+        ("\n# the sources\nCOPY . .", "\n# the sources\nCOPY . ."),
+    ],
+)
+def test_dependencies_have_a_stage_that_build_and_pruning_start_from(before: str, after: str, tmp_path: Path) -> None:
+    result = run(tmp_path, FIRST.replace("\nCOPY . .", before), SERVER, LOCKED)
+    assert (
+        "FROM node:20 AS dependencies\nWORKDIR /app\nCOPY package.json package-lock.json ./\nRUN npm ci\n\n"
+        "FROM dependencies AS production\nRUN npm prune --omit=dev\n\n"
+        f"FROM dependencies AS build{after}\nRUN npm run build\n\nFROM node:20\n"
+    ) in result.source.text
+    assert "COPY --from=production /app/node_modules ./node_modules\n" in result.source.text
+    assert not optimize(result.source, tmp_path, only=("split_stages",)).changes
+
+
+def test_the_stage_of_dependencies_keeps_the_name_of_a_build_stage_and_the_casing(tmp_path: Path) -> None:
+    text = FIRST.replace("node:20", "node:20 as builder").replace("FROM", "from").replace("RUN", "run")
+    text = text.replace("WORKDIR /app", "workdir /app\nworkdir sub\nworkdir ..")
+    result = run(tmp_path, text, SERVER, LOCKED)
+    assert "from node:20 as dependencies\n" in result.source.text
+    assert "\n\nfrom dependencies as production\nrun npm prune --omit=dev\n\nfrom dependencies as builder\nCOPY" in (
+        result.source.text
+    )

@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from buildopt.dockerfile.model import Instruction
 from buildopt.dockerfile.splits.brought import ignored, origin_of
+from buildopt.dockerfile.splits.node_dependencies import fork
 from buildopt.dockerfile.splits.node_keep import Keep, kept
 from buildopt.dockerfile.splits.node_owners import owners
 from buildopt.dockerfile.splits.node_plan import BUILD_PROGRAMS, MANAGERS, Plan, options_of, read_plan, state_at_end
@@ -23,9 +24,12 @@ from buildopt.dockerfile.splits.node_runs import (
     Kind,
     install_of,
 )
-from buildopt.dockerfile.splits.splits import No, Split, Subject, casing, stage_names
+from buildopt.dockerfile.splits.splits import Fork, No, Split, Subject, casing, stage_names
 
 _BASES = frozenset(("node", "debian", "ubuntu", "alpine", "buildpack-deps", "mhart/alpine-node", "bitnami/node"))
+_TITLE_OF_FOUR = (
+    "stages for the dependencies, the build and the production dependencies, and a runtime stage on the same image"
+)
 _STARTERS = re.compile(
     r"\b(?:node|npm|yarn|pnpm|npx|serve|http-server|pm2(?:-runtime)?|next|nuxt|tini|dumb-init|sh|bash|[\w./-]+\.sh)\b"
 )
@@ -87,20 +91,22 @@ def plan(subject: Subject) -> Split:
             subject.origin,
             "all of it is needed at run time: there are no dev dependencies, and no sources to leave behind",
         )
-    copies = _copies(found, keep)
-    copies += corepack_copies(found)
+    pruned = bool(prunes) and keep.modules
+    parted = fork(found, prunes) if pruned and not keep.whole else None
+    copies = [*_copies(found, keep, parted), *corepack_copies(found)]
     finish: tuple[str, ...] = ()
-    if prunes and keep.modules:
+    if pruned and parted is None:
         finish = (*_blank(subject), f"{casing(subject)('RUN')} {prunes}")
     return Split(
         subject.written_base,
         tuple(copies),
-        "a build stage, and a runtime stage on the same image",
-        _why(keep, shipped, pruned=bool(finish)),
+        "a build stage, and a runtime stage on the same image" if parted is None else _TITLE_OF_FOUR,
+        _why(keep, shipped, pruned=pruned),
         replayed=replayed,
         relocated=_only_at_run_time(found, replayed - texts.keys()),
         texts=texts,
         finish=finish,
+        fork=parted,
     )
 
 
@@ -200,7 +206,7 @@ def _why(keep: Keep, shipped: str, *, pruned: bool) -> str:
     return f"{text} stay in the build stage; what runs is copied from it"
 
 
-def _copies(found: Plan, keep: Keep) -> list[str]:
+def _copies(found: Plan, keep: Keep, parted: Fork | None) -> list[str]:
     """The lines that bring what is kept. Files of one owner share a line."""
     subject, project = found.subject, found.project
     word, stage = casing(subject)("COPY"), stage_names(subject)[0]
@@ -225,5 +231,6 @@ def _copies(found: Plan, keep: Keep) -> list[str]:
         if path not in keep.files:
             chown = f" --chown={owned[path]}" if owned.get(path) else ""
             target = f"./{path}" if near else posixpath.join(project.folder, path)
-            lines.append(f"{word} --from={stage}{chown} {posixpath.join(project.folder, path)} {target}")
+            origin = parted.other if parted is not None and path == "node_modules" else stage
+            lines.append(f"{word} --from={origin}{chown} {posixpath.join(project.folder, path)} {target}")
     return lines

@@ -109,6 +109,20 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
+class Fork:
+    """Two stages that start from the first part of the build stage, which becomes a stage of its own.
+
+    That part goes up to ``behind`` and is called ``common``. The stage ``other`` runs ``lines`` there, the build stage
+    the rest of the head.
+    """
+
+    behind: Instruction
+    common: str
+    other: str
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Split:
     """How a file is to be split.
 
@@ -118,7 +132,7 @@ class Split:
     build stage; both stand before ``copies``, in the order of the file, among ENV, WORKDIR and ARG. ``environment`` are
     lines right before the copies, ``first`` right behind FROM. ``workdir`` is the working folder of the old base where
     the new one has another one. ``texts`` are the words of replayed instructions that are to be written otherwise.
-    ``finish`` are lines at the end of the build stage.
+    ``finish`` are lines at the end of the build stage. With ``fork`` there are four stages.
     """
 
     image: str
@@ -132,6 +146,7 @@ class Split:
     first: tuple[str, ...] = ()
     texts: Mapping[int, str] = field(default_factory=dict)
     finish: tuple[str, ...] = ()
+    fork: Fork | None = None
 
 
 class Splitter(Protocol):
@@ -291,14 +306,15 @@ def edits(subject: Subject, split: Split) -> list[Edit]:
     assert image is not None
     build, runtime = stage_names(subject)
     lines: list[str] = [f"{word('FROM')} {split.image}", *split.first]
-    made: list[Edit] = []
+    first = split.fork.common if split.fork is not None else build
+    made = _forked(subject, split.fork) if split.fork is not None else []
     if subject.stage.name is None:
-        upper = source.text[subject.origin.keyword_span.start] == "F"
-        made.append(Edit(Span(image.span.end, image.span.end), f" {'AS' if upper else 'as'} {build}"))
-    elif runtime is not None:
+        made.append(Edit(Span(image.span.end, image.span.end), f" {_as(subject)} {first}"))
+    else:
         name = subject.origin.words[-1]
-        lines[0] += f" {word('AS')} {name.text}"
-        made.append(Edit(name.span, build))
+        lines[0] += f" {word('AS')} {name.text}" if runtime is not None else ""
+        if name.text != first:
+            made.append(Edit(name.span, first))
     if split.workdir is not None and not any(item.keyword == "WORKDIR" for item in subject.body):
         lines.append(f"{word('WORKDIR')} {split.workdir}")
     for instruction in subject.head:
@@ -322,6 +338,22 @@ def edits(subject: Subject, split: Split) -> list[Edit]:
         text = newline + text
     made.append(Edit(Span(end, end), text))
     return made
+
+
+def _forked(subject: Subject, fork: Fork) -> list[Edit]:
+    """The lines between the common stage and the rest of the build stage."""
+    source, word = subject.source, casing(subject)
+    end = subject.dockerfile.whole_lines(fork.behind).end
+    match = re.match(r"(?:[ \t]*\r?\n)*", source.text[end:])
+    assert match is not None
+    begin = f"{word('FROM')} {fork.common} {_as(subject)}"
+    lines = ("", f"{begin} {fork.other}", *fork.lines, "", f"{begin} {stage_names(subject)[0]}")
+    return [Edit(Span(end, end + match.end()), source.newline.join(lines) + source.newline)]
+
+
+def _as(subject: Subject) -> str:
+    upper = subject.source.text[subject.origin.keyword_span.start] == "F"
+    return "AS" if upper else "as"
 
 
 def _restated(subject: Subject, instruction: Instruction) -> str:
