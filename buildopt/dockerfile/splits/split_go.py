@@ -11,48 +11,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from buildopt.dockerfile.managers import recognise, word_set
-from buildopt.dockerfile.passes.state import states_on
 from buildopt.dockerfile.shell import Command
-from buildopt.dockerfile.splits import runtime_images, shipped
-from buildopt.dockerfile.splits.build_steps import repeated, steps
-from buildopt.dockerfile.splits.compiled import (
-    BUILD_PACKAGES,
-    CERTIFICATES,
-    Reads,
-    Shipment,
-    begins,
-    followed,
-    inside,
-    without_lookers,
-    without_twins,
-)
+from buildopt.dockerfile.splits import runtime_images
+from buildopt.dockerfile.splits.compiled import BUILD_PACKAGES, CERTIFICATES, Reads, Shipment
 from buildopt.dockerfile.splits.go_build import GoBuild, builds
 from buildopt.dockerfile.splits.go_modules import is_pure
 from buildopt.dockerfile.splits.go_project import Project, project
 from buildopt.dockerfile.splits.go_sources import Needs, program_needs
 from buildopt.dockerfile.splits.makefiles import with_recipes
-from buildopt.dockerfile.splits.repeats import (
-    relocated,
-    runnable,
-    same_owners,
-    secrets,
-    trimmed,
-    with_settings,
-    without_settings,
-)
+from buildopt.dockerfile.splits.programs import copied, known_steps, on_image, started_programs, two_stages
 from buildopt.dockerfile.splits.shipped import Landed
-from buildopt.dockerfile.splits.splits import (
-    No,
-    Split,
-    Subject,
-    casing,
-    copy_line,
-    known_user,
-    known_variables,
-    plain_copy,
-    uncovered,
-)
-from buildopt.dockerfile.splits.started import checked, started
+from buildopt.dockerfile.splits.splits import No, Split, Subject, copy_line, known_variables
 
 _ZONES = "/usr/local/go/lib/time/zoneinfo.zip"
 # What files are served as, beyond what Go knows by itself. COPY of a pattern that matches nothing is no error.
@@ -79,41 +48,30 @@ def plan(subject: Subject) -> Split:
         raise No(subject.origin, "there is no CMD or ENTRYPOINT: the image may be meant for working with Go")
     if re.match(r"^\W*go\W+run\b", entry.arguments.text):
         raise No(entry, "a container runs the sources with the go tool: no program is built that could be shipped")
-    subject = _on_golang(subject)
+    subject = on_image(subject, {"GOPATH": "/go", "PATH": None})
     known_variables(subject, _BASE_NAMES, "golang")
-    for instruction in subject.tail:
-        if instruction.keyword in ("COPY", "ADD"):
-            plain_copy(instruction)
-    files = shipped.landed(subject)
+    files = copied(subject)
     subject = _with_recipes(subject, files)
     places = project(subject, files)
-    done = steps(subject, _is_build)
-    for item in done:
-        if item.odd:
-            raise No(item.run.instruction, item.odd)
+    done = known_steps(subject, _is_build)
     made = _builds(subject, places)
-    outputs = followed(
-        subject, [(build.output or "", build.run) for build in made], done, lambda path: path in places.folders
-    )
-    read = shipped.script_reader(subject, files)
-    start, check = started(subject, read), checked(subject, read)
-    begins(subject, outputs, start, check)
-    outputs = without_twins(outputs, start, check)
+    built = [(build.output or "", build.run) for build in made]
+    outputs, start, check = started_programs(subject, files, built, done, lambda path: path in places.folders)
     needs = program_needs(subject, files, outputs)
     if needs.problem:
         raise No(made[0].run.instruction, needs.problem)
     reads = Reads(needs.reads, needs.settings, needs.names, needs.programs)
     found = Shipment(subject, files, done, outputs, start, check, reads, _SOURCES)
-    return _split(found, needs, made)
-
-
-def _on_golang(subject: Subject) -> Subject:
-    """The subject with the variables that the golang image is known to set."""
-    known = states_on(subject.dockerfile, {"GOPATH": "/go", "PATH": None})
-    runs = [
-        replace(without_settings(without_lookers(run)), state=known[run.instruction.span.start]) for run in subject.runs
-    ]
-    return replace(subject, known=known, runs=runs)
+    image = _runtime(found, needs, static=all(_without_cgo(build) for build in made))
+    return two_stages(
+        found,
+        image,
+        found.is_needed,
+        stays="compiler and module cache",
+        variable=("GOPATH", "/go"),
+        lines=_extra_copies(found, needs, made, image),
+        workdir="/go",
+    )
 
 
 def _with_recipes(subject: Subject, files: Sequence[Landed]) -> Subject:
@@ -159,48 +117,6 @@ def _without_cgo(build: GoBuild) -> bool:
     if any(text.startswith("CGO_ENABLED=") for command in build.run.commands for text in command.texts):
         return False
     return own.get("CGO_ENABLED", build.run.state.environment.get("CGO_ENABLED")) == "0"
-
-
-def _split(found: Shipment, needs: Needs, made: Sequence[GoBuild]) -> Split:
-    subject = found.subject
-    image = _runtime(found, needs, static=all(_without_cgo(build) for build in made))
-    data, covers = found.data()
-    paths = [path for path in found.outputs if not inside(path, covers)]
-    uncovered(subject, (*found.outputs, *covers))
-    again = with_settings(subject, repeated(subject, found.steps, [*found.outputs, *covers], found.is_needed))
-    found.all_is_there(again)
-    found.modes(covers)
-    same_owners(subject, found.steps)
-    runnable(subject, again.offsets, image)
-    users = [item for item in subject.head if item.keyword == "USER"]
-    known_user((*users, *subject.tail), again.users)
-    for item in subject.runs:
-        if item.instruction.span.start in again.offsets and not item.state.root:
-            raise No(item.instruction, "another user than root runs what the runtime stage must repeat")
-    moved = relocated(subject, found.steps, again.offsets)
-    lines = _extra_copies(found, needs, made, image)
-    if found.by_name("/go/bin"):
-        lines.insert(0, f"{casing(subject)('ENV')} PATH=/go/bin:$PATH")
-    shown = ", ".join(found.outputs) if len(found.outputs) < 4 else "what is built"
-    what = f"only {shown} is shipped" if not data else f"only {shown} and the files that it may read are shipped"
-    return Split(
-        image,
-        (*lines, *data, *(copy_line(subject, path, chown=found.owner(path)) for path in paths)),
-        f"a build stage, and a runtime stage on {image.rpartition('/')[2]}",
-        f"{what}; compiler and module cache stay in the build stage",
-        replayed=(again.offsets - moved) | {item.span.start for item in users},
-        relocated=moved | secrets(subject),
-        texts=trimmed(subject, again.offsets, found.is_needed),
-        workdir="/go",
-        first=_first(subject),
-    )
-
-
-def _first(subject: Subject) -> tuple[str, ...]:
-    texts = [item.arguments.text for item in subject.body if item.keyword != "RUN"]
-    if not any(re.search(r"\$\{?GOPATH\b", text) for text in texts):
-        return ()
-    return (f"{casing(subject)('ENV')} GOPATH=/go",)
 
 
 def _runtime(found: Shipment, needs: Needs, *, static: bool) -> str:

@@ -13,47 +13,15 @@ from dataclasses import replace
 
 from buildopt.dockerfile.managers import word_set
 from buildopt.dockerfile.passes.runs import Run
-from buildopt.dockerfile.passes.state import states_on
 from buildopt.dockerfile.shell import Command
-from buildopt.dockerfile.splits import runtime_images, shipped
-from buildopt.dockerfile.splits.build_steps import Repeated, repeated, steps
-from buildopt.dockerfile.splits.compiled import (
-    BUILD_PACKAGES,
-    CERTIFICATES,
-    Reads,
-    Shipment,
-    begins,
-    followed,
-    inside,
-    without_lookers,
-    without_twins,
-)
-from buildopt.dockerfile.splits.repeats import (
-    relocated,
-    runnable,
-    same_owners,
-    secrets,
-    trimmed,
-    with_settings,
-    without_settings,
-)
+from buildopt.dockerfile.splits import runtime_images
+from buildopt.dockerfile.splits.compiled import BUILD_PACKAGES, CERTIFICATES, Reads, Shipment
+from buildopt.dockerfile.splits.programs import copied, known_steps, on_image, started_programs, two_stages
 from buildopt.dockerfile.splits.rust_crates import Crates, crates, packages
 from buildopt.dockerfile.splits.rust_project import HOME, Cargo, RustBuild, builds
 from buildopt.dockerfile.splits.rust_sources import read_sources
 from buildopt.dockerfile.splits.shipped import Landed, text_of
-from buildopt.dockerfile.splits.splits import (
-    No,
-    Split,
-    Subject,
-    casing,
-    copy_line,
-    known_user,
-    known_variables,
-    plain_copy,
-    uncovered,
-    writes_files,
-)
-from buildopt.dockerfile.splits.started import checked, started
+from buildopt.dockerfile.splits.splits import No, Split, Subject, casing, copy_line, known_variables, writes_files
 
 _BASE_NAMES = frozenset(("RUSTUP_HOME", "RUST_VERSION"))
 _CARGO_COMMANDS = word_set(
@@ -84,24 +52,15 @@ def plan(subject: Subject) -> Split:
         raise No(entry, "a container runs cargo, which the smaller image lacks")
     subject = _on_rust(subject)
     known_variables(subject, _BASE_NAMES, "rust")
-    for instruction in subject.tail:
-        if instruction.keyword in ("COPY", "ADD"):
-            plain_copy(instruction)
-    files = shipped.landed(subject)
+    files = copied(subject)
     _plain_settings(subject, files)
-    done = steps(subject, _is_build)
-    for item in done:
-        if item.odd:
-            raise No(item.run.instruction, item.odd)
+    done = known_steps(subject, _is_build)
     made = builds(Cargo(subject, files), subject.runs)
     if not made:
         raise No(subject.head[-1], "no `cargo build` or `cargo install --path` makes a program here")
     folders = _folders(subject, files)
-    outputs = followed(subject, [(build.output, build.run) for build in made], done, lambda path: path in folders)
-    read = shipped.script_reader(subject, files)
-    start, check = started(subject, read), checked(subject, read)
-    begins(subject, outputs, start, check)
-    outputs = without_twins(outputs, start, check)
+    built = [(build.output, build.run) for build in made]
+    outputs, start, check = started_programs(subject, files, built, done, lambda path: path in folders)
     used = crates(
         *_manifests(subject, files), [name for item in done for name in item.packages], full=_is_full(subject)
     )
@@ -115,12 +74,8 @@ def plan(subject: Subject) -> Split:
 
 def _on_rust(subject: Subject) -> Subject:
     """The subject with the variables that the rust image sets, without the commands that only make sources."""
-    known = states_on(subject.dockerfile, {"CARGO_HOME": HOME, "PATH": None})
-    runs = [
-        replace(_without_dummies(without_settings(without_lookers(run))), state=known[run.instruction.span.start])
-        for run in subject.runs
-    ]
-    return replace(subject, known=known, runs=runs)
+    subject = on_image(subject, {"CARGO_HOME": HOME, "PATH": None})
+    return replace(subject, runs=[_without_dummies(run) for run in subject.runs])
 
 
 def _without_dummies(run: Run) -> Run:
@@ -196,55 +151,21 @@ def _is_full(subject: Subject) -> bool:
 
 
 def _split(found: Shipment, used: Crates, made: Sequence[RustBuild]) -> Split:
-    subject = found.subject
     image, libraries = _runtime(found, used, made)
-    data, covers = found.data()
-    paths = [path for path in found.outputs if not inside(path, covers)]
-    uncovered(subject, (*found.outputs, *covers))
-    wanted = repeated(subject, found.steps, [*found.outputs, *covers], lambda name: _is_needed(found, name))
-    again = with_settings(subject, wanted)
-    found.all_is_there(again)
-    found.modes(covers)
-    same_owners(subject, found.steps)
-    runnable(subject, again.offsets, image)
-    _users(subject, again)
-    moved = relocated(subject, found.steps, again.offsets)
-    lines = []
-    if found.by_name(f"{HOME}/bin"):
-        lines.append(f"{casing(subject)('ENV')} PATH={HOME}/bin:$PATH")
-    if (used.certificates or "ca-certificates" in found.packages) and not libraries:
-        lines.append(copy_line(subject, CERTIFICATES))
-    shown = ", ".join(found.outputs) if len(found.outputs) < 4 else "what is built"
-    what = f"only {shown} is shipped" if not data else f"only {shown} and the files that it may read are shipped"
-    return Split(
+    certificates = (used.certificates or "ca-certificates" in found.packages) and not libraries
+    return two_stages(
+        found,
         image,
-        (*lines, *data, *(copy_line(subject, path, chown=found.owner(path)) for path in paths)),
-        f"a build stage, and a runtime stage on {image.rpartition('/')[2]}",
-        f"{what}; compiler and compiled crates stay in the build stage",
-        replayed=(again.offsets - moved) | {item.span.start for item in subject.head if item.keyword == "USER"},
-        relocated=moved | secrets(subject),
-        texts=trimmed(subject, again.offsets, lambda name: _is_needed(found, name)),
-        first=(*_install(subject, libraries), *_first(subject)),
+        lambda name: _is_needed(found, name),
+        stays="compiler and compiled crates",
+        variable=("CARGO_HOME", HOME),
+        lines=(copy_line(found.subject, CERTIFICATES),) if certificates else (),
+        install=_install(found.subject, libraries),
     )
-
-
-def _users(subject: Subject, again: Repeated) -> None:
-    users = [item for item in subject.head if item.keyword == "USER"]
-    known_user((*users, *subject.tail), again.users)
-    for item in subject.runs:
-        if item.instruction.span.start in again.offsets and not item.state.root:
-            raise No(item.instruction, "another user than root runs what the runtime stage must repeat")
 
 
 def _is_needed(found: Shipment, package: str) -> bool:
     return package not in _BUILD_LIBRARIES and found.is_needed(package)
-
-
-def _first(subject: Subject) -> tuple[str, ...]:
-    texts = [item.arguments.text for item in subject.body if item.keyword != "RUN"]
-    if not any(re.search(r"\$\{?CARGO_HOME\b", text) for text in texts):
-        return ()
-    return (f"{casing(subject)('ENV')} CARGO_HOME={HOME}",)
 
 
 def _install(subject: Subject, libraries: Sequence[str]) -> tuple[str, ...]:
