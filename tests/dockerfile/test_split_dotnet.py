@@ -57,10 +57,23 @@ def test_runtime_image(tag: str, file: str, image: str, tmp_path: Path) -> None:
     assert split(f"{SDK}{tag}\n{BUILD}{START}", tmp_path).startswith(f"FROM mcr.microsoft.com/dotnet/{image}\n")
 
 
-def test_the_address_that_it_listens_on_stays(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("own", "written"),
+    [
+        ("", "ENV ASPNETCORE_URLS= DOTNET_USE_POLLING_FILE_WATCHER=true\n"),
+        ("ENV ASPNETCORE_URLS=http://+:5000\n", "ENV DOTNET_USE_POLLING_FILE_WATCHER=true\n"),
+        ("ENV DOTNET_USE_POLLING_FILE_WATCHER=1\n", "ENV ASPNETCORE_URLS=\n"),
+        ("ENV ASPNETCORE_URLS=http://+:5000 DOTNET_USE_POLLING_FILE_WATCHER=1\n", ""),
+    ],
+)
+def test_settings_of_the_sdk_that_the_file_does_not_make_itself(own: str, written: str, tmp_path: Path) -> None:
     write(tmp_path, {"Shop.csproj": project(framework="net6.0")})
-    runtime = split(f"{SDK}6.0\nENV ASPNETCORE_URLS=http://+:5000\n{BUILD}{START}", tmp_path)
-    assert runtime.index("ASPNETCORE_URLS= ") < runtime.index("ASPNETCORE_URLS=http://+:5000")
+    comment = "# As in the SDK's image\n" if written else ""
+    for text in (f"{SDK}6.0\n{own}{BUILD}{START}", f"{SDK}6.0\n{BUILD}{own}{START}"):
+        runtime = split(text, tmp_path)
+        assert runtime.startswith(f"FROM mcr.microsoft.com/dotnet/aspnet:6.0\n{comment}{written}")
+        assert runtime.count("ENV ") == bool(own) + bool(written)
+        assert own in runtime
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,6 @@ def plan(subject: Subject) -> Split:
     again = repeated(subject, done, shipped, is_needed)
     known_user(subject.tail, {*again.users, *(("app",) if int(tag["major"]) >= 8 else ())})
     image = f"{_REPOSITORY.removesuffix('sdk')}{runtime}:{tag['major']}.0{tag['suffix'] or ''}"
-    urls = " ASPNETCORE_URLS=" if int(tag["major"]) < 8 else ""
     return Split(
         image,
         tuple(_copies(subject, done, published, data)),
@@ -127,8 +126,16 @@ def plan(subject: Subject) -> Split:
         "stay in the build stage",
         replayed=again.offsets,
         texts=trimmed(subject, again.offsets, is_needed),
-        first=("# As in the SDK's image", f"{casing(subject)('ENV')}{urls} DOTNET_USE_POLLING_FILE_WATCHER=true"),
+        first=_settings(subject, int(tag["major"])),
     )
+
+
+def _settings(subject: Subject, major: int) -> tuple[str, ...]:
+    """What the SDK's image says to programs and the smaller one does not, unless the file says it itself."""
+    # Until .NET 8, the smaller image names an address, which the SDK's image takes back.
+    own = {**({"ASPNETCORE_URLS": ""} if major < 8 else {}), "DOTNET_USE_POLLING_FILE_WATCHER": "true"}
+    pairs = [f"{name}={value}" for name, value in own.items() if name not in subject.final.environment]
+    return ("# As in the SDK's image", " ".join((casing(subject)("ENV"), *pairs))) if pairs else ()
 
 
 def _is_build(command: Command) -> bool:
