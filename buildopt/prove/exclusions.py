@@ -94,6 +94,7 @@ PACKAGE_DATABASE = re.compile(
     r"|etc/ld\.so\.cache|var/cache/debconf(?:/.*)?|usr/share/info/dir"
 )
 """Which packages there are: other ones in another image."""
+LOCK_FILES = re.compile(r"(?:(?!.*node_modules/).*/)?(?:package-lock\.json|yarn\.lock|pnpm-lock\.yaml)")
 COMPILED = re.compile(r".*\.py[co]")
 
 

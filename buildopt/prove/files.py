@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from buildopt.prove.contents import kind_of, texts, timeless
 from buildopt.prove.exclusions import (
     COMPILED,
+    LOCK_FILES,
     PACKAGE_DATABASE,
     Ledger,
     ancestors,
@@ -135,6 +136,8 @@ def _judged(before: Image, after: Image, found: Differences, ledger: Ledger) -> 
         rule = rule_for(path, started, after.tree.get(path) if NEW in found[path] else None)
         if rule is not None:
             ledger.add(rule.name, rule.why, path)
+        elif LOCK_FILES.fullmatch(path) and found[path] == {"content"}:
+            ledger.add("lock files of Node.js", "an install may write them anew; what it installed is compared", path)
         elif COMPILED.fullmatch(path) and found[path] & {LOST, NEW}:
             ledger.add("compiled Python", "made from the source file beside it whenever it is missing", path)
         else:

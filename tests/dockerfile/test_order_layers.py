@@ -232,11 +232,19 @@ REFUSED: Mapping[str, tuple[Mapping[str, object], str, str]] = {
         START + "RUN npm ci\n",
         "a/node_modules is in the context too",
     ),
-    "a newer lockfile than npm": (NODE, START.replace("22", "14") + "RUN npm install\n", "lockfileVersion 3"),
-    "npm 7 and its lockfile": (NODE, START.replace("22", "16.3-slim") + "RUN npm install\n", "lockfileVersion 3"),
+    "a newer lockfile than npm": (
+        NODE,
+        START.replace("22", "14") + "RUN npm install\nRUN npm prune\n",
+        "lockfileVersion 3",
+    ),
+    "npm 7 and its lockfile": (
+        NODE,
+        START.replace("22", "16.3-slim") + "RUN npm install\nRUN npm prune\n",
+        "lockfileVersion 3",
+    ),
     "peers that the install leaves out": (
         {**NODE, "package-lock.json": {**LOCK, "packages": {"": PACKAGE, "node_modules/b": {"peer": True}}}},
-        START + "RUN npm install --legacy-peer-deps\n",
+        START + 'RUN npm install --legacy-peer-deps\nCMD ["npm", "ci"]\n',
         "other rules for peer dependencies",
     ),
     "peers that the install adds": (
@@ -247,7 +255,7 @@ REFUSED: Mapping[str, tuple[Mapping[str, object], str, str]] = {
                 "packages": {"": PACKAGE, "node_modules/a": {"peerDependencies": {"b": "1"}}},
             },
         },
-        START + "RUN npm install\n",
+        START + "RUN npm install\nRUN npm prune\n",
         "other rules for peer dependencies",
     ),
     "the newest npm": (
@@ -258,19 +266,13 @@ REFUSED: Mapping[str, tuple[Mapping[str, object], str, str]] = {
     "another npm": (NODE, START + "RUN npm install -g npm@6 && npm install\n", "lockfileVersion 3"),
     "a lockfile of another version of the project": (
         {**NODE, "package.json": {**PACKAGE, "version": "2.0.0"}},
-        START + "RUN npm install\n",
+        START + "RUN npm install\nRUN npm prune\n",
         "does not fit package.json (version)",
     ),
     "a lockfile that a later install reads": (
         {**NODE, "package-lock.json": {**LOCK, "lockfileVersion": 1}},
         "FROM node:22 AS b\nWORKDIR /app\nCOPY . .\nRUN npm install\nRUN make && npm ci\n"
         "FROM nginx\nCOPY --from=b /app/d /x\n",
-        "lockfileVersion 1",
-    ),
-    "a lockfile that is copied by a pattern": (
-        {**NODE, "package-lock.json": {**LOCK, "lockfileVersion": 1}},
-        "FROM node:22 AS b\nWORKDIR /app\nCOPY . .\nRUN npm install\nFROM nginx\n"
-        "COPY --from=b /app/package*.json /x/\n",
         "lockfileVersion 1",
     ),
     "the lockfile removed": (NODE, START + "RUN rm package-lock.json && npm install\n", "`rm package-lock.json`"),
@@ -434,6 +436,20 @@ def test_a_reason_is_given(name: str, tmp_path: Path) -> None:
     assert result.source.text == text
     assert len(result.refusals) == 1
     assert reason in result.refusals[0].reason
+
+
+REWRITTEN: Mapping[str, tuple[Mapping[str, object], str]] = {
+    "by a newer npm": ({**NODE, "package-lock.json": {**LOCK, "lockfileVersion": 1}}, "RUN npm install\nRUN make\n"),
+    "for another version": ({**NODE, "package.json": {**PACKAGE, "version": "2"}}, 'RUN npm i\nCMD ["npm", "start"]\n'),
+}
+
+
+@pytest.mark.parametrize("name", REWRITTEN)
+def test_it_is_said_that_the_image_has_the_lock_file_of_the_sources(name: str, tmp_path: Path) -> None:
+    files, text = REWRITTEN[name]
+    result = run(START + text, project(tmp_path, files))
+    assert result.source.text.index("npm i") < result.source.text.index("COPY . .")
+    assert "the image has package-lock.json as the sources have it" in result.changes[0].why
 
 
 def test_a_linked_manifest_is_left_alone(tmp_path: Path) -> None:

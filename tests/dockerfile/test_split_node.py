@@ -538,3 +538,10 @@ def test_the_stage_of_dependencies_keeps_the_name_of_a_build_stage_and_the_casin
     assert "\n\nfrom dependencies as production\nrun npm prune --omit=dev\n\nfrom dependencies as builder\nCOPY" in (
         result.source.text
     )
+
+
+def test_nothing_is_pruned_by_a_lock_file_that_may_not_fit_what_is_installed(tmp_path: Path) -> None:
+    text = FIRST.replace("npm ci", "npm install").replace("RUN npm run", "RUN npx patch-package\nRUN npm run")
+    result = run(tmp_path, text, SERVER, {**LOCKED, "test/a.test.ts": ""})
+    assert "prune" not in result.source.text
+    assert "package-lock.json of the sources may not fit what is installed" in f"{result.changes}{result.refusals}"

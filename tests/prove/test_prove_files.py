@@ -309,3 +309,12 @@ def test_accounts_that_are_added_to_another_base_image(pair: Pair, tmp_path: Pat
     own = [Member("etc/passwd", b"root\nwww\n" + line)] if line else []
     told = pair.kept(before, split(tmp_path / "a", Member("bin/app"), *own, below=other))
     assert (told == []) is equal
+
+
+def test_lock_files_may_be_written_anew_and_not_go(pair: Pair) -> None:
+    lock = "app/package-lock.json"
+    before = pair.image("before", Member(lock, b"{1}"))
+    assert pair.whole(before, pair.image("after", Member(lock, b"{}"))) == []
+    assert pair.whole(before, pair.image("gone")) != []
+    other = "app/node_modules/x/package-lock.json"
+    assert pair.whole(pair.image("b", Member(other, b"{1}")), pair.image("a", Member(other, b"{}"))) != []

@@ -35,6 +35,7 @@ class Move:
     lines: tuple[int, int]
     shown: tuple[str, ...]
     reads: str
+    rewritten: str
     edits: tuple[Edit, ...]
 
 
@@ -128,11 +129,19 @@ class _Plan:
                 if mount_options(flag.value or "")["type"] not in ("cache", "secret", "ssh"):
                     raise Blocked(self.line(index), "what is mounted here may be read by the install")
             lock = posixpath.join(install.folder, install.manifests[-1])
-            ships = self._again_later(index) or not stays_behind(self.dockerfile, self.stage, lock)
+            again = self._again_later(index)
+            ships = again or not stays_behind(self.dockerfile, self.stage, lock)
             text = "\n".join(item.instruction.logical.text for item in self.walked)
             known = Tree(self.files, [item for item in tree.landings if item.instruction.span < step.instruction.span])
             question = Question(
-                install, install.folder, known, step.scope, ships, base_reference(self.dockerfile, self.stage), text
+                install,
+                install.folder,
+                known,
+                step.scope,
+                ships,
+                again,
+                base_reference(self.dockerfile, self.stage),
+                text,
             )
             try:
                 self._variables_name_no_files(step, known)
@@ -143,10 +152,10 @@ class _Plan:
 
     def _again_later(self, index: int) -> bool:
         """Whether a later command may read the lockfile that this one leaves."""
-        texts = [step.instruction.logical.text for step in self.walked[index + 1 :]]
+        texts = [_plain(step.instruction.logical.text) for step in self.walked[index + 1 :]]
         for other in descendants(self.dockerfile, self.stage):
             if other.index != self.stage.index:
-                texts += [instruction.logical.text for instruction in other.instructions]
+                texts += [_plain(instruction.logical.text) for instruction in other.instructions]
         run = self.walked[index].run
         own = _MANAGERS_AGAIN.findall(run.logical.text) if run is not None else []
         return len(own) > 1 or any(_MANAGERS_AGAIN.search(text) for text in texts)
@@ -229,7 +238,8 @@ class _Plan:
         reads = ", ".join(list(names)[:4]) + (" …" if len(names) > 4 else "")
         shown = tuple(dict.fromkeys(item.install.shown for item in wanted))
         last = self.walked[self.last].instruction.lines[1]
-        return Move(self.last, (self.line(self.first), last), shown, reads, tuple(edits))
+        rewritten = ", ".join(dict.fromkeys(item.need.rewritten for item in wanted if item.need.rewritten))
+        return Move(self.last, (self.line(self.first), last), shown, reads, rewritten, tuple(edits))
 
     def _gap_above(self) -> bool:
         text = self.dockerfile.source.text
@@ -268,6 +278,11 @@ class _Plan:
                 quiet = run is not None and run.script.complete and not any(True for _ in installs(run))
                 found = run is not None and quiet and not reason(run, run.script.commands, between.before)
         return found
+
+
+def _plain(text: str) -> str:
+    """An instruction without the marks of the exec form."""
+    return re.sub(r"[\[\]\",']+", " ", text).rstrip()
 
 
 def _within(path: str, folder: str) -> bool:

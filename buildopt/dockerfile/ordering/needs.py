@@ -24,6 +24,7 @@ class Question:
     tree: Tree
     scope: Scope
     ships: bool
+    again: bool
     base: str
     text: str
 
@@ -52,13 +53,15 @@ class Needs:
     """What must be there before the install, as paths of the image; a folder stands for all that is in it.
 
     ``makes``: what the install writes, so that the context must not bring it. ``options``: what the command must be
-    given to do without the sources; it then runs ``again`` behind them, as it was.
+    given to do without the sources; it then runs ``again`` behind them, as it was. ``rewritten``: the lockfile that the
+    install may write anew, so that the image then has the one of the sources instead.
     """
 
     files: tuple[str, ...]
     makes: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     again: bool = False
+    rewritten: str = ""
 
 
 @dataclass(frozen=True, slots=True)

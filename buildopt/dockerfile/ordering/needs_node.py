@@ -72,12 +72,14 @@ def _node(question: Question) -> Needs:
     if tool == "yarn" and question.there(".yarnrc.yml"):
         made += [question.path(name) for name in (".pnp.cjs", ".pnp.loader.mjs", ".yarn/install-state.gz")]
         made += [question.path(name) for name in (".yarn/unplugged", ".yarn/build-state.yml")]
+    rewritten = ""
     if question.ships and not _frozen(question):
         folders = {posixpath.relpath(posixpath.dirname(place), question.folder): place for place in members}
-        _lock_is_kept(question, {".": package, **{name: _read(question, place) for name, place in folders.items()}})
+        read = {name: _read(question, place) for name, place in folders.items()}
+        rewritten = _rewritten_lock(question, {".": package, **read})
     whole = [place for place in files if tree.kind(place) == "folder"]
     files = [place for place in files if not any(place.startswith(f"{folder}/") for folder in whole)]
-    return Needs(tuple(dict.fromkeys(files)), tuple(made))
+    return Needs(tuple(dict.fromkeys(files)), tuple(made), rewritten=rewritten)
 
 
 def _read(question: Question, place: str) -> Mapping[str, object]:
@@ -303,15 +305,23 @@ def _frozen(question: Question) -> bool:
     ) and not question.has("--no-frozen-lockfile", "--no-immutable")
 
 
-def _lock_is_kept(question: Question, members: Manifests) -> None:
-    """What the install would write into a lockfile, the later copy of the sources would take back."""
-    locks = question.there(*_OWN_LOCK[question.install.tool])
+def _rewritten_lock(question: Question, members: Manifests) -> str:
+    """The lockfile that the install may write anew, which the later copy of the sources would take back, or nothing.
+
+    Raises Unknown where something may read it afterwards.
+    """
+    tool = question.install.tool
     keeps = {"npm": npm_keeps_lock, "yarn": yarn_keeps_lock, "pnpm": pnpm_keeps_lock, "bun": bun_keeps_lock}
-    for place in locks:
+    for place in question.there(*_OWN_LOCK[tool]):
         name = posixpath.basename(place)
-        reason = keeps[question.install.tool](question, members, place)
-        if reason:
+        reason = keeps[tool](question, members, place)
+        # Later versions of Yarn look at it whenever they run a script.
+        read = question.again or tool == "bun" or "__metadata:" in (question.tree.text(place) or "")
+        if reason and read:
             raise Unknown(f"{name} {reason} by the install, which the later copy would undo")
+        if reason:
+            return name
+    return ""
 
 
 READERS = dict.fromkeys(("npm", "yarn", "pnpm", "bun"), _node)

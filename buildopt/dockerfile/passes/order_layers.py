@@ -179,10 +179,13 @@ def _index(walked: list[Step], start: int) -> int:
 
 
 def _change(move: Move) -> Change:
+    why = f"an edited source no longer repeats `{move.shown[0]}`: it reads only {move.reads}"
+    if move.rewritten:
+        why += f"; the image has {move.rewritten} as the sources have it, not as the install may write it anew"
     return Change(
         NAME,
         f"install before the sources are copied: {', '.join(move.shown)}",
-        f"an edited source no longer repeats `{move.shown[0]}`: it reads only {move.reads}",
+        why,
         move.lines,
         move.edits,
     )

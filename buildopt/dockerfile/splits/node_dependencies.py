@@ -13,16 +13,15 @@ from buildopt.dockerfile.managers import word_set
 from buildopt.dockerfile.splits.brought import Brought, brought
 from buildopt.dockerfile.splits.node_builds import Built, note
 from buildopt.dockerfile.splits.node_commands import Unclear, leaves
-from buildopt.dockerfile.splits.node_plan import Plan, goes_into
+from buildopt.dockerfile.splits.node_plan import Plan, goes_into, options_of
 from buildopt.dockerfile.splits.node_runs import Kind, Step
 from buildopt.dockerfile.splits.splits import Fork, No, casing, stage_names
 
 DEPENDENCIES, PRODUCTION = "dependencies", "production"
+_LOCKS = ("package-lock.json", "npm-shrinkwrap.json", "yarn.lock", "pnpm-lock.yaml")
+_FROZEN = word_set("--frozen-lockfile --pure-lockfile --no-lockfile --no-package-lock --no-save")
 # What pruning reads, beside node_modules.
-_READ = word_set(
-    "package.json package-lock.json npm-shrinkwrap.json yarn.lock pnpm-lock.yaml pnpm-workspace.yaml .npmrc .yarnrc "
-    ".pnpmfile.cjs"
-)
+_READ = word_set("package.json pnpm-workspace.yaml .npmrc .yarnrc .pnpmfile.cjs") | frozenset(_LOCKS)
 # Builders that leave node_modules as it is, but for their own caches.
 _BUILDERS = word_set(
     "tsc ttsc tspc nest nest-cli next react-scripts craco vite webpack webpack-cli rollup rspack rsbuild parcel "
@@ -52,6 +51,16 @@ def fork(found: Plan, prune: str) -> Fork | None:
     if subject.known[after[0].span.start].workdir != project.folder:
         prune = f"cd {project.folder} && {prune}"
     return Fork(last.run.instruction, DEPENDENCIES, PRODUCTION, (f"{casing(subject)('RUN')} {prune}",))
+
+
+def lock_taken_back(found: Plan) -> str:
+    """The lock file that the sources bring again behind an install that may have written it anew, or nothing."""
+    last = found.installs[-1]
+    if options_of(last) & _FROZEN or any(text in ("ci", "clean-install") for text in last.command.texts[:1]):
+        return ""
+    names = (posixpath.join(found.project.folder, name) for name in _LOCKS)
+    later = {entry.path for entry in found.entries if entry.instruction.span.start > last.offset}
+    return next((posixpath.basename(path) for path in names if path in later), "")
 
 
 def _same_reads(found: Plan, last: Step) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from buildopt.dockerfile.model import Instruction
 from buildopt.dockerfile.splits.brought import ignored, origin_of
-from buildopt.dockerfile.splits.node_dependencies import fork
+from buildopt.dockerfile.splits.node_dependencies import fork, lock_taken_back
 from buildopt.dockerfile.splits.node_keep import Keep, kept
 from buildopt.dockerfile.splits.node_owners import owners
 from buildopt.dockerfile.splits.node_plan import BUILD_PROGRAMS, MANAGERS, Plan, options_of, read_plan, state_at_end
@@ -78,6 +78,10 @@ def plan(subject: Subject) -> Split:
     peers = peers or "legacy-peer-deps" in found.project.text(".npmrc")
     keep = kept(found.project, found.built, found.needs, found.starting, pruned=bool(prunes), peers=peers)
     shipped = ""
+    parted = fork(found, prunes) if prunes and keep.modules and not keep.whole else None
+    if prunes and keep.modules and not keep.problem and parted is None and (lock := lock_taken_back(found)):
+        reason = f"{lock} of the sources may not fit what is installed"
+        keep = replace(keep, problem=reason, development=True)
     if keep.problem and keep.development:
         other = kept(found.project, found.built, found.needs, found.starting, pruned=False)
         if other.left and not other.problem:
@@ -92,7 +96,7 @@ def plan(subject: Subject) -> Split:
             "all of it is needed at run time: there are no dev dependencies, and no sources to leave behind",
         )
     pruned = bool(prunes) and keep.modules
-    parted = fork(found, prunes) if pruned and not keep.whole else None
+    parted = parted if pruned and not keep.whole else None
     copies = [*_copies(found, keep, parted), *corepack_copies(found)]
     finish: tuple[str, ...] = ()
     if pruned and parted is None:
