@@ -1,21 +1,21 @@
 """What the Java images add to Debian: a JRE and a JDK in /opt/java/openjdk as Eclipse Temurin's have them, and Maven.
 
-The JRE has all modules of the JDK and lacks only its commands, since Debian ships one file of modules for both. Maven
-fetches from its own files instead of Maven Central: from ``/usr/share/maven-repo``, where Debian's packages put theirs.
+Both are linked anew from the modules in Debian's JDK, as OpenJDK's build links what Temurin ships: the JRE has the
+modules that the boot and the platform loader load, without debugging information; the JDK has all, and their packaged
+form in ``jmods``. Neither is compressed, both have archives of shared classes, neither has sources. Maven fetches from
+its own files instead of Maven Central: from ``/usr/share/maven-repo``, where Debian's packages put theirs.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import ssl
 import struct
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from buildopt.sandbox import trees
-from buildopt.sandbox.debian import Archive
 
 VERSION = "17"
 HOME = "/opt/java/openjdk"
@@ -24,10 +24,29 @@ ENTRYPOINT_TEXT = """#!/bin/sh
 # Where the image is run with certificates of one's own, they would be added here.
 exec "$@"
 """
-SYSTEM_PACKAGES = ("ca-certificates", "curl", "fontconfig", "locales", "p11-kit", "tzdata", "wget")
+# Libraries that Temurin has within, and Debian's Java takes from the system, are the last three.
+SYSTEM_PACKAGES = ("ca-certificates", "curl", "fontconfig", "locales", "p11-kit", "tzdata", "wget",
+                   "libharfbuzz0b", "libjpeg62-turbo", "liblcms2-2")  # fmt: skip
 SYSTEM_SCRIPT = "set -e\necho 'en_US.UTF-8 UTF-8' >> /etc/locale.gen\nlocale-gen en_US.UTF-8\n"
-JRE_PACKAGES = ("openjdk-17-jre-headless",)
 JDK_PACKAGES = ("openjdk-17-jdk-headless",)
+LINKER_PACKAGES = ("binutils",)  # jlink strips with objcopy
+# The modules that the application loader loads are no part of a JRE, but for the debugger's agent.
+JDK_ONLY = ("attach", "compiler", "editpad", "hotspot.agent", "internal.ed", "internal.jvmstat", "internal.le",
+            "internal.opt", "jartool", "javadoc", "jcmd", "jconsole", "jdeps", "jdi", "jlink", "jpackage", "jshell",
+            "jstatd", "random", "unsupported.desktop")  # fmt: skip
+JRE = f"""--strip-debug --no-man-pages --no-header-files --add-modules \
+"$(ls jmods | sed 's/[.]jmod$//' | grep -vxE 'jdk[.]({"|".join(JDK_ONLY)})' | paste -sd ,)"
+"""
+JDK = f"--keep-packaged-modules {HOME}/jmods --add-modules ALL-MODULE-PATH\n"
+LINK = f"""set -e
+cd /usr/lib/jvm/java-{VERSION}-openjdk-*
+mkdir -p {PurePosixPath(HOME).parent}
+bin/jlink --module-path jmods --output {HOME} %s
+{HOME}/bin/java -Xshare:dump
+{HOME}/bin/java -XX:-UseCompressedOops -Xshare:dump
+find {HOME}/lib -name '*.so' -exec dirname {{}} ';' | sort -u > /etc/ld.so.conf.d/docker-openjdk.conf
+ldconfig
+"""
 MAVEN_PACKAGES = ("maven", "junit4", "libmaven-clean-plugin-java", "libmaven-compiler-plugin-java",
                   "libmaven-dependency-plugin-java", "libmaven-deploy-plugin-java", "libmaven-install-plugin-java",
                   "libmaven-jar-plugin-java", "libmaven-resources-plugin-java", "libmaven-site-plugin-java",
@@ -54,45 +73,14 @@ exec "$@"
 PASSWORD = "changeit"
 
 
-def add_jre(archive: Archive, root: Path, work: Path, authorities: str) -> None:
-    """The JRE in /opt/java/openjdk, which trusts the authorities of a PEM bundle."""
-    _add_openjdk(archive, JRE_PACKAGES, root, work)
+def add_openjdk(root: Path, content: str, authorities: str) -> None:
+    """Link ``JRE`` or ``JDK`` of the packages in a tree; it trusts the authorities of a PEM bundle."""
+    trees.run_inside(root, LINK % content)
     store = root / HOME.lstrip("/") / "lib" / "security" / "cacerts"
     store.write_bytes(key_store(authorities))
     entrypoint = root / ENTRYPOINT.lstrip("/")
     entrypoint.write_text(ENTRYPOINT_TEXT, encoding="utf-8")
     entrypoint.chmod(0o755)
-
-
-def add_jdk(archive: Archive, root: Path, work: Path) -> None:
-    """What the JDK has beyond the JRE."""
-    _add_openjdk(archive, JDK_PACKAGES, root, work)
-
-
-def _add_openjdk(archive: Archive, names: Sequence[str], root: Path, work: Path) -> None:
-    """Debian's files of these packages under Temurin's paths, without its detours through /etc."""
-    system = work / "openjdk"
-    system.mkdir()
-    trees.unpack(archive.download(names), system)
-    source = system / "usr" / "lib" / "jvm" / f"java-17-openjdk-{archive.architecture}"
-    home = root / HOME.lstrip("/")
-    home.parent.mkdir(parents=True)
-    shutil.move(source, home)
-    for path in sorted(home.rglob("*")):
-        if not path.is_symlink():
-            continue
-        target = os.readlink(path)
-        if target.startswith("/"):
-            path.unlink()
-            real = system / target.lstrip("/")
-            if real.is_dir():
-                shutil.copytree(real, path)
-            elif real.is_file():
-                shutil.copy2(real, path)
-    for unwanted in ("docs", "man", "lib/src.zip"):
-        path = home / unwanted
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    shutil.rmtree(system)
 
 
 def key_store(bundle: str) -> bytes:

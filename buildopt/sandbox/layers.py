@@ -268,19 +268,21 @@ def _rust(layer: str, below: Sequence[str]) -> Layer:
     return _packages(layer, below, languages.RUST_PACKAGES, languages.RUST_LAYOUT)
 
 
-def _jre(workshop: Workshop) -> None:
-    for architecture in workshop.architectures:
-        root = workshop.folder("jre", architecture)
-        bundle = workshop.text(("java",), architecture, "etc/ssl/certs/ca-certificates.crt")
-        java.add_jre(workshop.archive(architecture), root, workshop.work, bundle)
-        workshop.keep("jre", architecture, _all_of(root))
+def _openjdk(layer: str, below: Sequence[str], content: str) -> Layer:
+    """A JRE or a JDK, linked of packages that are in no layer themselves."""
+    wanted = (*java.JDK_PACKAGES, *java.LINKER_PACKAGES)
 
+    def make(workshop: Workshop) -> None:
+        for architecture in workshop.architectures:
+            root = workshop.folder(layer, architecture)
+            workshop.unpack(("debian", *below), architecture, root)
+            trees.unpack(_added(workshop, architecture, below, wanted), root)
+            before = trees.marks(root)
+            bundle = workshop.text(below, architecture, "etc/ssl/certs/ca-certificates.crt")
+            java.add_openjdk(root, content, bundle)
+            workshop.keep(layer, architecture, Tree(root, trees.changed(root, before)))
 
-def _jdk(workshop: Workshop) -> None:
-    for architecture in workshop.architectures:
-        root = workshop.folder("jdk", architecture)
-        java.add_jdk(workshop.archive(architecture), root, workshop.work)
-        workshop.keep("jdk", architecture, _all_of(root))
+    return Layer(make, (wanted, java.LINK, content, java.ENTRYPOINT_TEXT), tuple(below))
 
 
 def _maven(workshop: Workshop) -> None:
@@ -308,7 +310,10 @@ LAYERS: Mapping[str, Layer] = {
     "rust": _rust("rust", ("toolchain", "buildpack")),
     "rust-slim": _rust("rust-slim", ("compiler",)),
     "java": _packages("java", (), java.SYSTEM_PACKAGES, java.SYSTEM_SCRIPT),
-    "jre": Layer(_jre, (java.JRE_PACKAGES, java.ENTRYPOINT_TEXT), ("java",)),
-    "jdk": Layer(_jdk, (java.JDK_PACKAGES,), ("java", "jre")),
-    "maven": Layer(_maven, (java.MAVEN_PACKAGES, java.MAVEN_SETTINGS, java.MAVEN_ENTRYPOINT), ("java", "jre", "jdk")),
+    "jre": _openjdk("jre", ("java",), java.JRE),
+    "linker": _packages("linker", ("java",), java.LINKER_PACKAGES),
+    "jdk": _openjdk("jdk", ("java", "linker"), java.JDK),
+    "maven": Layer(
+        _maven, (java.MAVEN_PACKAGES, java.MAVEN_SETTINGS, java.MAVEN_ENTRYPOINT), ("java", "linker", "jdk")
+    ),
 }

@@ -118,13 +118,13 @@ RECIPES = (
     ),
     Recipe(
         ("eclipse-temurin:17-jdk", "eclipse-temurin:17-jdk-jammy", "eclipse-temurin:17"),
-        ("debian", "java", "jre", "jdk"),
+        ("debian", "java", "linker", "jdk"),
         ImageConfig(JAVA, ("jshell",), (java.ENTRYPOINT,)),
         native_only=True,
     ),
     Recipe(
         ("maven:3-eclipse-temurin-17", "maven:3.8-eclipse-temurin-17"),
-        ("debian", "java", "jre", "jdk", "maven"),
+        ("debian", "java", "linker", "jdk", "maven"),
         ImageConfig(MAVEN, ("mvn",), ("/usr/local/bin/mvn-entrypoint.sh",)),
         native_only=True,
     ),

@@ -182,11 +182,29 @@ java -XshowSettings:properties -version 2>&1 | grep -o 'native.encoding = .*'"""
     assert found[:3] == ["from Java", "/opt/java/openjdk/bin/javac", "/opt/java/openjdk"]
     assert int(found[3]) > 100  # Debian's authorities, which a client of TLS trusts
     assert found[4] == "native.encoding = UTF-8"
-    (tmp_path / "jre").mkdir()
-    found = build(
-        engine, tmp_path / "jre", "eclipse-temurin:17-jre", "java -version\ncommand -v javac || echo no", NATIVE
-    )
-    assert found == ["no"]
+
+
+def test_a_jre_has_the_modules_that_programs_run_with(
+    engine: Engine, base_image: Callable[[str], Path], tmp_path: Path
+) -> None:
+    base_image("eclipse-temurin:17-jdk")
+    base_image("eclipse-temurin:17-jre")
+    for folder in ("jre", "jdk"):
+        (tmp_path / folder).mkdir()
+    modules = r"java --list-modules | grep -oE '^(java.desktop|jdk\.(compiler|jdwp.agent|jshell))@' | sort"
+    script = f"{modules}\ncommand -v javac || echo no\nls $JAVA_HOME\njava -Xshare:on -version 2>&1 | grep -o sharing"
+    found = build(engine, tmp_path / "jre", "eclipse-temurin:17-jre", script, NATIVE)
+    assert found == [
+        *("java.desktop@", "jdk.jdwp.agent@", "no"),
+        *("bin", "conf", "legal", "lib", "release", "sharing"),
+    ]
+    linked = "jlink --add-modules java.base --strip-debug --output /tmp/own\n/tmp/own/bin/java --list-modules"
+    script = f"{modules}\nls $JAVA_HOME\n{linked} | cut -d@ -f1"
+    assert build(engine, tmp_path / "jdk", "eclipse-temurin:17-jdk", script, NATIVE) == [
+        *("java.desktop@", "jdk.compiler@", "jdk.jdwp.agent@", "jdk.jshell@"),
+        *("bin", "conf", "include", "jmods", "legal", "lib", "man", "release"),
+        "java.base",
+    ]
 
 
 def test_maven_fetches_from_the_image(engine: Engine, base_image: Callable[[str], Path], tmp_path: Path) -> None:
