@@ -69,7 +69,7 @@ def _late_installs(dockerfile: Dockerfile) -> Iterator[LateInstall]:
             copies[stage.index] = []
             done[stage.index] = set(done.get(stage.base_index, ())) if stage.base_index is not None else set()
         elif instruction.keyword in ("COPY", "ADD"):
-            copies.setdefault(stage.index, []).extend(_copies(instruction, scope))
+            copies.setdefault(stage.index, []).extend(copies_of_sources(instruction, scope))
             done.setdefault(stage.index, set()).update(_brought(instruction))
         elif instruction.span.start in of_run:
             found = list(installs(of_run[instruction.span.start]))
@@ -198,7 +198,7 @@ def _holds(folder: str, path: str) -> bool:
     return folder == "/" or path.startswith(f"{folder}/")
 
 
-def _copies(instruction: Instruction, scope: Scope) -> Iterator[SourceCopy]:
+def copies_of_sources(instruction: Instruction, scope: Scope) -> Iterator[SourceCopy]:
     """A COPY or ADD of the whole context, or of a folder that holds sources by its name."""
     if instruction.flag("from") is not None or len(instruction.words) < 2 or instruction.heredocs:
         return

@@ -18,7 +18,7 @@ from buildopt.dockerfile.ordering.without_sources import Before
 from buildopt.dockerfile.scope import joined, mount_options
 from buildopt.dockerfile.shell import Command
 
-_SYSTEM = word_set("bin boot dev etc home lib lib32 lib64 libx32 media mnt opt proc root run sbin srv sys tmp usr var")
+SYSTEM = word_set("bin boot dev etc home lib lib32 lib64 libx32 media mnt opt proc root run sbin srv sys tmp usr var")
 _SYSTEM_FOLDERS = frozenset(
     ("/bin", "/etc", "/home", "/lib", "/opt", "/sbin", "/tmp", "/usr", "/usr/bin", "/usr/lib", "/usr/local", "/var")
 )
@@ -158,7 +158,7 @@ class Between:
             if landing.place in _SYSTEM_FOLDERS:
                 raise Blocked(line, f"the sources are copied into {landing.place}, among the files of the system")
             if landing.place == "/" and landing.folder:
-                shared = sorted(_SYSTEM & set(self.sources.files.names(landing.origin)))
+                shared = sorted(SYSTEM & set(self.sources.files.names(landing.origin)))
                 if shared:
                     raise Blocked(line, f"{shared[0]} of the context is copied into that of the system")
             if landing.folder and re.fullmatch(r"/root|/home/[^/]+|/", landing.place):

@@ -37,6 +37,12 @@ _SYSTEM = word_set(
     "docker-php-ext-configure docker-php-ext-enable docker-php-ext-install install-php-extensions pecl phpenmod rustup "
     "install-packages cleaninstall microdnf apt-cache ssh-keyscan tzselect n nvm fnm"
 )
+# What they are called with has no slash where it is no file.
+_NAMING = word_set("addgroup adduser apt-mark delgroup deluser groupadd groupmod locale-gen useradd usermod")
+# What a RUN that installs packages of the system does around that.
+PLAIN_COMMANDS = frozenset(_QUIET | _READING | _WRITING | _SYSTEM | {"sh", "bash"}) - word_set("fnm n nvm pecl rustup")
+_SPOKEN = re.compile(r"DEBIAN_FRONTEND|DEBCONF_\w+|ACCEPT_EULA|LANG|LC_\w+|TZ|APT_LISTCHANGES_FRONTEND")
+_ARCHIVE = re.compile(r".*\.(?:deb|rpm|apk)")
 _PACKAGES = frozenset(("apt-get", "aptitude", "apk", "dnf", "zypper"))
 # What package managers of languages do that has nothing to do with the folder they are started in.
 _ELSEWHERE = {
@@ -98,7 +104,8 @@ class Before:
             problem = self._redirect(redirect, folder)
             if problem:
                 return f"`{shown}` {problem}"
-        if any(self._is_there(item.value, folder, writes=False) for item in command.environment):
+        own = [item.value for item in command.environment if not _SPOKEN.fullmatch(item.name)]
+        if any(self._is_there(value, folder, writes=False) for value in own):
             return f"`{shown}` is given a file of the sources"
         if not command.words:
             return ""
@@ -140,6 +147,8 @@ class Before:
             return self._reading(command, folder)
         if name in _WRITING:
             return self._writing(command, folder)
+        if name in _NAMING:
+            return "is given a file of the sources" if self._opens(command, folder) else ""
         if name in _SYSTEM:
             return "is given a file of the sources" if self._reads(command, folder) else ""
         return self._manager(command, folder)
@@ -213,7 +222,9 @@ class Before:
         call = packages.call(command)
         name = command.name or ""
         if call is not None and call.tool in _PACKAGES:
-            return "is given a file of the sources" if self._reads(command, folder) else ""
+            return "is given a file of the sources" if self._opens(command, folder) else ""
+        if name == "pacman" and command.texts and command.texts[0].startswith("-S"):
+            return ""
         tool = call.tool if call is not None else name
         actions = [text for text in command.texts if tool != "pip" or text not in ("-m", "pip")]
         action = next((text for text in actions if not text.startswith("-")), actions[0] if actions else "")
@@ -286,6 +297,14 @@ class Before:
 
     def _reads(self, command: Command, folder: str | None) -> bool:
         return any(self._is_there(word, folder, writes=False) for word in command.arguments)
+
+    def _opens(self, command: Command, folder: str | None) -> bool:
+        """The same of a command that takes names: only what has a slash, or is a package by its own name, is a file."""
+        return any(
+            self._is_there(word, folder, writes=False)
+            for word in command.arguments
+            if word.text is None or word.glob or "/" in word.text or _ARCHIVE.fullmatch(word.text) or word.text == "."
+        )
 
     def _is_listed(self, text: str, folder: str | None) -> bool:
         path = None if folder is None else posixpath.normpath(posixpath.join(folder, text))

@@ -7,6 +7,9 @@ lockfile alone, runs the installation, and copies the sources behind it. A RUN t
 two. Tools that install the project too (poetry, uv, pdm, composer) first install everything else, and run as they did
 behind the sources.
 
+A RUN that only installs packages of the system (apt-get, apk, dnf, zypper, pacman) rises above copies of the context that
+it cannot notice: outside the folders of the system, off all search paths, with nothing in between that needs them.
+
 ARG of a commit, a build's number or its date moves down to its first use (or to what might use it), with the LABEL
 that names it: past commands that are known not to read it.
 
@@ -18,8 +21,9 @@ it, whether it reads it or not.
 
 It needs the build context, because only the project's files tell what an installation reads. It is refused where that
 is not certain, and where the image would differ: scripts around the installation that may need the sources,
-dependencies that are folders of the project, installed packages or generated files that the context holds too, a
-lockfile that the installation rewrites, commands in between that need the sources.
+dependencies that are folders of the project, installed packages or generated files that the context holds too,
+commands in between that need the sources. A lockfile that npm, yarn or pnpm may write anew stays as the sources have
+it, which is said; where a later command may read it, the installation is left where it is.
 
 Example
 -------
@@ -60,6 +64,7 @@ from buildopt.dockerfile.ordering.copied_files import Unknown, context_files
 from buildopt.dockerfile.ordering.install_first import Move, plan
 from buildopt.dockerfile.ordering.late_arguments import Kept, Lowered, lowered
 from buildopt.dockerfile.ordering.stage_steps import Blocked, Step, steps
+from buildopt.dockerfile.ordering.system_first import Lifted, lifted
 from buildopt.dockerfile.parse import parse
 from buildopt.dockerfile.passes.result import Change, PassResult, Refusal
 from buildopt.source import Edit, Span, apply_edits
@@ -107,11 +112,28 @@ def _round(dockerfile: Dockerfile, context: Path | None) -> PassResult:
         mine = [item for item in late if item.run.stage.index == stage.index and item.run.instruction.keyword == "RUN"]
         if mine:
             _stage(dockerfile, stage, mine, context, changes, refused)
+    if not changes and context is not None:
+        _system_packages(dockerfile, context, changes, refused)
     if changes:
         return PassResult(tuple(changes), tuple(refused))
     found = list(lowered(dockerfile))
     refused += (Refusal(NAME, item.line, item.reason) for item in found if isinstance(item, Kept))
     return PassResult(tuple(_lowering(item) for item in found if isinstance(item, Lowered)), tuple(refused))
+
+
+def _system_packages(dockerfile: Dockerfile, context: Path, changes: list[Change], refused: list[Refusal]) -> None:
+    try:
+        files = context_files(dockerfile, context)
+    except Unknown:
+        return
+    for stage in dockerfile.stages:
+        found = lifted(dockerfile, stage, steps(dockerfile, stage), files)
+        if isinstance(found, Lifted):
+            why = f"a changed file no longer repeats `{found.shown}`, which reads none of what is copied"
+            title = f"install packages of the system before files are copied: {found.shown}"
+            changes.append(Change(NAME, title, why, found.lines, found.edits))
+        elif found is not None:
+            refused.append(Refusal(NAME, found.line, found.reason))
 
 
 def _lowering(item: Lowered) -> Change:
