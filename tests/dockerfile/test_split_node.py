@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -468,6 +469,20 @@ def test_code_is_read() -> None:
     assert not code.dynamic
     assert read_code("require(name)").dynamic
     assert read_code("import(`./${name}.js`)").dynamic
+
+
+def test_code_between_two_comments_is_no_comment() -> None:
+    code = read_code("/* one */ import a from 'a';\nimport b from 'b';\n/* two */\nimport c from 'c';\n")
+    assert code.imports == {"a", "b", "c"}
+
+
+@pytest.mark.parametrize(
+    "piece", ["import ", "import type ", "import {", "from 'a' ", "/*\n", "/* */ x\n", "/*\n// x\n"]
+)
+def test_code_is_read_in_one_go(piece: str) -> None:
+    began = time.process_time()
+    read_code(piece * (400_000 // len(piece)))
+    assert time.process_time() - began < 2  # 8 seconds and more where each piece is looked behind to the end
 
 
 def test_json_with_comments_is_read() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from buildopt.dockerfile.managers import word_set
@@ -16,10 +16,11 @@ BUILTINS = word_set(
     "events fs http http2 https inspector module net os path perf_hooks process punycode querystring readline repl "
     "stream string_decoder sys timers tls trace_events tty url util v8 vm wasi worker_threads zlib test sqlite"
 )
-_COMMENT_LINES = re.compile(r"^[ \t]*(?://[^\n]*|/\*.*?\*/[ \t]*$)", re.MULTILINE | re.DOTALL)
-_FROM = re.compile(
-    r"\b(?:import|export)\b(?P<type>\s+type\b(?!\s*,|\s+from\b))?(?P<names>[^'\"`;()=]*?)\bfrom\s*(['\"])(?P<name>[^'\"\n]+)\3"
-)
+_COMMENT = re.compile(r"^[ \t]*(?://[^\n]*|(?P<block>/\*))", re.MULTILINE)
+_REST_OF_LINE = re.compile(r"[ \t]*$", re.MULTILINE)
+_IMPORT = re.compile(r"\b(?:import|export)\b(?P<type>\s+type\b(?!\s*,|\s+from\b))?")
+_FROM = re.compile(r"\bfrom\s*(['\"])(?P<name>[^'\"\n]+)\1")
+_NO_NAMES = "'\"`;()="  # none of them stands between `import` and `from`
 _BARE = re.compile(r"\bimport\s*(['\"])([^'\"\n]+)\1")
 _CALL = re.compile(
     r"\b(?:require|require\.resolve|import|jest\.mock)\s*\(\s*(?:/\*[^*]*\*/\s*)?(['\"`])([^'\"`$\n]+)\1\s*[,)]"
@@ -48,16 +49,58 @@ class Code:
 
 def read_code(text: str) -> Code:
     """Take a source apart. Comments that share a line with code count as code."""
-    raw = text = _COMMENT_LINES.sub(" ", text)
+    raw = text = _without_comment_lines(text)
     imports: set[str] = set()
-    for match in _FROM.finditer(text):
-        if not match.group("type") and not _only_types(match.group("names")):
-            imports.add(match.group("name"))
+    left: list[str] = []
+    done = 0
+    for start, end, name in _statements(text):
+        left.append(text[done:start])
+        done = end
+        if name is not None:
+            imports.add(name)
     imports.update(match.group(2) for match in (*_BARE.finditer(text), *_CALL.finditer(text)))
     dynamic = bool(_DYNAMIC.search(text) or _LOADERS.search(text))
-    for expression in (_FROM, _BARE, _CALL):
+    text = " ".join((*left, text[done:]))
+    for expression in (_BARE, _CALL):
         text = expression.sub(" ", text)
     return Code(frozenset(imports), text, dynamic, raw)
+
+
+def _without_comment_lines(text: str) -> str:
+    """The text without comments that have their lines for themselves."""
+    left: list[str] = []
+    done = place = 0
+    endless = False
+    while (match := _COMMENT.search(text, place)) is not None:
+        place = match.end()
+        if match["block"]:
+            end = -1 if endless else text.find("*/", place)
+            if end < 0:
+                endless = True
+                continue
+            place = end + 2
+            rest = _REST_OF_LINE.match(text, place)
+            if rest is None:
+                continue
+            place = rest.end()
+        left.append(text[done : match.start()])
+        done = place
+    return " ".join((*left, text[done:]))
+
+
+def _statements(text: str) -> Iterator[tuple[int, int, str | None]]:
+    """Where ``import … from`` and ``export … from`` begin and end, and what they load; None where it is types only."""
+    begin = place = 0
+    while (origin := _FROM.search(text, place)) is not None:
+        begin = max(begin, *(text.rfind(mark, begin, origin.start()) + 1 for mark in _NO_NAMES))
+        start = _IMPORT.search(text, begin, origin.end())
+        if start is None or start.end() > origin.start():
+            begin = origin.start(1)
+            place = origin.start() + len("from")
+            continue
+        types = start["type"] or _only_types(text[start.end() : origin.start()])
+        yield start.start(), origin.end(), None if types else origin["name"]
+        begin = place = origin.end()
 
 
 def _only_types(names: str) -> bool:
