@@ -7,8 +7,8 @@ lockfile alone, runs the installation, and copies the sources behind it. A RUN t
 two. Tools that install the project too (poetry, uv, pdm, composer) first install everything else, and run as they did
 behind the sources.
 
-A RUN that only installs packages of the system (apt-get, apk, dnf, zypper, pacman) rises above copies of the context that
-it cannot notice: outside the folders of the system, off all search paths, with nothing in between that needs them.
+A RUN that only installs packages of the system (apt-get, apk, dnf, zypper, pacman) rises above copies of the context
+that it cannot notice: outside the folders of the system, off all search paths, with nothing in between that needs them.
 
 ARG of a commit, a build's number or its date moves down to its first use (or to what might use it), with the LABEL
 that names it: past commands that are known not to read it.
