@@ -283,6 +283,39 @@ def test_requirements_that_need_nothing(line: str) -> None:
     assert requirement_problem(line, 12) == ""
 
 
+STATIC = (
+    "FROM node:22 AS build\nWORKDIR /app\nCOPY . .\nRUN npm ci && npm run build\nFROM node:22\n"
+    "RUN npm install -g http-server@14.1.1\nCOPY --from=build /app/dist /dist\n"
+    'CMD ["http-server", "/dist"]\n'
+)
+COMPILES = {"build.js": "require('child_process').exec('git')\n", **lock(esbuild={"hasInstallScript": True})}
+
+
+def test_a_server_of_files_runs_nothing_of_the_project(tmp_path: Path) -> None:
+    result = run(tmp_path, STATIC, COMPILES)
+    assert "FROM node:22-slim\n" in result.source.text, result.refusals
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("http-server", "serve"),  # has a program for the clipboard that needs libraries of X
+        ("-g http-server@14.1.1", "-g http-server sharp"),
+        ("-g http-server@14.1.1", "-g http-server@github:a/b"),
+        ("-g http-server@14.1.1", "-g --registry=https://example.org http-server"),
+        ("npm install -g http-server@14.1.1", "npm install -g http-server && node build.js"),
+        ("/app/dist /dist", "/app/node_modules /dist"),
+        ('CMD ["http-server", "/dist"]', "CMD http-server /dist & node build.js"),
+        ('CMD ["http-server", "/dist"]', 'CMD ["http-server", "/dist"]\nHEALTHCHECK CMD node build.js'),
+    ],
+)
+def test_anything_else_does(old: str, new: str, tmp_path: Path) -> None:
+    text = STATIC.replace(old, new)
+    result = run(tmp_path, text, COMPILES)
+    assert result.source.text == text
+    assert result.refusals
+
+
 def test_it_runs_only_where_it_is_asked_for(tmp_path: Path) -> None:
     source = Source("Dockerfile", DEBIAN)
     assert "slim" not in optimize(source, tmp_path).source.text

@@ -36,6 +36,8 @@ from buildopt.dockerfile.splits.splits import No
 _NODE_SCRIPT = word_set(
     "babel eslint nest next ng node nuxt react-scripts rimraf rollup tsc vite vue-cli-service webpack"
 )
+# Programs of npm that are JavaScript with all that they depend on: no install scripts, no compiled modules, no ELF.
+_PURE_PROGRAMS = frozenset(("http-server",))
 _PYTHON_MODULES = frozenset(("flask", "uvicorn", "gunicorn", "http.server", "celery", "venv", "compileall"))
 _NODE_OUTPUTS = re.compile(
     r"(?:^|/)(?:dist|build|public|static|out|\.next|node_modules|package(?:-lock)?\.json|app|src)/?$"
@@ -47,6 +49,7 @@ _JAVA_OUTPUTS = re.compile(
 _ELSEWHERE = re.compile(
     r"-e|--editable|--no-binary.*|--(?:extra-)?index-url.*|-i|--find-links.*|-f|--target.*|-t|--python.*|--root.*"
 )
+_ENTRIES = ("CMD", "ENTRYPOINT", "HEALTHCHECK")
 _SHELLS = frozenset(("sh", "bash", "ash", "dash", "zsh"))
 _INTERPRETERS = frozenset(("python", "python3", "node", "ruby", "irb", "java"))
 
@@ -80,7 +83,7 @@ class Needs:
         self._places()
         self._copies()
         self._started()
-        found = problem(self.context, self.listed, self.variant.family)
+        found = "" if self.serves_files else problem(self.context, self.listed, self.variant.family)
         if found:
             raise No(self.stage.origin, found)
 
@@ -104,6 +107,14 @@ class Needs:
             for name in _installed(run):
                 found.update(PACKAGE_PROGRAMS.get(name, "").split())
         return frozenset(found)
+
+    @cached_property
+    def serves_files(self) -> bool:
+        """Whether a known program serves files, and nothing of the project runs here."""
+        texts = [self._started_text(item) for item in self.stage.instructions if item.keyword in _ENTRIES]
+        commands = [command for text in texts if text for command in parse_shell(text).commands]
+        commands += [command for run in self.runs for command in run.script.commands if not _installs_pure(command)]
+        return bool(commands) and all(command.name in _PURE_PROGRAMS for command in commands)
 
     def _packages(self) -> None:
         for run in self.runs:
@@ -180,7 +191,7 @@ class Needs:
             self._python(instruction, command, shown)
         elif self._script(command) is not None:
             self._read_script(instruction, command)
-        elif name not in self.programs:
+        elif name not in self.programs and not self.serves_files:
             raise No(instruction, f"`{name}` may be missing in the smaller image")
 
     def _python(self, instruction: Instruction, command: Command, shown: str) -> None:
@@ -215,6 +226,8 @@ class Needs:
     def _npm(self, instruction: Instruction, command: Command, folder: str | None) -> None:
         words = [text for text in command.texts if not text.startswith("-")]
         action = words[0] if words else ""
+        if _installs_pure(command):
+            return
         if action in ("ci", "install", "i") and len(words) == 1 and not {"-g", "--global"} & set(command.texts):
             reason = lock_problem(self._in_context(folder, "package-lock.json"))
             if reason:
@@ -283,6 +296,8 @@ class Needs:
         if self.variant.kind == "aspnet":
             return base == "mcr.microsoft.com/dotnet/sdk"
         assert self.context is not None
+        if self.serves_files:
+            return not any("node_modules" in source for source in sources)
         plain = base == family == "node" and all(_NODE_OUTPUTS.search(source) for source in sources)
         return plain and not lock_problem(self.context / "package-lock.json")
 
@@ -372,6 +387,21 @@ class Needs:
             if not java and name not in self.programs | functions:
                 shown = (name or inner.words[0].raw)[:40]
                 raise No(instruction, f"{path.name} runs `{shown}`, which may be missing in the smaller image")
+
+
+def _installs_pure(command: Command) -> bool:
+    """Whether npm installs nothing but known programs of its own, for all users."""
+    texts = [text for text in command.texts if not text.startswith("-")]
+    names = {re.sub(r"(?<=.)@[\w.^~-]+$", "", text) for text in texts[1:]}
+    return (
+        command.name == "npm"
+        and texts[:1] in (["install"], ["i"], ["add"])
+        and bool({"-g", "--global"} & set(command.texts))
+        and bool(names)
+        and names <= _PURE_PROGRAMS
+        and all(text in ("-g", "--global", "--no-audit", "--no-fund") for text in command.texts if text.startswith("-"))
+        and len(command.texts) == len(command.arguments)
+    )
 
 
 def _installs_unknown(command: Command) -> bool:
