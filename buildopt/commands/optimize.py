@@ -105,7 +105,7 @@ def optimize(
         smoke, smoke_timeout, smoke_network, platforms, target, build_args, secrets, build_contexts, builder
     )
     _check_proving(proving, prove, output)
-    names = (_known(only), _known(skip), _known(also))
+    names = _chosen(only, skip, also)
     if output.config is not None:
         output.settings(Path.cwd())  # there is nothing in it for this command, but it must be right
     source = _read(dockerfile)
@@ -177,6 +177,16 @@ def _check_proving(proving: _Proving, prove: bool, output: Output) -> None:
     check_commands(proving.smoke)
     for secret in proving.secrets:
         plan.check_secret(secret, Path.cwd())
+
+
+def _chosen(only: tuple[str, ...], skip: tuple[str, ...], also: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
+    """The names of passes. Raises UsageError where one is both asked for and not."""
+    only, skip, also = _known(only), _known(skip), _known(also)
+    for option, names in (("--only", only), ("--also", also)):
+        for name in names:
+            if name in skip:
+                raise UsageError(f"--skip {name} and {option} {name} exclude each other", hint="leave one of them out")
+    return only, skip, also
 
 
 def _known(names: tuple[str, ...]) -> tuple[str, ...]:

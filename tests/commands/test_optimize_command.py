@@ -36,6 +36,16 @@ _FILE = "FROM debian:12\nRUN apt-get update && apt-get install -y curl\n"
             "check the path given with --config",
         ),
         (("-w", "--check"), "--check changes nothing, -w and -o do", "leave one of them out"),
+        (
+            ("--skip", "cache_mounts", "--only", "order_layers", "--only", "cache-mounts"),
+            "--skip cache_mounts and --only cache_mounts exclude each other",
+            "leave one of them out",
+        ),
+        (
+            ("--also", "slim_runtime", "--skip", "slim-runtime"),
+            "--skip slim_runtime and --also slim_runtime exclude each other",
+            "leave one of them out",
+        ),
     ],
 )
 def test_wrong_usage(tmp_path: Path, words: tuple[str, ...], message: str, hint: str) -> None:
