@@ -179,6 +179,34 @@ MOVED: Mapping[str, tuple[Mapping[str, object], str, str]] = {
         "RUN --mount=type=cache,target=/a --mount=type=cache,target=/b npm ci\nCOPY . .\n"
         "RUN --mount=type=cache,target=/a `\n    --mount=type=cache,target=/b `\n    make\n",
     ),
+    "a version that is told, whatever .nvmrc says": (
+        {**NODE, ".nvmrc": "18\n"},
+        "FROM node:22\nENV NODE=20.1\nWORKDIR /app\nCOPY . .\nRUN nvm install $NODE && n lts && fnm use v18\n"
+        "RUN npm ci\n",
+        "FROM node:22\nENV NODE=20.1\nWORKDIR /app\nCOPY package.json package-lock.json ./\n"
+        "RUN nvm install $NODE && n lts && fnm use v18\nRUN npm ci\nCOPY . .\n",
+    ),
+    "a version that is read from a manifest": (
+        NODE,
+        START + "RUN n auto && nvm install && rustup target add x\nRUN npm ci\n",
+        "FROM node:22\nWORKDIR /app\nCOPY package.json package-lock.json ./\n"
+        "RUN n auto && nvm install && rustup target add x\nRUN npm ci\nCOPY . .\n",
+    ),
+    "a version that is told, whatever package.json says": (
+        {**PIP, "package.json": PACKAGE, ".python-version": "3.9\n"},
+        "FROM python:3.12\nWORKDIR /app\nCOPY . .\n"
+        "RUN corepack enable && corepack prepare pnpm@9.1.0 --activate && uv venv --python 3.12 /opt/venv\n"
+        "RUN pip install -r requirements.txt\n",
+        "FROM python:3.12\nWORKDIR /app\nCOPY requirements.txt ./\n"
+        "RUN corepack enable && corepack prepare pnpm@9.1.0 --activate && uv venv --python 3.12 /opt/venv\n"
+        "RUN pip install -r requirements.txt\nCOPY . .\n",
+    ),
+    "a version for another folder": (
+        {**PIP, "rust/rust-toolchain.toml": ""},
+        "FROM rust:1\nWORKDIR /app\nCOPY . .\nRUN rustup component add clippy\nRUN pip install -r requirements.txt\n",
+        "FROM rust:1\nWORKDIR /app\nCOPY requirements.txt ./\nRUN rustup component add clippy\n"
+        "RUN pip install -r requirements.txt\nCOPY . .\n",
+    ),
     "comments stay with what they are about": (
         NODE,
         "FROM node:22\nWORKDIR /app\n# Install the dependencies\nCOPY . .\nRUN npm ci\n\n# Build\nRUN make\n",
@@ -284,6 +312,51 @@ REFUSED: Mapping[str, tuple[Mapping[str, object], str, str]] = {
         START + "RUN apt-get install -y $(cat src/a.js)\nRUN npm ci\n",
         "given a file of the sources",
     ),
+    **{
+        f"{pin} tells `{command}` a version": (
+            {**NODE, pin: "20\n"},
+            f"{START}RUN {command}\nRUN npm ci\n",
+            f"`{command}` may read a version",
+        )
+        for command, pin in (
+            ("rustup target add x", "rust-toolchain"),
+            ("rustup show", "rust-toolchain.toml"),
+            ("nvm install", ".nvmrc"),
+            ("nvm install --no-progress", ".nvmrc"),
+            ("nvm use $VERSION", ".nvmrc"),
+            ("n auto", ".node-version"),
+            ("n auto", ".n-node-version"),
+            ("fnm use", ".nvmrc"),
+            ("fnm install", ".node-version"),
+        )
+    },
+    "a version in a folder above": (
+        {f"web/{name}": content for name, content in NODE.items()} | {".nvmrc": "20\n"},
+        START + "RUN cd web && nvm install && npm ci\n",
+        "`nvm install` may read a version",
+    ),
+    "a version in a manifest that the install does not read": (
+        {**PIP, "package.json": PACKAGE},
+        START + "RUN n auto\nRUN pip install -r requirements.txt\n",
+        "`n auto` may read a version",
+    ),
+    "a package manager in a manifest that the install does not read": (
+        {**PIP, "package.json": PACKAGE},
+        START + "RUN corepack enable && corepack prepare --activate\nRUN pip install -r requirements.txt\n",
+        "`corepack prepare --activate` may read a version",
+    ),
+    **{
+        f".python-version tells `{command}` a version": (
+            {**PIP, ".python-version": "3.9\n"},
+            f"FROM python:3.12\nWORKDIR /app\nCOPY . .\nRUN {command}\nRUN pip install -r requirements.txt\n",
+            f"`{command}` may read a version",
+        )
+        for command in ("uv venv", "uv venv /opt/venv", "uv python install")
+    },
+    **{
+        f"`{command}` starts a program": (NODE, f"{START}RUN {command}\nRUN npm ci\n", "may need the sources")
+        for command in ("rustup run stable make", "n exec 18 make", "n use 18 x", "nvm exec 18 make", "fnm exec make")
+    },
     "a copied archive": (
         {**NODE, "x.tar.gz": ""},
         START + "ADD x.tar.gz /opt\nRUN npm ci\n",

@@ -76,6 +76,18 @@ _ELSEWHERE = {
     "conda": word_set("config clean install update --version"),
     "mamba": word_set("config clean install update --version"),
 }
+# Files, in the working folder or above, that say which version they are about where nothing else does.
+_PINS = {
+    "rustup": ("rust-toolchain", "rust-toolchain.toml"),
+    "n": (".n-node-version", ".node-version", ".nvmrc", "package.json"),
+    "nvm": (".nvmrc",),
+    "fnm": (".node-version", ".nvmrc", "package.json"),
+    "corepack prepare": ("package.json",),
+    "uv venv": (".python-version", ".python-versions", "pyproject.toml", "uv.toml"),
+    "uv python": (".python-version", ".python-versions", "pyproject.toml", "uv.toml"),
+}
+_VERSION = re.compile(r"(?:[a-z]+@)?v?[0-9][0-9.]*|lts(?:/[\w*-]+)?|(?:[a-z]+@)?(?:latest|stable)|current|node")
+_STARTING = {"rustup": ("run",), "n": ("run", "as", "use", "exec"), "nvm": ("run", "exec"), "fnm": ("exec",)}
 _GLOBAL = {"npm": ("-g", "--global", "--location=global"), "pnpm": ("-g", "--global"), "bun": ("-g", "--global")}
 # Their variables are users, groups and modes more often than files.
 _OWNERS = word_set("chgrp chmod chown install")
@@ -149,9 +161,27 @@ class Before:
             return self._writing(command, folder)
         if name in _NAMING:
             return "is given a file of the sources" if self._opens(command, folder) else ""
+        if set(_STARTING.get(name, ())) & set(command.texts):
+            return "may need the sources"
+        if self._is_pinned(command, folder):
+            return "may read a version from a file of the sources"
         if name in _SYSTEM:
             return "is given a file of the sources" if self._reads(command, folder) else ""
         return self._manager(command, folder)
+
+    def _is_pinned(self, command: Command, folder: str | None) -> bool:
+        """Whether the sources may bring a file that tells a version, and the command does not tell it."""
+        name = command.name or ""
+        pins = _PINS.get(name) or _PINS.get(" ".join((name, *command.texts[:1])))
+        if pins is None:
+            return False
+        if name != "rustup" and any(_VERSION.fullmatch(self._text(word) or "") for word in command.arguments):
+            return False
+        if folder is None:
+            return True
+        above = [folder, *(folder[: match.start()] or "/" for match in re.finditer("/", folder))]
+        places = {posixpath.join(place, pin) for place in above for pin in pins}
+        return any(place not in self.first and self.tree.kind(place) for place in places)
 
     def _enters(self, command: Command, folder: str | None) -> str:
         path = self._path(command.arguments[0], folder) if len(command.arguments) == 1 else None
