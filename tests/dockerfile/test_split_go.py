@@ -344,3 +344,9 @@ def test_packages_of_alpine_that_may_have_another_name_elsewhere(tmp_path: Path)
     assert "vips-tools is needed at run time, and the release" in reason(split(tmp_path, text))
     assert runtime(split(tmp_path, text.replace(" vips-tools", "")))
     assert runtime(split(tmp_path, text.replace("alpine", "alpine3.19")))
+
+
+def test_a_registry_that_an_argument_names_stays_one(tmp_path: Path) -> None:
+    text = "ARG R=docker.io/library/\n" + usual("${R}golang:1.22-bookworm", "CGO_ENABLED=0 go build -o app .")
+    result = split(tmp_path, text)
+    assert runtime(result)[:2] == ["FROM", "${R}debian:bookworm-slim"]

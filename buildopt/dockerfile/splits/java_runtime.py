@@ -14,6 +14,7 @@ from buildopt.dockerfile.splits.java_images import sister
 from buildopt.dockerfile.splits.java_program import folder_of_script
 from buildopt.dockerfile.splits.java_start import java
 from buildopt.dockerfile.splits.repeats import same_owners
+from buildopt.dockerfile.splits.runtime_images import written_prefix
 from buildopt.dockerfile.splits.splits import No, Subject, known_user, known_variables
 from buildopt.dockerfile.splits.started import Start
 
@@ -52,7 +53,7 @@ def runtime_image(
             reason = no.reason
     if reason:
         return same, f". The JDK stays, since {reason}"
-    prefix = subject.base[: subject.base.index(subject.final.base.repository)]
+    prefix = written_prefix(subject, subject.final.base.repository)
     return f"{prefix}{found.repository}:{found.tag}", ""
 
 

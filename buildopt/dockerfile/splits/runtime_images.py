@@ -40,13 +40,19 @@ def release(subject: Subject, repository: str) -> Release:
         raise No(subject.origin, "a digest without a tag does not tell what the base is made of")
     if "onbuild" in subject.final.base.tag:
         raise No(subject.origin, "what the base does on its own is not moved between stages")
-    reference = subject.base.partition("@")[0]
     words = subject.final.base.tag.lower().split("-")
-    prefix = reference[: reference.rindex(repository)]
+    prefix = written_prefix(subject, repository)
     alpine = next((word.removeprefix("alpine") for word in words if word.startswith("alpine")), None)
     if alpine is not None:
         return Release(True, alpine, prefix)
     return Release(False, next((word for word in words if _SUITE.fullmatch(word)), ""), prefix)
+
+
+def written_prefix(subject: Subject, repository: str) -> str:
+    """What stands before the name of the base, as it is written: a registry that an argument names stays one."""
+    written, known = (text.partition("@")[0] for text in (subject.written_base, subject.base))
+    text = written if repository in written else known
+    return text[: text.rindex(repository)]
 
 
 def known_release(subject: Subject, *, static: bool) -> None:
