@@ -2,12 +2,13 @@
 
 What it does
 ------------
-Turns a file of one stage that ends in a built program (Go, Rust, Java, Node.js, Python, C, …) into a build stage and a
-runtime stage on the slim image of the same distribution, or on the same image without what only the build needs. What
-the program may read goes with it: templates, migrations, settings, certificates, time zones, shared libraries. ENV,
-WORKDIR, USER, EXPOSE, VOLUME, LABEL, HEALTHCHECK, STOPSIGNAL, ENTRYPOINT and CMD stay what they were, and so do
-owners of files. RUNs that make users, folders or install what is needed at run time are repeated in the runtime
-stage, without the packages that only the build needs.
+Turns a file of one stage that ends in a built program (Go, Rust, Java, Node.js, Python, Ruby, C, …) into a build
+stage and a runtime stage on the slim image of the same distribution, or on the same image without what only the build
+needs. What the program may read goes with it: templates, migrations, settings, certificates, time zones, shared
+libraries. ENV, WORKDIR, USER, EXPOSE, VOLUME, LABEL, HEALTHCHECK, STOPSIGNAL, ENTRYPOINT and CMD stay what they were,
+and so do owners of files. RUNs that make users, folders or install what is needed at run time are repeated in the
+runtime stage, without the packages that only the build needs. Gems of Ruby are shipped on the same slim image, without
+compilers; the other images of Ruby have these anyhow.
 
 Where a tag does not tell the release of Debian, a program that needs only what every release has is shipped on
 ``bookworm``, any other on ``stable``, whose C library is never older than that of the tag.
@@ -59,14 +60,32 @@ from buildopt.dockerfile.model import Dockerfile
 from buildopt.dockerfile.passes.result import Change, PassResult, Refusal
 from buildopt.dockerfile.passes.runs import runs_by_family
 from buildopt.dockerfile.passes.state import states
-from buildopt.dockerfile.splits import split_c, split_dotnet, split_go, split_java, split_node, split_python, split_rust
+from buildopt.dockerfile.splits import (
+    split_c,
+    split_dotnet,
+    split_go,
+    split_java,
+    split_node,
+    split_python,
+    split_ruby,
+    split_rust,
+)
 from buildopt.dockerfile.splits.splits import No, Splitter, Subject, edits, plain_stage
 
 NAME = "split_stages"
 OPT_IN = False
 
 # The first one that a file concerns decides.
-_SPLITTERS: tuple[Splitter, ...] = (split_go, split_java, split_node, split_rust, split_c, split_dotnet, split_python)
+_SPLITTERS: tuple[Splitter, ...] = (
+    split_go,
+    split_java,
+    split_node,
+    split_rust,
+    split_c,
+    split_dotnet,
+    split_python,
+    split_ruby,
+)
 
 
 def rewrite(dockerfile: Dockerfile, context: Path | None = None) -> PassResult:

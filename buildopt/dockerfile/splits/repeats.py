@@ -164,7 +164,7 @@ def _removals(run: Run, needed: Callable[[str], bool]) -> list[Span]:
     spans: list[Span] = []
     for use in run.found:
         if use.manager.name in ("apt", "apk") and use.subcommand in _INSTALLS:
-            words = _operands(use)
+            words = operands(use)
             idle = [span for name, span in words if not needed(name)]
             if len(idle) < len(words):
                 spans += idle
@@ -172,7 +172,7 @@ def _removals(run: Run, needed: Callable[[str], bool]) -> list[Span]:
     return [run.logical.span(span.start, span.end) for span in sorted(spans, key=lambda span: span.start)]
 
 
-def _operands(use: Use) -> list[tuple[str, Span]]:
+def operands(use: Use) -> list[tuple[str, Span]]:
     found: list[tuple[str, Span]] = []
     skip = False
     for word in use.rest:
