@@ -215,6 +215,40 @@ SPLIT: dict[str, tuple[str, Mapping[str, object], Mapping[str, str] | None, list
         {"src/main.ts": "", "index.html": "", "vite.config.ts": "import { defineConfig } from 'vite';"},
         ["/app/vite.config.ts", "./node_modules\n", "./dist\n", "!src"],
     ),
+    **{
+        f"a folder that is called build is served, not built: {command}": (
+            f"{HEAD}RUN npm ci && npm run build\n{instruction}\n",
+            {
+                "scripts": {"build": "remix build", "start": command},
+                "dependencies": {"@remix-run/node": "1", "@remix-run/serve": "1"},
+                "devDependencies": {"@remix-run/dev": "1"},
+            },
+            {"app/root.tsx": "import '@remix-run/node';", "remix.config.js": "", "public/a.ico": ""},
+            ["/app/remix.config.js", "./node_modules\n", "./build\n", "./public\n", f"{instruction}\n"],
+        )
+        for command, instruction in (
+            ("remix-serve build", "CMD npm start"),
+            ("NODE_ENV=production remix-serve build", 'CMD ["npm", "run", "start"]'),
+            ("node ./node_modules/@remix-run/serve/dist/cli.js build", "CMD npm start"),
+            ("none", 'CMD ["npx", "remix-serve", "build"]'),
+            ("nothing", 'CMD ["npx", "@remix-run/serve", "build"]'),
+            ("no script", 'CMD ["npx", "--yes", "@remix-run/serve@1.19.3", "build"]'),
+            ("no program", 'ENTRYPOINT ["./node_modules/.bin/remix-serve"]\nCMD ["build"]'),
+        )
+    },
+    "a folder that React Router serves": (
+        f"{HEAD}RUN npm ci && npm run build\nCMD npm start\n",
+        {
+            "scripts": {"build": "react-router build", "start": "react-router-serve build"},
+            "dependencies": {"@react-router/node": "7", "@react-router/serve": "7"},
+            "devDependencies": {"@react-router/dev": "7", "vite": "6"},
+        },
+        {
+            "app/root.tsx": "import '@react-router/node';",
+            "vite.config.ts": "import { reactRouter } from '@react-router/dev/vite';",
+        },
+        ["./node_modules\n", "./build\n", "!vite.config"],
+    ),
 }
 
 
@@ -331,6 +365,24 @@ REFUSED: dict[str, tuple[str, Mapping[str, object], Mapping[str, str] | None, st
         package(dependencies={"@babel/register": "7"}),
         {**SOURCES, "index.js": "require('@babel/register');\nrequire('./src');\n"},
         "@babel/register compiles sources when the container starts",
+    ),
+    "a package with a scope is not the one without": (
+        f"{HEAD}RUN npm ci && npm run build\nCMD npx @babel/node dist/index.js\n",
+        package(dependencies={"express": "4", "@babel/node": "7"}),
+        None,
+        "`@babel/node dist/index.js` works with the sources",
+    ),
+    "a package with a scope that nothing installs": (
+        f"{HEAD}RUN npm ci && npm run build\nCMD npx @own/serve dist\n",
+        SERVER,
+        None,
+        "where @own/serve comes from is not known",
+    ),
+    "a server that builds": (
+        f"{HEAD}RUN npm ci && npm run build\nCMD npx remix build\n",
+        package(dependencies={"@remix-run/dev": "1"}),
+        None,
+        "`remix build` builds when the container starts",
     ),
     "a loader of TypeScript": (
         PLAIN.replace('"node", ', '"node", "-r", "ts-node/register", '),

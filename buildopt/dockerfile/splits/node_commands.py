@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from buildopt.dockerfile.managers import word_set
 from buildopt.dockerfile.passes.runs import SHELLS
 from buildopt.dockerfile.shell import Command, parse_shell
-from buildopt.dockerfile.splits.node_project import Project
+from buildopt.dockerfile.splits.node_project import Project, program_of
 
 _MANAGERS = frozenset(("npm", "yarn", "yarnpkg", "pnpm", "bun"))
 _BIN = re.compile(r"(?:^|/)node_modules/\.bin/([\w.-]+)$")
@@ -67,7 +67,9 @@ def _follow(project: Project, words: Sequence[str], folder: str, frame: Leaf, de
         return
     if depth > 8:
         raise Unclear(f"`{shown}` leads too far")
-    name, rest = posixpath.basename(words[0]), tuple(words[1:])
+    # `npx @remix-run/serve` is not the package `serve`.
+    scoped = frame.fetched and re.fullmatch(r"@[\w.-]+/[\w.-]+", words[0]) is not None
+    name, rest = program_of(words[0]) if scoped else posixpath.basename(words[0]), tuple(words[1:])
     match = _BIN.search(words[0]) or _PROGRAM_FILE.search(words[0])
     local = frame.script or match is not None
     if match is not None:
@@ -110,7 +112,7 @@ def _follow(project: Project, words: Sequence[str], folder: str, frame: Leaf, de
                     depth + 1,
                 )
                 if not found.group(1).startswith("@")
-                else iter((leaf(found.group(1), rest[position + 1 :]),))
+                else iter((leaf(program_of(found.group(1)), rest[position + 1 :]),))
             )
             return
         yield leaf(name, rest)

@@ -157,6 +157,11 @@ def package_of(program: str, project: Project) -> str:
     return known
 
 
+def program_of(package: str) -> str:
+    """The program of a package with a scope, where it is known, and else the package itself."""
+    return next((program for program, known in _PROGRAMS.items() if known == package), package)
+
+
 def read_project(folder: str, entries: Sequence[Brought], context: Path, hidden: Ignored) -> Project:
     """The project whose package.json the build puts into ``folder``."""
     files = _files(folder, entries, context, hidden)

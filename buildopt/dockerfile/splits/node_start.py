@@ -55,6 +55,8 @@ SHELL_COMMANDS = word_set(
     "mv rm ln  sed awk grep date id env envsubst source . read local unset shift until while pwd whoami hostname "
     "kill sync tr cut head tail"
 )
+# Their first argument is what they serve or run: `remix-serve build` builds nothing.
+_GIVEN_A_PATH = STATIC_SERVERS | SHELL_COMMANDS | word_set("node nodejs prisma remix-serve react-router-serve")
 _SYSTEM = word_set("sh bash dash curl wget nc")
 _MANAGERS = frozenset(("npm", "yarn", "pnpm", "bun"))
 _VALUED = {
@@ -115,8 +117,7 @@ def note_start(needs: Needs, project: Project, leaf: Leaf, installed: Collection
         raise Unclear(f"`{leaf.shown}` works with the sources: it is made for development")
     if name == "nodemon" and not (first.endswith((".js", ".cjs", ".mjs")) and "nodemon" not in project.development):
         raise Unclear(f"`{leaf.shown}` works with the sources: it is made for development")
-    served = name in STATIC_SERVERS or name in ("node", "nodejs", "prisma") or name in SHELL_COMMANDS
-    if name in _BUILDING or (first in _BUILDS and not served):
+    if name in _BUILDING or (first in _BUILDS and name not in _GIVEN_A_PATH):
         raise Unclear(f"`{leaf.shown}` builds when the container starts")
     if name == "node" or name == "nodejs":
         _node(needs, project, leaf)
