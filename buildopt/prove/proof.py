@@ -201,7 +201,7 @@ class Proof:
 def _smoke_reason(run: Smoke) -> str:
     for side, outcome in (("before", run.before), ("after", run.after)):
         if outcome.status is None:
-            return f"smoke {run.command}: did not end in time ({side})"
+            return f"smoke {run.command}: did not end in time ({side}): --smoke-timeout gives it longer"
     if run.before.status != run.after.status:
         return f"smoke {run.command}: exit status was {run.before.status}, is {run.after.status}"
     stream = "standard output" if run.before.stdout != run.after.stdout else "standard error"

@@ -279,7 +279,7 @@ def test_a_smoke_command_that_does_not_end_and_one_that_is_never_the_same(engine
     assert (three.before.status, three.equal) == (3, True)
     assert (nothing.before.status, nothing.equal) == (127, True)
     assert proof.notes[0] == "smoke nothing: exit status 127 in both images; is there such a command?"
-    assert proof.reasons == ("smoke sleep 600: did not end in time (before)",)
+    assert proof.reasons == ("smoke sleep 600: did not end in time (before): --smoke-timeout gives it longer",)
     assert leftovers(engine) == []
 
 
