@@ -22,9 +22,12 @@ times as long as the original's, after an added dependency at most 0.5 times (me
 most 0.35 times as large (the median of those that were split).
 
 An engine of its own is started (root on a Debian family system); packages come from Debian, PyPI and the npm registry.
+Where these are near, downloads take no time that a cache mount could save: ``--line`` makes the engine's own bridge as
+slow as the line of an office or a home (with tc, of the package iproute2).
 
     python benchmarks/optimize.py                       all pairs, one round
     python benchmarks/optimize.py --rounds 3 go rust    these
+    python benchmarks/optimize.py --line 50             at most 50 Mbit/s for what RUN downloads
     python benchmarks/optimize.py --json                for programs
 """
 
@@ -129,6 +132,17 @@ def _sizes(layouts: Path) -> Two:
     return Two(before.unpacked, after.unpacked)
 
 
+def line_of(rate: int | None) -> str:
+    """The line that downloads come over, for a reader."""
+    return f"downloads at {rate} Mbit/s" if rate else "downloads as fast as they come"
+
+
+def slow_line(bridge: str, rate: int) -> None:
+    """Let containers receive at most ``rate`` Mbit/s. It ends with the bridge."""
+    limit = ("tbf", "rate", f"{rate}mbit", "burst", "256kb", "latency", "200ms")
+    process.run(["tc", "qdisc", "add", "dev", bridge, "root", *limit])
+
+
 def ratios(found: Sequence[Measured]) -> dict[str, float]:
     """The medians that the goals are about."""
     columns = {name: [item.seconds[name].ratio for item in found if name in item.seconds] for name in SITUATIONS}
@@ -161,6 +175,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pairs", nargs="*", metavar="PAIR", help="folders of dockerfiles/ (all)")
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--line", type=int, metavar="MBIT", help="what RUN downloads comes at most at so many Mbit/s")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--folder", type=Path, help="where to work (a temporary folder)")
     chosen = parser.parse_args()
@@ -182,15 +197,23 @@ def main() -> None:
                 folder / "engine", downloads=Folders.at().downloads, registry_mirrors=(running.url,)
             ) as engine,
         ):
+            if chosen.line:
+                slow_line(Folders.at(folder / "engine").name, chosen.line)
             if not chosen.json:
-                print(f"seconds and MB: before, after, ratio; median of {chosen.rounds}; {engine.description}")
+                how = f"median of {chosen.rounds}; {line_of(chosen.line)}"
+                print(f"seconds and MB: before, after, ratio; {how}; {engine.description}")
                 print(f"{'':15}{''.join(f'{name:>19}' for name in (*SITUATIONS, 'size'))}")
             for pair in pairs:
                 found.append(measure(pair, engine, chosen.rounds, folder))
                 if not chosen.json:
                     print(line(found[-1]), flush=True)
     if chosen.json:
-        figures = {"rounds": chosen.rounds, "pairs": [asdict(item) for item in found], "median_ratios": ratios(found)}
+        figures = {
+            "rounds": chosen.rounds,
+            "line_mbit": chosen.line,
+            "pairs": [asdict(item) for item in found],
+            "median_ratios": ratios(found),
+        }
         print(json.dumps(figures, indent=2))
     else:
         print("\n".join(summary(found)))
