@@ -15,7 +15,8 @@ from buildopt.dockerfile.managers import recognise, word_set
 from buildopt.dockerfile.passes.paths import Relation, relation
 from buildopt.dockerfile.passes.runs import Run
 from buildopt.dockerfile.shell import Command
-from buildopt.dockerfile.splits.splits import No, Subject, writes_files
+from buildopt.dockerfile.splits.brought import Brought
+from buildopt.dockerfile.splits.splits import No, Subject, copy_line, writes_files
 from buildopt.dockerfile.splits.started import literal
 
 _QUIET = word_set("cd echo ls pwd set true : printf uname date whoami id env export exit test [ [[ which sleep hash")
@@ -271,3 +272,19 @@ def is_removed(found: Iterable[Steps], path: str, after: int = -1, place: int | 
             if late and (target == path or relation(target, path) is Relation.PARENT):
                 return True
     return False
+
+
+def data_lines(subject: Subject, done: Sequence[Steps], data: Sequence[Brought]) -> list[str]:
+    """The lines that ship data of the context: folders one by one, files of one folder and owner in one line."""
+    lines: list[str] = []
+    files: dict[tuple[str, str], list[str]] = {}
+    for entry in data:
+        owner = owner_of(done, entry.path, entry.owner, entry.instruction.span.start)
+        if entry.folder:
+            lines.append(copy_line(subject, entry.path, chown=owner))
+        else:
+            files.setdefault((posixpath.dirname(entry.path), owner), []).append(entry.path)
+    for (folder, owner), names in files.items():
+        target = "" if len(names) == 1 else f"{folder.rstrip('/')}/"
+        lines.append(copy_line(subject, " ".join(names), target, owner))
+    return lines

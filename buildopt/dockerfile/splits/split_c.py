@@ -17,7 +17,7 @@ from buildopt.dockerfile.passes.paths import Relation, relation
 from buildopt.dockerfile.shell import Command
 from buildopt.dockerfile.splits import c_build
 from buildopt.dockerfile.splits.brought import Brought, brought, origin_of, plain
-from buildopt.dockerfile.splits.build_steps import Steps, is_removed, owner_of, repeated, steps
+from buildopt.dockerfile.splits.build_steps import Steps, data_lines, is_removed, owner_of, repeated, steps
 from buildopt.dockerfile.splits.c_libraries import without_headers
 from buildopt.dockerfile.splits.repeats import same_owners, trimmed
 from buildopt.dockerfile.splits.runtime_images import release
@@ -254,18 +254,7 @@ def _runtime(subject: Subject, known: c_build.Facts, kept: Sequence[str]) -> tup
 
 
 def _copies(subject: Subject, done: Sequence[Steps], program: str, data: Sequence[Brought]) -> list[str]:
-    lines: list[str] = []
-    files: dict[tuple[str, str], list[str]] = {}
-    for entry in data:
-        owner = owner_of(done, entry.path, entry.owner, entry.instruction.span.start)
-        if entry.folder:
-            lines.append(copy_line(subject, entry.path, chown=owner))
-        else:
-            files.setdefault((posixpath.dirname(entry.path), owner), []).append(entry.path)
-    for (folder, owner), names in files.items():
-        target = "" if len(names) == 1 else f"{folder.rstrip('/')}/"
-        lines.append(copy_line(subject, " ".join(names), target, owner))
     return [
-        *lines,
+        *data_lines(subject, done, data),
         copy_line(subject, program, chown=owner_of(done, program, since=_last(done).run.instruction.span.start)),
     ]

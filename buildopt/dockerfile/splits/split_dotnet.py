@@ -17,7 +17,7 @@ from buildopt.dockerfile.managers import word_set
 from buildopt.dockerfile.passes.paths import Relation, relation
 from buildopt.dockerfile.shell import Command
 from buildopt.dockerfile.splits.brought import Brought, brought, origin_of, plain
-from buildopt.dockerfile.splits.build_steps import Steps, is_removed, owner_of, repeated, steps
+from buildopt.dockerfile.splits.build_steps import Steps, data_lines, is_removed, owner_of, repeated, steps
 from buildopt.dockerfile.splits.java_project import read_text
 from buildopt.dockerfile.splits.repeats import trimmed
 from buildopt.dockerfile.splits.splits import (
@@ -262,19 +262,8 @@ def _files(context: Path) -> Iterator[str]:
 
 
 def _copies(subject: Subject, done: Sequence[Steps], published: _Published, data: Sequence[Brought]) -> list[str]:
-    lines: list[str] = []
-    files: dict[tuple[str, str], list[str]] = {}
-    for entry in data:
-        if relation(entry.path, published.folder) is Relation.INSIDE:
-            continue
-        owner = owner_of(done, entry.path, entry.owner, entry.instruction.span.start)
-        if entry.folder:
-            lines.append(copy_line(subject, entry.path, chown=owner))
-        else:
-            files.setdefault((posixpath.dirname(entry.path), owner), []).append(entry.path)
-    for (place, owner), names in files.items():
-        lines.append(copy_line(subject, " ".join(names), "" if len(names) == 1 else f"{place.rstrip('/')}/", owner))
+    outside = [entry for entry in data if relation(entry.path, published.folder) is not Relation.INSIDE]
     return [
-        *lines,
+        *data_lines(subject, done, outside),
         copy_line(subject, published.folder, chown=owner_of(done, published.folder, since=published.offset)),
     ]

@@ -14,7 +14,7 @@ from buildopt.dockerfile.managers import word_set
 from buildopt.dockerfile.passes.paths import Relation, relation
 from buildopt.dockerfile.splits import java_needs, java_project
 from buildopt.dockerfile.splits.brought import Brought, brought, origin_of, plain
-from buildopt.dockerfile.splits.build_steps import Steps, is_removed, owner_of, repeated, steps
+from buildopt.dockerfile.splits.build_steps import Steps, data_lines, is_removed, owner_of, repeated, steps
 from buildopt.dockerfile.splits.java_program import agents, is_build, program, whole_output
 from buildopt.dockerfile.splits.java_runtime import runtime_image
 from buildopt.dockerfile.splits.repeats import trimmed
@@ -161,18 +161,8 @@ def _copies(
     subject: Subject, done: Sequence[Steps], paths: Sequence[str], data: Sequence[Brought], made_at: int
 ) -> list[str]:
     """The lines: data first, what the build makes last; files of one folder in one line."""
-    lines: list[str] = []
-    files: dict[tuple[str, str], list[str]] = {}
-    inside = [entry for entry in data if not any(relation(entry.path, path) is Relation.INSIDE for path in paths)]
-    for entry in inside:
-        owner = owner_of(done, entry.path, entry.owner, entry.instruction.span.start)
-        if entry.folder:
-            lines.append(copy_line(subject, entry.path, chown=owner))
-        else:
-            files.setdefault((posixpath.dirname(entry.path), owner), []).append(entry.path)
-    for (folder, owner), names in files.items():
-        target = "" if len(names) == 1 else f"{folder.rstrip('/')}/"
-        lines.append(copy_line(subject, " ".join(names), target, owner))
+    outside = [entry for entry in data if not any(relation(entry.path, path) is Relation.INSIDE for path in paths)]
+    lines = data_lines(subject, done, outside)
     for path in paths:
         target = f"{posixpath.dirname(path).rstrip('/')}/" if "*" in path else ""
         lines.append(copy_line(subject, path, target, owner_of(done, path, since=made_at)))
