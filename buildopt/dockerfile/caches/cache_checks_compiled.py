@@ -6,13 +6,14 @@ import re
 
 from buildopt.dockerfile.caches.cache_group import Group, text_of
 from buildopt.dockerfile.caches.cache_where import No
-from buildopt.dockerfile.caches.go_programs import outputs, started
+from buildopt.dockerfile.caches.go_programs import outputs
 from buildopt.dockerfile.manager import Use
 from buildopt.dockerfile.managers import (
     MAVEN,
 )
 from buildopt.dockerfile.passes.runs import Run
 from buildopt.dockerfile.passes.state import states
+from buildopt.dockerfile.splits.go_build import started
 
 # What Go modules bring along as a shared library, to be found in the module cache when the program runs.
 _SHARED = re.compile(

@@ -10,12 +10,9 @@ from pathlib import Path
 from buildopt.dockerfile.files import read_text
 from buildopt.dockerfile.manager import Use, word_set
 from buildopt.dockerfile.managers import GO
-from buildopt.dockerfile.model import Instruction
 from buildopt.dockerfile.passes.runs import Run
 from buildopt.dockerfile.passes.state import State
-from buildopt.dockerfile.shell import parse_shell
 
-_PATH = ("/go/bin", "/usr/local/go/bin", "/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 _VALUED = word_set(
     "-C -asmflags -buildmode -compiler -covermode -coverpkg -gccgoflags -gcflags -installsuffix -ldflags -mod "
     "-modfile -overlay -p -pgo -pkgdir -tags -toolexec"
@@ -94,19 +91,3 @@ def _module(context: Path | None) -> str:
     match = re.search(r'^\s*module\s+"?([^\s"]+)', text, re.MULTILINE)
     parts = match.group(1).split("/") if match else [""]
     return parts[-2] if len(parts) > 1 and _VERSION.fullmatch(parts[-1]) else parts[-1]
-
-
-def started(instruction: Instruction, state: State) -> tuple[str, ...]:
-    """The absolute paths that a CMD or ENTRYPOINT may start, none where it is not one simple program."""
-    values = instruction.values
-    if instruction.exec_form:
-        word: str | None = values[0] if values else None
-    else:
-        script = parse_shell(" ".join(values))
-        single = script.complete and len(script.commands) == 1 and not script.commands[0].redirects
-        word = script.commands[0].argv[0].text if single and script.commands[0].argv else None
-    if not word or "$" in word or state.workdir is None:
-        return ()
-    if "/" not in word:
-        return tuple(f"{folder}/{word}" for folder in _PATH)
-    return (posixpath.normpath(posixpath.join(state.workdir, word)),)
