@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from buildopt.build import cache, ignore
+from buildopt.build import cache, epoch, ignore
 from buildopt.build.output import STAGING, Output, parse_output
 from buildopt.errors import UsageError
 from buildopt.oci.reference import Reference
@@ -72,13 +72,15 @@ class Options:
     caches: tuple[str, ...] = ()
     compression: str | None = None
     add_hosts: tuple[str, ...] = ()
+    source_date_epoch: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class BuildPlan:
     """One buildx build. ``platforms`` is empty where the engine's own one is meant.
 
-    ``shown`` is the Dockerfile as the user knows it, ``ignore`` what must be kept out of the context.
+    ``shown`` is the Dockerfile as the user knows it, ``ignore`` what must be kept out of the context. ``epoch`` is the
+    time, in seconds since 1970, that takes the place of all later ones in the image; None leaves times alone.
     """
 
     context: Path
@@ -90,12 +92,14 @@ class BuildPlan:
     caches: tuple[cache.Cache, ...] = ()
     compression: tuple[str, ...] = ()
     options: Options = field(default_factory=Options)
+    epoch: int | None = None
 
     def arguments(self, layout: Path, metadata: Path, dockerfile: Path) -> list[str]:
         """The words after ``buildx``. BuildKit writes to ``layout``, buildx the digest to ``metadata``."""
         options = self.options
         words = ["build", "--progress", "rawjson", "--metadata-file", str(metadata)]
-        words += ["--output", fields("type=oci", "tar=false", f"dest={layout}", *self.compression)]
+        times = () if self.epoch is None else ("rewrite-timestamp=true",)
+        words += ["--output", fields("type=oci", "tar=false", f"dest={layout}", *self.compression, *times)]
         words += ["--file", str(dockerfile), f"--provenance={PROVENANCE[options.provenance]}"]
         words += ["--sbom=true"] if options.sbom else []
         words += ["--platform", ",".join(self.platforms)] if self.platforms else []
@@ -105,6 +109,7 @@ class BuildPlan:
         for entry in self.caches:
             words += ["--cache-from", fields(*entry.source)] if entry.source else []
             words += ["--cache-to", fields(*entry.target)]
+        words += [] if self.epoch is None else ["--build-arg", f"{epoch.VARIABLE}={self.epoch}"]
         for flag, values in (
             ("--tag", options.names),
             ("--build-arg", options.build_args),
@@ -156,8 +161,10 @@ def sounds_secret(name: str) -> bool:
     return _SECRET_NAME.search(name.upper()) is not None
 
 
-def make(options: Options, settings: Settings, folder: Path) -> BuildPlan:
+def make(options: Options, settings: Settings, folder: Path, environment: Mapping[str, str] | None = None) -> BuildPlan:
     """The plan for flags and a configuration; flags win. ``folder`` is what typed paths are relative to.
+
+    ``environment`` may say when the build is from (SOURCE_DATE_EPOCH) and on what occasion it runs (CI).
 
     Raises UsageError for whatever can be known to fail before the engine is asked.
     """
@@ -192,7 +199,19 @@ def make(options: Options, settings: Settings, folder: Path) -> BuildPlan:
         caches=caches,
         compression=cache.parse_compression(options.compression) if options.compression else (),
         options=options,
+        epoch=_epoch(options, context, environment or {}),
     )
+
+
+def _epoch(options: Options, context: Path, environment: Mapping[str, str]) -> int | None:
+    if options.source_date_epoch is None:
+        return None
+    if any(argument.partition("=")[0] == epoch.VARIABLE for argument in options.build_args):
+        raise UsageError(
+            f"--source-date-epoch and --build-arg {epoch.VARIABLE} say the same",
+            hint="--source-date-epoch alone sets both the argument and the times of files",
+        )
+    return epoch.resolve(options.source_date_epoch, context, environment)
 
 
 def check_secret(secret: str, folder: Path) -> None:

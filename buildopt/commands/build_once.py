@@ -63,6 +63,11 @@ Examples:
     "--provenance", type=click.Choice(("off", "min", "max")), default="min", show_default=True, help="Attest the build."
 )
 @click.option("--sbom", is_flag=True, help="Attest what is in the image (needs BuildKit's scanner image).")
+@click.option(
+    "--source-date-epoch",
+    metavar="N|git|auto",
+    help="Times in the image: N seconds since 1970, git (the last commit's), auto ($SOURCE_DATE_EPOCH, else git).",
+)
 @click.option("--builder", metavar="NAME", help="The buildx builder to use.")
 @click.option(
     "--progress", type=click.Choice(("auto", "rich", "plain", "rawjson")), default="auto", help="How to show the build."
@@ -88,6 +93,7 @@ def build_once(
     pull: bool,
     provenance: str,
     sbom: bool,
+    source_date_epoch: str | None,
     builder: str | None,
     progress: str,
     dry_run: bool,
@@ -121,10 +127,11 @@ def build_once(
         provenance=provenance,
         sbom=sbom,
         builder=builder,
+        source_date_epoch=source_date_epoch,
     )
     folder = Path.cwd()
     settings = output.settings(folder / context if context else folder)
-    plan = plans.make(options, settings, folder)
+    plan = plans.make(options, settings, folder, os.environ)
     for line in plans.not_yet(settings, plans.choose_image(options, settings, folder)):
         click.echo(f"warning: {line}", err=True)
     if dry_run:
