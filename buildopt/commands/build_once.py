@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from buildopt.build.buildx import Built
     from buildopt.build.plan import BuildPlan
     from buildopt.engine.connection import Engine
+    from buildopt.prove.reproducible import PlatformComparison
     from buildopt.report.live import View
 
 EXAMPLES = """\b
@@ -68,6 +69,9 @@ Examples:
     metavar="N|git|auto",
     help="Times in the image: N seconds since 1970, git (the last commit's), auto ($SOURCE_DATE_EPOCH, else git).",
 )
+@click.option(
+    "--check-reproducible", is_flag=True, help="Build a second time, without cache, and show what differs (exit 1)."
+)
 @click.option("--builder", metavar="NAME", help="The buildx builder to use.")
 @click.option(
     "--progress", type=click.Choice(("auto", "rich", "plain", "rawjson")), default="auto", help="How to show the build."
@@ -94,6 +98,7 @@ def build_once(
     provenance: str,
     sbom: bool,
     source_date_epoch: str | None,
+    check_reproducible: bool,
     builder: str | None,
     progress: str,
     dry_run: bool,
@@ -137,7 +142,7 @@ def build_once(
     if dry_run:
         return _dry_run(plan, output)
     _check_stdout(plan, output)
-    return _run(plan, progress, output)
+    return _run(plan, progress, output, check_reproducible)
 
 
 def _check_stdout(plan: BuildPlan, output: Output) -> None:
@@ -185,8 +190,9 @@ def _buildx(engine: Engine) -> tuple[str, ...]:
     return (*engine.buildx, *(("--builder", engine.builder) if engine.builder else ()))
 
 
-def _run(plan: BuildPlan, progress: str, output: Output) -> int:
+def _run(plan: BuildPlan, progress: str, output: Output, twice: bool = False) -> int:
     from buildopt.build import artifact, buildx, tarball
+    from buildopt.commands import build_once_again as again
 
     began = time.monotonic()
     engine = _engine(plan)
@@ -195,7 +201,9 @@ def _run(plan: BuildPlan, progress: str, output: Output) -> int:
         click.echo(f"engine: {engine.description}\n+ {plan.printed(_buildx(engine))}", err=True)
     with terminated(), artifact.staged(plan.output) as staging:
         with _view(plan, progress, output) as view:
-            built = buildx.build(plan, _buildx(engine), staging, view, environment=engine.environment)
+            built = buildx.build(
+                plan, _buildx(engine), staging, view, environment=engine.environment, contents=engine.contents
+            )
         published = artifact.publish(staging, built.digest, plan.options.names)
         if plan.output.kind == "tar":
             tarball.write_file(staging.live, published.image, plan.output.path)
@@ -203,8 +211,11 @@ def _run(plan: BuildPlan, progress: str, output: Output) -> int:
             sys.stdout.flush()
             with artifact.writes(Path("stdout")):
                 tarball.write(staging.live, published.image, sys.stdout.fileno())
-    _report(_Result(plan, built, published, time.monotonic() - began), output)
-    return 0
+        seconds = time.monotonic() - began
+        showing = _view(plan, progress, output)
+        compared = again.build_again(plan, _buildx(engine), engine, staging, showing, output) if twice else ()
+    _report(_Result(plan, built, published, seconds, compared), output)
+    return again.show(compared, plan, output)
 
 
 def _warn_emulation(plan: BuildPlan, engine: Engine) -> None:
@@ -257,6 +268,7 @@ class _Result:
     built: Built
     published: Published
     seconds: float
+    compared: tuple[PlatformComparison, ...] = ()
 
     def platforms(self) -> list[tuple[str, str, int]]:
         """Name, digest and size in bytes (manifest, config and layers) of each platform."""
@@ -311,6 +323,10 @@ def _report(result: _Result, output: Output) -> None:
             "steps": {"total": built.total, "cached": built.cached},
             "record": None,
         }
+        if result.compared:
+            from buildopt.report import reproducible
+
+            document["reproducible"] = reproducible.document(result.compared)
         output.result(json.dumps(document) + "\n")
         return
     share = f"{built.cached} of {built.total} steps cached"

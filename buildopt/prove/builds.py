@@ -8,7 +8,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +24,8 @@ from buildopt.errors import BuildoptError, EngineError, ToolError
 from buildopt.prove.image import needs_recompression
 from buildopt.prove.workspace import Workspace
 
-_NAMESPACE = "BUILDKIT_CACHE_MOUNT_NS"
+NAMESPACE = "BUILDKIT_CACHE_MOUNT_NS"
+"""The build argument that keeps cache mounts apart."""
 _SECONDS = 120.0  # to list or to remove cache mounts
 _TITLES = {"before": "the original", "after": "the rewritten Dockerfile"}
 
@@ -113,7 +114,7 @@ class Builder:
         own = f"{self.namespace}-{name}"
         options = Options(
             target=how.target,
-            build_args=(*how.build_args, f"{_NAMESPACE}={own}"),
+            build_args=(*how.build_args, f"{NAMESPACE}={own}"),
             add_hosts=(f"{own}:127.0.0.1",),
             secrets=how.secrets,
             ssh=how.ssh,
@@ -166,19 +167,25 @@ class Builder:
 
     def forget(self, say: Callable[[str], None]) -> None:
         """Remove the cache mounts that these builds made."""
-        with suppress(BuildoptError):
-            listed = process.run(
-                [*self.buildx, "du", "--verbose", "--filter", "type=exec.cachemount"],
-                env=self.engine.environment, timeout=_SECONDS,
-            ).text  # fmt: skip
-            for record in re.split(r"\n\s*\n", listed):
-                identity = re.search(r"^ID:\s+(\S+)", record, re.MULTILINE)
-                if identity is None or f'with id "{self.namespace}-' not in record:
-                    continue
-                argv = [*self.buildx, "prune", "--force", "--filter", f"id={identity[1]}"]
-                process.run(argv, env=self.engine.environment, timeout=_SECONDS)
-            return
-        say(f"warning: cache mounts named {self.namespace} could not be removed; docker buildx prune does")
+        forget_mounts(self.buildx, self.engine.environment, f"{self.namespace}-", say)
+
+
+def forget_mounts(
+    command: Sequence[str], environment: Mapping[str, str], namespace: str, say: Callable[[str], None]
+) -> None:
+    """Remove the cache mounts of builds whose NAMESPACE begins with ``namespace``. ``command`` is that of buildx."""
+    with suppress(BuildoptError):
+        listed = process.run(
+            [*command, "du", "--verbose", "--filter", "type=exec.cachemount"], env=environment, timeout=_SECONDS
+        ).text
+        for record in re.split(r"\n\s*\n", listed):
+            identity = re.search(r"^ID:\s+(\S+)", record, re.MULTILINE)
+            if identity is None or f'with id "{namespace}' not in record:
+                continue
+            argv = [*command, "prune", "--force", "--filter", f"id={identity[1]}"]
+            process.run(argv, env=environment, timeout=_SECONDS)
+        return
+    say(f"warning: cache mounts named {namespace.rstrip('-')} could not be removed; docker buildx prune does")
 
 
 def _recompressed(plan: BuildPlan) -> BuildPlan:

@@ -280,7 +280,11 @@ def _covering(path: str, whole: Mapping[str, int]) -> str | None:
 
 
 def _detail(before: Image, after: Image, path: str, what: frozenset[str], below: int) -> str:
-    old, new = before.tree.get(path), after.tree.get(path)
+    return entry_detail(before.tree.get(path), after.tree.get(path), what, below)
+
+
+def entry_detail(old: Entry | None, new: Entry | None, what: frozenset[str], below: int = 0) -> str:
+    """For people, how two entries differ in ``what``; ``below``: so many more things are lost or new below a folder."""
     if old is None or new is None:
         entry = old or new
         kind = entry.kind if entry is not None else ""
