@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from buildopt import process
+from buildopt.build import nearby
 from buildopt.build.artifact import Staging, writes
 from buildopt.build.failure import failure
 from buildopt.build.plan import BuildPlan
@@ -46,9 +47,15 @@ class Built:
 
 
 def build(
-    plan: BuildPlan, buildx: Sequence[str], staging: Staging, view: View, *, environment: Mapping[str, str]
+    plan: BuildPlan,
+    buildx: Sequence[str],
+    staging: Staging,
+    view: View,
+    *,
+    environment: Mapping[str, str],
+    contents: Path | None = None,
 ) -> Built:
-    """Run the build; ``view`` sees every line as it comes.
+    """Run the build; ``view`` sees every line as it comes. ``contents`` is where the engine keeps its blobs, if known.
 
     ``buildx`` is the command in front of ``build``. Raises ToolError where the build failed, EngineError where the
     engine is the reason. Ctrl-C ends buildx, which ends the build in the engine.
@@ -58,6 +65,8 @@ def build(
     argv = [*buildx, *plan.arguments(staging.layout, metadata, dockerfile)]
     # The digest is all that is wanted from the metadata file; asking the engine for the provenance again costs time.
     variables = {**environment, "BUILDX_METADATA_PROVENANCE": "disabled"}
+    if contents is not None:
+        nearby.offer(contents, staging.layout)
     progress = Progress(redactor(plan.secret_values(environment)))
     with process.stream(argv, env=variables) as running:
         assert running.stderr is not None
@@ -67,6 +76,8 @@ def build(
                 view.event(event)
     if running.returncode != 0:
         raise failure(plan, progress, running.returncode, staging)
+    if contents is not None:
+        nearby.take(staging.layout)
     return Built(_digest(metadata), tuple(progress.counted))
 
 

@@ -24,7 +24,8 @@ class Engine:
 
     ``docker`` and ``buildx`` are the first words of commands, to be run with exactly ``environment``. ``builder`` is
     the name for ``--builder``, None for the one that buildx takes by itself. ``platforms`` is what it can build, empty
-    where that is not known before the first build.
+    where that is not known before the first build. ``contents`` is the folder with its blobs, where it is on this
+    machine and may be read.
     """
 
     docker: tuple[str, ...]
@@ -34,6 +35,7 @@ class Engine:
     platforms: tuple[str, ...]
     private: bool
     description: str
+    contents: Path | None = None
 
 
 def find(
@@ -56,7 +58,14 @@ def find(
         return ours
     clients = found.clients
     return Engine(
-        clients.docker, clients.buildx, dict(environment), found.name, found.platforms, False, found.description
+        clients.docker,
+        clients.buildx,
+        dict(environment),
+        found.name,
+        found.platforms,
+        False,
+        found.description,
+        found.contents,
     )
 
 
@@ -74,6 +83,7 @@ def find_private(folders: Folders, environment: Mapping[str, str] | None = None)
         platforms=found.platforms,
         private=True,
         description=f"private engine, Docker {found.version}, in {folders.root}",
+        contents=existing.contents_of(str(folders.data / "docker")),
     )
 
 

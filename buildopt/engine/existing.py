@@ -53,6 +53,7 @@ class Existing:
     name: str | None
     platforms: tuple[str, ...]
     description: str
+    contents: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ class Info:
 
     version: str
     containerd_store: bool
+    root: str = ""
 
 
 def look(environment: Mapping[str, str], tools: Programs, name: str | None = None) -> Existing:
@@ -87,7 +89,8 @@ def look(environment: Mapping[str, str], tools: Programs, name: str | None = Non
     if builder.driver == "docker":
         found = engine_info(environment, clients, host)
         if found.containerd_store:
-            return Existing(clients, name, builder.platforms, f"Docker {found.version} at {host}")
+            contents = contents_of(found.root) if host.startswith("unix://") else None
+            return Existing(clients, name, builder.platforms, f"Docker {found.version} at {host}", contents)
         problem = f"Docker {found.version} at {host} cannot export OCI images: it has no containerd image store"
     elif not builder.driver:
         # An engine that does not answer: buildx cannot even tell which driver it would use.
@@ -173,7 +176,20 @@ def engine_info(environment: Mapping[str, str], clients: Clients, host: str) -> 
     if not document.get("ServerVersion"):
         raise EngineError(f"no engine answers at {host}", hint=UP_HINT, detail=document.get("ServerErrors") or ())
     store = ["driver-type", "io.containerd.snapshotter.v1"] in (document.get("DriverStatus") or [])
-    return Info(str(document["ServerVersion"]), store)
+    return Info(str(document["ServerVersion"]), store, str(document.get("DockerRootDir") or ""))
+
+
+def contents_of(root: str) -> Path | None:
+    """Where an engine with the data folder ``root`` keeps blobs by digest; None where this process cannot read them.
+
+    Its containerd is its own, the machine's, or that of a private engine.
+    """
+    folders = (Path(root, "containerd/daemon"), Path(root).parent / "containerd", Path("/var/lib/containerd"))
+    for folder in folders if os.path.isabs(root) else ():
+        contents = folder / "io.containerd.content.v1.content" / "blobs"
+        if os.access(contents / "sha256", os.R_OK | os.X_OK):
+            return contents
+    return None
 
 
 def find_clients(environment: Mapping[str, str], tools: Programs) -> Clients:

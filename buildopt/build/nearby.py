@@ -1,0 +1,82 @@
+"""Blobs of an engine on this machine: copied by the kernel, rather than sent through the engine's API.
+
+The engine's store keeps every blob under its digest, as a layout does. Links to its large blobs in the staging layout
+make BuildKit take them for sent already; those that the image turns out to need are copied afterwards, and checked.
+It is of no account whose store it is: what has the right digest is the right blob.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from buildopt.build.artifact import file_digest, needed, writes
+from buildopt.errors import ArtifactError
+from buildopt.oci import layout as oci
+from buildopt.oci.descriptor import Descriptor
+
+# Sending a smaller one takes no longer than looking at it.
+SMALLEST = 64 << 10
+# Of a store with more blobs than that the newest are offered.
+MOST = 4096
+_WORKERS = 4
+
+
+def offer(store: Path, layout: Path) -> int:
+    """Link the large blobs of an engine's ``store`` (a folder such as ``…/blobs``) into a layout; return how many."""
+    folder = layout / "blobs" / "sha256"
+    found = []
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with os.scandir(store / "sha256") as entries:
+            for entry in entries:
+                status = entry.stat(follow_symlinks=False)
+                if status.st_size >= SMALLEST and re.fullmatch(r"[0-9a-f]{64}", entry.name):
+                    found.append((status.st_mtime_ns, entry.name))
+    except OSError:  # it may be emptied meanwhile, or not be for us to read
+        return 0
+    count = 0
+    for _, name in sorted(found, reverse=True)[:MOST]:
+        with suppress(OSError):  # such as one that the last artifact has too
+            os.symlink(store / "sha256" / name, folder / name)
+            count += 1
+    return count
+
+
+def take(layout: Path) -> int:
+    """Copy what the layout's image needs of the blobs offered to it, drop the other links; return how many were copied.
+
+    Raises ArtifactError where one is gone or not what its name says, ToolError where the copy cannot be written.
+    """
+    links = {path.name for path in (layout / "blobs" / "sha256").iterdir() if path.is_symlink()}
+    if not links:
+        return 0
+    blobs = needed(oci.resolve(oci.open_artifact(layout)))
+    wanted = [blob for digest, blob in blobs.items() if digest.algorithm == "sha256" and digest.hex in links]
+    for name in links - {blob.digest.hex for blob in wanted}:
+        os.unlink(layout / "blobs" / "sha256" / name)
+    if not wanted:
+        return 0
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(_WORKERS) as pool, writes(layout):
+        for done in [pool.submit(_take, layout, blob) for blob in wanted]:
+            done.result()
+    return len(wanted)
+
+
+def _take(layout: Path, blob: Descriptor) -> None:
+    path = layout / "blobs" / "sha256" / blob.digest.hex
+    temporary = path.with_name(f"{path.name}.copy")
+    try:
+        shutil.copyfile(path, temporary)
+    except FileNotFoundError as error:
+        raise ArtifactError(f"the engine removed {blob.digest} meanwhile", hint="run the build again") from error
+    if file_digest(temporary, "sha256") != blob.digest:
+        raise ArtifactError(
+            f"the engine's copy of {blob.digest} is damaged", hint="clear its cache: docker buildx prune --all"
+        )
+    os.replace(temporary, path)

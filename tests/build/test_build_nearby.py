@@ -1,0 +1,117 @@
+"""Blobs of an engine on this machine: offered as links, copied and checked where the image needs them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from buildopt.build import nearby
+from buildopt.engine.existing import contents_of
+from buildopt.errors import ArtifactError, ToolError
+from buildopt.oci.check import check
+from buildopt.oci.layout import open_artifact
+
+MakeImage = Callable[..., str]
+LARGE = b"x" * (nearby.SMALLEST + 1)
+OTHER = b"y" * nearby.SMALLEST
+
+
+@pytest.fixture
+def store(tmp_path: Path, make_image: MakeImage) -> Path:
+    """An engine's blobs: those of an image with two large layers and small ones."""
+    make_image(tmp_path / "engine", LARGE, OTHER, b"small")
+    return tmp_path / "engine" / "blobs"
+
+
+def write_around(layout: Path, make_image: MakeImage, *layers: bytes) -> None:
+    """What BuildKit does: write the blobs that are not there, and index.json."""
+    make_image(layout, *layers)
+
+
+def links(layout: Path) -> list[str]:
+    return [path.name for path in (layout / "blobs/sha256").iterdir() if path.is_symlink()]
+
+
+def test_needed_blobs_are_copied_and_the_others_dropped(tmp_path: Path, store: Path, make_image: MakeImage) -> None:
+    layout = tmp_path / "layout"
+    assert nearby.offer(store, layout) == 2
+    assert len(links(layout)) == 2
+    write_around(layout, make_image, LARGE, b"another")
+    assert nearby.take(layout) == 1
+    assert links(layout) == []
+    assert not [problem for problem in check(open_artifact(layout)) if problem.fatal]
+    copied = next(path for path in (layout / "blobs/sha256").iterdir() if path.stat().st_size == len(LARGE))
+    assert copied.stat().st_ino != (store / "sha256" / copied.name).stat().st_ino
+    assert copied.stat().st_mode & 0o777 == 0o644
+
+
+def test_what_the_last_artifact_has_stays(tmp_path: Path, store: Path, make_image: MakeImage) -> None:
+    layout = tmp_path / "layout"
+    make_image(layout, LARGE)
+    assert nearby.offer(store, layout) == 1
+    write_around(layout, make_image, LARGE, OTHER)
+    assert nearby.take(layout) == 1
+
+
+def test_a_damaged_blob_of_the_engine_is_not_taken(tmp_path: Path, store: Path, make_image: MakeImage) -> None:
+    layout = tmp_path / "layout"
+    path = next(path for path in (store / "sha256").iterdir() if path.stat().st_size == len(LARGE))
+    path.write_bytes(LARGE[:-1] + b"?")
+    nearby.offer(store, layout)
+    write_around(layout, make_image, LARGE)
+    with pytest.raises(ArtifactError, match="damaged"):
+        nearby.take(layout)
+
+
+def test_a_blob_that_the_engine_removed_meanwhile_is_named(tmp_path: Path, store: Path, make_image: MakeImage) -> None:
+    layout = tmp_path / "layout"
+    nearby.offer(store, layout)
+    write_around(layout, make_image, LARGE)
+    for path in (store / "sha256").iterdir():
+        path.unlink()
+    with pytest.raises(ArtifactError, match="removed sha256:"):
+        nearby.take(layout)
+
+
+def test_nothing_is_offered_from_a_store_that_is_not_there(tmp_path: Path, make_image: MakeImage) -> None:
+    assert nearby.offer(tmp_path / "nowhere", tmp_path / "layout") == 0
+    make_image(tmp_path / "layout", LARGE)
+    assert nearby.take(tmp_path / "layout") == 0
+
+
+def test_other_files_of_the_store_are_passed_over(tmp_path: Path, store: Path) -> None:
+    (store / "sha256" / "ingest").write_bytes(LARGE)
+    (store / "sha256" / ("A" * 64)).write_bytes(LARGE)
+    os.symlink("/etc/passwd", store / "sha256" / ("0" * 64))
+    assert nearby.offer(store, tmp_path / "layout") == 2
+
+
+def test_a_full_disk_while_copying_is_said(
+    tmp_path: Path, store: Path, make_image: MakeImage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = tmp_path / "layout"
+    nearby.offer(store, layout)
+    write_around(layout, make_image, LARGE)
+
+    def full(source: object, target: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(ToolError, match="no space left on the disk"):
+        nearby.take(layout)
+
+
+@pytest.mark.parametrize("place", ["docker/containerd/daemon", "containerd"])
+def test_where_an_engine_keeps_its_blobs(tmp_path: Path, place: str) -> None:
+    blobs = tmp_path / place / "io.containerd.content.v1.content/blobs"
+    (blobs / "sha256").mkdir(parents=True)
+    assert contents_of(str(tmp_path / "docker")) == blobs
+
+
+def test_an_engine_that_does_not_say_where_it_is(tmp_path: Path) -> None:
+    assert contents_of("") is None
+    assert contents_of("relative") is None
