@@ -3,6 +3,7 @@
 ::
 
     BuildoptError
+    ├── GateError         1  a gate failed, or was not run to its end
     ├── UsageError        2  usage or configuration
     ├── ToolError         3  an outside program failed
     │   └── EngineError   3  no engine, or one that cannot do what is asked
@@ -36,6 +37,12 @@ class BuildoptError(Exception):
         self.message = message
         self.hint = hint
         self.detail = tuple(detail)
+
+
+class GateError(BuildoptError):
+    """An artifact did not pass its gates."""
+
+    exit_code = FINDINGS
 
 
 class UsageError(BuildoptError):

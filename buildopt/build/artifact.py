@@ -28,8 +28,8 @@ from pathlib import Path
 from buildopt.build import provenance
 from buildopt.build.output import HOME, STAGING, Output, check_folder
 from buildopt.errors import ArtifactError, BuildoptError, ToolError
+from buildopt.oci import gate_record, lock
 from buildopt.oci import layout as oci
-from buildopt.oci import lock
 from buildopt.oci.descriptor import IMAGE_NAME, OCI_INDEX, REFERENCE_NAME, Descriptor, Digest
 from buildopt.oci.reference import Reference
 
@@ -184,8 +184,13 @@ def needed(image: oci.Image) -> Mapping[Digest, Descriptor]:
     return found
 
 
-def publish(staging: Staging, digest: str, names: tuple[str, ...] = ()) -> Published:
+def publish(
+    staging: Staging, digest: str, names: tuple[str, ...] = (), gates: tuple[gate_record.GateResult, ...] = ()
+) -> Published:
     """Make the staged image the live one. ``digest`` is the one that BuildKit reported, ``names`` what ``-t`` said.
+
+    ``gates`` are those that will run on it: until they have, their record refuses the image. Without any, a record of
+    this very image stays, and one of another image goes.
 
     Raises ArtifactError where BuildKit did not write that image whole, ToolError where the folder cannot be written.
     """
@@ -194,7 +199,8 @@ def publish(staging: Staging, digest: str, names: tuple[str, ...] = ()) -> Publi
     if str(image.digest) != digest:
         raise ArtifactError(f"BuildKit reported {digest} but wrote {image.digest}", hint="run the build again")
     live = staging.live
-    image = _unchanged(staging, source, image) or image
+    before = _unchanged(staging, source, image)
+    image = before or image
     blobs = needed(image)
     for blob in blobs.values():
         _check_staged(staging.layout, blob)
@@ -204,8 +210,13 @@ def publish(staging: Staging, digest: str, names: tuple[str, ...] = ()) -> Publi
         new = [digest for digest in blobs if digest not in staging.linked]
         for wanted in new:
             _move(_blob(staging.layout, wanted), _blob(live, wanted))
+        if gates:  # before the switch, so that there is no moment at which the new image looks as if it had none
+            record = gate_record.announced(_contents(live / oci.GATES), str(image.digest), gates)
+            replace(live / oci.GATES, record.data(), staging.folder / oci.GATES)
         # Written even where it says the same: its time is what tells sound blobs from those changed later.
         replace(live / "index.json", index_bytes(image.descriptor, names), staging.folder / "index.json")
+        if gate_record.stale(_contents(live / oci.GATES), str(image.digest), changed=before is None):
+            _unlink(live / oci.GATES)
         pruned = prune(live, frozenset(blobs))
     return Published(image, len(new), len(blobs) - len(new), pruned)
 

@@ -15,7 +15,7 @@ STAMP = ".tar"
 """File inside the layout beside a tar that says which tar was made of it."""
 HOME = ".buildopt"
 """Folder for what buildopt makes in a project."""
-_OWN_NAMES = frozenset({STAGING, STAMP, "blobs", "ingest", "index.json", "oci-layout", ".gitignore"})
+_OWN_NAMES = frozenset({STAGING, STAMP, "blobs", "ingest", "index.json", "oci-layout", ".gitignore", "gates.json"})
 
 
 @dataclass(frozen=True, slots=True)

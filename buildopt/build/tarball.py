@@ -6,11 +6,13 @@ from __future__ import annotations
 import errno
 import os
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from buildopt.build.artifact import needed, writes
 from buildopt.build.output import STAMP, partial
+from buildopt.errors import ArtifactError
+from buildopt.oci import gate_record
 from buildopt.oci import layout as oci
 
 _BLOCK = 1 << 20
@@ -48,7 +50,7 @@ def _stamp(layout: Path, path: Path) -> bytes:
     except OSError:
         return b""
     fields = [status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
-    return " ".join(map(str, fields)).encode() + b"\n" + _read(layout / "index.json")
+    return " ".join(map(str, fields)).encode() + b"\n" + _read(layout / "index.json") + (_record(layout) or b"")
 
 
 def _read(path: Path) -> bytes:
@@ -58,21 +60,44 @@ def _read(path: Path) -> bytes:
         return b"-"
 
 
+def _record(layout: Path) -> bytes | None:
+    """The record of the gates as a tar has it: without times, so that equal images and verdicts give equal bytes."""
+    data = oci.FolderSource(layout, b"").gates()
+    try:
+        return None if data is None else gate_record.parse(data).timeless().data()
+    except ArtifactError:
+        return data  # damaged: the tar is to refuse as well
+
+
 def write(layout: Path, image: oci.Image, out: int) -> None:
-    """Write the tar of ``image`` to the file descriptor ``out``, which may be a pipe."""
+    """Write the tar of ``image`` to the file descriptor ``out``, which may be a pipe.
+
+    A record of the gates in ``layout`` goes with it, right after oci-layout.
+    """
+    files = {name: (layout / name).read_bytes() for name in ("index.json", "oci-layout")}
+    record = _record(layout)
+    files |= {oci.GATES: record} if record is not None else {}
+    write_source(oci.FolderSource(layout, b""), image, out, files)
+
+
+def write_source(source: oci.ArtifactSource, image: oci.Image, out: int, files: Mapping[str, bytes]) -> None:
+    """Write a tar of ``image`` out of any artifact that holds its blobs. ``files`` come first, in their order."""
     total = 0
-    for name in ("index.json", "oci-layout"):
-        data = (layout / name).read_bytes()
+    for name, data in files.items():
         total += _plain(out, _header(name, len(data)) + data + _padding(len(data)))
     for name, kind in (("blobs", tarfile.DIRTYPE), *_folders(image)):
         total += _plain(out, _header(name, 0, kind))
     blobs = needed(image)
     for digest in sorted(blobs):
         size = blobs[digest].size
-        with open(layout / "blobs" / digest.algorithm / digest.hex, "rb", buffering=0) as stream:
-            total += _plain(out, _header(f"blobs/{digest.algorithm}/{digest.hex}", size))
-            _copy(out, stream.fileno(), size)
-            total += size + _plain(out, _padding(size))
+        total += _plain(out, _header(f"blobs/{digest.algorithm}/{digest.hex}", size))
+        inline = blobs[digest].data
+        if inline is not None and not source.has(digest):
+            total += _plain(out, inline + _padding(size))
+            continue
+        with source.blob(digest) as blob:
+            _copy(out, blob.fd, blob.offset, size)
+        total += size + _plain(out, _padding(size))
     end = 2 * tarfile.BLOCKSIZE
     _plain(out, b"\0" * (end + -(total + end) % tarfile.RECORDSIZE))
 
@@ -100,13 +125,13 @@ def _plain(out: int, data: bytes) -> int:
     return len(data)
 
 
-def _copy(out: int, source: int, size: int) -> None:
-    """Copy ``size`` bytes from the start of ``source`` to ``out``."""
+def _copy(out: int, source: int, start: int, size: int) -> None:
+    """Copy ``size`` bytes from byte ``start`` of ``source`` to ``out``."""
     done = 0
     for way in (_copy_file_range, _sendfile):
         try:
             while done < size:
-                count = way(out, source, done, size - done)
+                count = way(out, source, start + done, size - done)
                 if not count:
                     break
                 done += count
@@ -114,7 +139,7 @@ def _copy(out: int, source: int, size: int) -> None:
             if error.errno not in _NOT_SO:
                 raise
     while done < size:
-        block = os.pread(source, min(_BLOCK, size - done), done)
+        block = os.pread(source, min(_BLOCK, size - done), start + done)
         if not block:
             raise OSError(errno.EIO, "a blob became shorter while it was read")
         done += _plain(out, block)

@@ -9,6 +9,7 @@ import click
 
 from buildopt.commands.common import Output, output_options
 from buildopt.errors import OK, ArtifactError
+from buildopt.oci import gate_record
 from buildopt.oci.check import Problem, check
 from buildopt.oci.descriptor import Descriptor
 from buildopt.oci.layout import ArtifactSource, Image, ImageManifest, open_artifact, resolve
@@ -58,6 +59,7 @@ def _document(
         "size": image.size if image is not None else None,
         "platforms": [_platform(entry) for entry in image.platforms] if image is not None else [],
         "attestations": [_attestation(entry) for entry in image.attestations] if image is not None else [],
+        "gates": _gates(source, image),
     }
     if checking:
         document["problems"] = [
@@ -94,6 +96,29 @@ def _predicate(layer: Descriptor) -> str:
     return layer.annotations.get("in-toto.io/predicate-type", layer.media_type)
 
 
+def _gates(source: ArtifactSource, image: Image | None) -> dict[str, object] | None:
+    """What the gates said of this very image."""
+    try:
+        record = gate_record.of(source, image) if image is not None else None
+    except ArtifactError as error:
+        return {"verdict": "damaged", "gates": [], "reason": error.message}
+    return {key: record.document()[key] for key in ("verdict", "gates")} if record is not None else None
+
+
+def _gate_lines(source: ArtifactSource, image: Image) -> list[str]:
+    try:
+        record = gate_record.of(source, image)
+    except ArtifactError as error:
+        return [f"gates  damaged: {error.message}; it is not pushed without --allow-ungated"]
+    if record is None:
+        return []
+    bad = record.verdict in (gate_record.FAILED, gate_record.INTERRUPTED)
+    lines = [f"gates  {record.verdict}{': it is not pushed without --allow-ungated' if bad else ''}"]
+    return lines + [
+        f"  {gate.result:11} {gate.label}{f': {gate.reason}' if gate.reason else ''}" for gate in record.gates
+    ]
+
+
 def _text(source: ArtifactSource, image: Image | None, problems: tuple[Problem, ...], checking: bool) -> str:
     lines: list[str] = []
     if image is not None:
@@ -107,6 +132,7 @@ def _text(source: ArtifactSource, image: Image | None, problems: tuple[Problem, 
             lines.append(f"attestation  {entry.descriptor.digest}")
             lines += [f"  of  {entry.attests}"] if entry.attests else []
             lines += [f"  {_predicate(layer)}  {human(layer.size)}" for layer in entry.manifest.layers]
+        lines += _gate_lines(source, image)
     for problem in problems:
         lines.append(f"{'problem' if problem.fatal else 'note'}: {problem.message}")
     if checking and not any(problem.fatal for problem in problems):

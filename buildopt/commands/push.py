@@ -12,6 +12,7 @@ import click
 
 from buildopt.commands.common import Output, output_options
 from buildopt.errors import UsageError
+from buildopt.oci import gate_record
 from buildopt.oci.layout import open_artifact, resolve
 from buildopt.oci.lock import reading
 from buildopt.oci.reference import Reference, is_reference
@@ -51,6 +52,8 @@ Examples:
 @click.option("--platform", metavar="P", help="Push this platform as an image of its own.")
 @click.option("--jobs", type=click.IntRange(1, 64), metavar="N", help="Blobs sent at once to each registry.")
 @click.option("--dry-run", is_flag=True, help="Say what would be pushed where, and send nothing.")
+@click.option("--allow-ungated", is_flag=True, help="Push it though a gate failed or was interrupted.")
+@click.option("--require-gates", is_flag=True, help="Push only what has passed its gates.")
 @click.option(
     "--report", "report_file", type=click.Path(path_type=Path), metavar="FILE", help="Write the JSON here too."
 )
@@ -63,13 +66,15 @@ def push(
     platform: str | None,
     jobs: int | None,
     dry_run: bool,
+    allow_ungated: bool,
+    require_gates: bool,
     report_file: Path | None,
     output: Output,
 ) -> int:
     """Push an OCI artifact to registries: every destination gets the same bytes and is checked for the same digest.
 
     Without REF, the destinations of buildopt.yaml are pushed to. A REF with a tag is pushed as typed; the tags of
-    buildopt.yaml, or --tag, go to those without one.
+    buildopt.yaml, or --tag, go to those without one. What failed its gates, or was interrupted in them, is not pushed.
     """
     from buildopt.registry import push as pushing
     from buildopt.registry.credentials import Keychain
@@ -83,6 +88,7 @@ def push(
     with reading(Path(artifact)):  # a build that finishes meanwhile leaves these blobs where they are
         source = open_artifact(Path(artifact))
         image = resolve(source)
+        gate_record.check(source, image, allow=allow_ungated, require=require_gates)
         if platform is not None:
             image = pushing.one_platform(image, platform)
         plan = pushing.PushPlan(source, image, targets, jobs or pushing.DEFAULT_JOBS)

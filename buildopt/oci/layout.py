@@ -36,6 +36,8 @@ from buildopt.oci.descriptor import (
 )
 
 BLOCK = 1 << 20
+GATES = "gates.json"
+"""Name of the record of the gates, in a folder and in a tar."""
 _BUILD = "make one with: buildopt build-once"
 
 
@@ -114,6 +116,9 @@ class ArtifactSource(Protocol):
     def digests(self) -> frozenset[Digest]:
         """Every blob that is there, referenced or not."""
 
+    def gates(self) -> bytes | None:
+        """What the gates said of it (``gates.json``), as it is; None where there is no such record."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Source:
@@ -138,6 +143,9 @@ class _Source:
     def size(self, digest: Digest) -> int:
         with self.blob(digest) as blob:
             return blob.size
+
+    def gates(self) -> bytes | None:
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,12 +185,20 @@ class FolderSource(_Source):
                     continue  # BuildKit's own temporary files, or a stranger's: nothing refers to them
         return frozenset(found)
 
+    def gates(self) -> bytes | None:
+        try:
+            with _open_plain(self.path / GATES) as stream:
+                return stream.read(MAX_DOCUMENT + 1)
+        except FileNotFoundError:
+            return None
+
 
 @dataclass(frozen=True, slots=True)
 class TarSource(_Source):
-    """An OCI tar, read in place; ``places`` are offset and size of each blob."""
+    """An OCI tar, read in place; ``places`` are offset and size of each blob, ``record`` those of gates.json."""
 
     places: Mapping[Digest, tuple[int, int]]
+    record: tuple[int, int] | None = None
 
     def blob(self, digest: Digest) -> Blob:
         if digest not in self.places:
@@ -199,6 +215,13 @@ class TarSource(_Source):
 
     def digests(self) -> frozenset[Digest]:
         return frozenset(self.places)
+
+    def gates(self) -> bytes | None:
+        if self.record is None:
+            return None
+        offset, size = self.record
+        with _open_plain(self.path, follow=True) as stream:
+            return os.pread(stream.fileno(), min(size, MAX_DOCUMENT + 1), offset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -428,7 +451,7 @@ def _open_tar(path: Path) -> TarSource:
     for name, place in entries.items():
         if match := _BLOB_NAME.fullmatch(name):
             places[Digest.parse(f"{match[1]}:{match[2]}")] = place
-    return TarSource(path, documents["index.json"], places)
+    return TarSource(path, documents["index.json"], places, entries.get(GATES))
 
 
 def _check_layout(data: bytes, path: Path) -> None:
