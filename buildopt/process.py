@@ -11,8 +11,9 @@ import shlex
 import shutil
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -169,6 +170,70 @@ def stop(running: subprocess.Popen[str] | subprocess.Popen[bytes], *, patience: 
             running.wait(patience)
         except subprocess.TimeoutExpired:
             continue
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What a program in a group of its own did. ``status`` is None where it did not end in time and was ended;
+    ``tail`` are the last bytes of both streams, as they came."""
+
+    status: int | None
+    tail: bytes
+
+
+def run_group(
+    argv: Sequence[StrPath], *, env: Mapping[str, str], cwd: StrPath, timeout: float, keep: int = 1 << 16
+) -> Ended:
+    """Run a program and whatever it starts in a group of its own, which ends with this call: in time (``timeout``
+    seconds), too late, or interrupted. Of what they write the last ``keep`` bytes are kept, however much it is.
+
+    Raises ToolError where it cannot be started.
+    """
+    try:
+        running = subprocess.Popen(
+            [os.fspath(word) for word in argv],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=env,
+            cwd=cwd,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise ToolError(f"{os.fspath(argv[0])} cannot be started: {error.strerror}") from error
+    assert running.stdout is not None
+    tail = bytearray()
+
+    def read(descriptor: int) -> None:
+        with suppress(OSError):
+            while block := os.read(descriptor, 1 << 16):
+                tail.extend(block)
+                del tail[:-keep]
+
+    reader = threading.Thread(target=read, args=(running.stdout.fileno(),), daemon=True)
+    reader.start()
+    status: int | None = None
+    try:
+        with suppress(subprocess.TimeoutExpired):
+            status = running.wait(timeout)
+    finally:
+        _end_group(running)
+        # What a program that left the group still holds open is not waited for.
+        reader.join(1.0)
+    if not reader.is_alive():
+        running.stdout.close()
+    return Ended(status, bytes(tail))
+
+
+def _end_group(running: subprocess.Popen[bytes], *, patience: float = 5.0) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(running.pid, number)
+        except (ProcessLookupError, PermissionError):
+            break
+        with suppress(subprocess.TimeoutExpired):
+            running.wait(patience)
+    running.wait()
 
 
 def spawn(

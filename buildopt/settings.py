@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -77,10 +78,25 @@ class ImageSettings:
 
 @dataclass(frozen=True, slots=True)
 class Gates:
-    """``gates:``: commands run inside (``test``) and on (``scan``) an artifact before it counts as built."""
+    """``gates:``: what an artifact must pass before it counts as built.
+
+    ``test`` are commands run inside the image, ``scan`` outside commands run on it. ``max_size`` is in compressed bytes
+    a platform. ``allowed_secrets`` are globs of paths that ``no_secrets`` passes over. ``test_platforms`` is empty for
+    the engine's own one, else ``all`` or names; timeouts are in seconds.
+    """
 
     test: tuple[str, ...] = ()
     scan: tuple[str, ...] = ()
+    max_size: int | None = None
+    non_root: bool = False
+    no_secrets: bool = False
+    allowed_secrets: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    attestations: tuple[str, ...] = ()
+    test_platforms: tuple[str, ...] = ()
+    test_network: bool = False
+    test_timeout: float = 120.0
+    scan_timeout: float = 1800.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +198,28 @@ def nearest(word: str, known: list[str]) -> str:
     return f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
 
 
+_UNITS = {"": 1, "b": 1, "k": 1000, "kb": 1000, "m": 10**6, "mb": 10**6, "g": 10**9, "gb": 10**9, "t": 10**12,
+          "tb": 10**12, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40}  # fmt: skip
+_TIMES = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
+
+
+def size(text: str) -> float:
+    """Bytes of a size such as ``200MB`` (powers of a thousand) or ``1.5GiB``. Raises ValueError."""
+    return _amount(text, _UNITS, "a size such as 200MB or 1.5GiB")
+
+
+def seconds(text: str) -> float:
+    """Seconds of a time such as ``90``, ``90s``, ``2m``, ``1h``. Raises ValueError."""
+    return _amount(text, _TIMES, "a time such as 90s or 2m")
+
+
+def _amount(text: str, units: Mapping[str, int], what: str) -> float:
+    match = re.fullmatch(r"\s*([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*([A-Za-z]*)\s*", text)
+    if match is None or match[2].lower() not in units or float(match[1]) == 0:
+        raise ValueError(f"{text!r} is not {what}")
+    return float(match[1]) * units[match[2].lower()]
+
+
 class _Checker:
     """Turns a parsed document into Settings; every message names the file and the key."""
 
@@ -234,16 +272,57 @@ class _Checker:
             images = self.images(top["images"])
         else:
             images = (self.image("", top.get("build"), "build", push.get("to"), "push.to"),)
-        gates = self.table(top.get("gates"), "gates", "test scan")
         thresholds = self.table(top.get("thresholds"), "thresholds", "workflow build cache-hits failures")
         return Settings(
             path=self.path,
             lint=self.lint(top.get("lint")),
             images=images,
-            gates=Gates(self.words(gates.get("test"), "gates.test"), self.words(gates.get("scan"), "gates.scan")),
+            gates=self.gates(top.get("gates")),
             tags=self.words(push.get("tags"), "push.tags"),
             thresholds=tuple((key, self.text(value, f"thresholds.{key}")) for key, value in thresholds.items()),
         )
+
+    def gates(self, value: object) -> Gates:
+        known = "test scan max-size non-root no-secrets labels attestations test-platforms test-network test-timeout"
+        table = self.table(value, "gates", f"{known} scan-timeout")
+        secrets = table.get("no-secrets", False)
+        allowed: tuple[str, ...] = ()
+        if isinstance(secrets, dict):
+            allowed = self.words(
+                self.table(secrets, "gates.no-secrets", "allow").get("allow"), "gates.no-secrets.allow"
+            )
+            secrets = True
+        largest = table.get("max-size")
+        times = {
+            key: self.measured(table.get(key, default), f"gates.{key}", seconds)
+            for key, default in (("test-timeout", Gates().test_timeout), ("scan-timeout", Gates().scan_timeout))
+        }
+        return Gates(
+            test=self.commands(table.get("test"), "gates.test"),
+            scan=self.commands(table.get("scan"), "gates.scan"),
+            max_size=None if largest is None else int(self.measured(largest, "gates.max-size", size)),
+            non_root=self.flag(table.get("non-root", False), "gates.non-root"),
+            no_secrets=self.flag(secrets, "gates.no-secrets"),
+            allowed_secrets=allowed,
+            labels=self.words(table.get("labels"), "gates.labels"),
+            attestations=self.words(table.get("attestations"), "gates.attestations"),
+            test_platforms=self.words(table.get("test-platforms"), "gates.test-platforms"),
+            test_network=self.flag(table.get("test-network", False), "gates.test-network"),
+            test_timeout=times["test-timeout"],
+            scan_timeout=times["scan-timeout"],
+        )
+
+    def commands(self, value: object, where: str) -> tuple[str, ...]:
+        found = self.words(value, where)
+        if not all(command.strip() for command in found):
+            raise self.error(where, "has an empty command")
+        return found
+
+    def measured(self, value: object, where: str, unit: Callable[[str], float]) -> float:
+        try:
+            return unit(self.text(value, where))
+        except ValueError as error:
+            raise self.error(where, str(error)) from error
 
     def lint(self, value: object) -> LintSettings:
         known = "profile ignore select exclude fail-on registries labels strict-labels severity"

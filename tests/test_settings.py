@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from buildopt.errors import UsageError
-from buildopt.settings import Destination, Settings, find, load
+from buildopt.settings import Destination, Gates, Settings, find, load
 
 FULL = """
 lint:   {ignore: [unpinned-apt-package], exclude: ["vendor/**"], fail-on: info}
@@ -92,3 +92,56 @@ def test_a_file_that_is_no_text_is_said_to_be_none(tmp_path: Path, data: bytes) 
     (tmp_path / "buildopt.yaml").write_bytes(data)
     with pytest.raises(UsageError, match="not UTF-8 text"):
         load(tmp_path / "buildopt.yaml")
+
+
+GATE_KEYS = """gates:
+  test: [/app --version]
+  scan: trivy image --input {oci}
+  max-size: 1.5GiB
+  non-root: true
+  no-secrets: {allow: ["etc/ssl/private/**"]}
+  labels: [org.opencontainers.image.source]
+  attestations: [provenance, sbom]
+  test-platforms: all
+  test-network: true
+  test-timeout: 2m
+"""
+
+
+def test_gates_are_read(tmp_path: Path) -> None:
+    (tmp_path / "buildopt.yaml").write_text(GATE_KEYS)
+    gates = load(tmp_path / "buildopt.yaml").gates
+    assert gates == Gates(
+        test=("/app --version",),
+        scan=("trivy image --input {oci}",),
+        max_size=3 << 29,
+        non_root=True,
+        no_secrets=True,
+        allowed_secrets=("etc/ssl/private/**",),
+        labels=("org.opencontainers.image.source",),
+        attestations=("provenance", "sbom"),
+        test_platforms=("all",),
+        test_network=True,
+        test_timeout=120.0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("max-size: lots", "a size such as 200MB"),
+        ("max-size: 0", "a size such as"),
+        ("max-size: -5MB", "a size such as"),
+        ("max-size: [1]", "must be text"),
+        ("non-root: yes please", "must be true or false"),
+        ("no-secrets: {alow: [a]}", "unknown key 'alow'"),
+        ("test-timeout: soon", "a time such as 90s"),
+        ("test: ['']", "empty command"),
+        ("non-rot: true", "unknown key 'non-rot'"),
+    ],
+)
+def test_gates_that_cannot_be_read_are_named(tmp_path: Path, line: str, problem: str) -> None:
+    (tmp_path / "buildopt.yaml").write_text(f"gates:\n  {line}\n")
+    with pytest.raises(UsageError) as caught:
+        load(tmp_path / "buildopt.yaml")
+    assert problem in caught.value.message
