@@ -35,7 +35,7 @@ def find(context: Path, dockerfile: Path, written: Sequence[Path]) -> Ignore:
     paths = _below(context, written)
     if not paths:
         return Ignore()
-    base = _base(context, dockerfile)
+    base = in_force(context, dockerfile)
     return Ignore() if _hides(base, paths) else Ignore(paths, base)
 
 
@@ -56,7 +56,7 @@ def _below(context: Path, written: Sequence[Path]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _base(context: Path, dockerfile: Path) -> bytes:
+def in_force(context: Path, dockerfile: Path) -> bytes:
     """The ignore file that BuildKit would read: the Dockerfile's own one, even an empty one, else the context's."""
     for path in (dockerfile.with_name(f"{dockerfile.name}.dockerignore"), context / ".dockerignore"):
         try:

@@ -36,7 +36,7 @@ class Step:
 
     ``number`` is 0 for BuildKit's own steps; ``text`` is the instruction, or the whole name of such a step. A step may
     run in several stretches (a FROM is resolved, and fetched later): ``resumed`` is when the current one began,
-    ``earlier`` how many seconds those before it took.
+    ``earlier`` how many seconds those before it took. ``inputs`` are the ids of the vertices that it is made from.
     """
 
     id: str
@@ -52,6 +52,7 @@ class Step:
     error: str = ""
     resumed: float | None = None
     earlier: float = 0.0
+    inputs: tuple[str, ...] = ()
 
     @property
     def counts(self) -> bool:
@@ -173,6 +174,7 @@ class Progress:
             completed=completed if completed or started else step.completed,
             cached=step.cached or vertex.get("cached") is True,
             error=self.redact(clean(_text(vertex, "error"))) or step.error,
+            inputs=_texts(vertex, "inputs") or step.inputs,
         )
         self.steps[identity] = step
         if step.completed:
@@ -272,6 +274,11 @@ def _objects(document: dict[str, object], key: str) -> list[dict[str, object]]:
 def _text(document: dict[str, object], key: str) -> str:
     value = document.get(key)
     return value if isinstance(value, str) else ""
+
+
+def _texts(document: dict[str, object], key: str) -> tuple[str, ...]:
+    values = document.get(key)
+    return tuple(value for value in values if isinstance(value, str)) if isinstance(values, list) else ()
 
 
 def _whole(value: object) -> int:
