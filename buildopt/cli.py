@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "optimize": ("buildopt.commands.optimize:optimize", "Rewrite a Dockerfile: cache mounts, multi-stage."),
     "explain": ("buildopt.commands.explain:explain", "Explain a rule or a pass."),
     "build-once": ("buildopt.commands.build_once:build_once", "Build every platform once, into one OCI artifact."),
+    "merge": ("buildopt.commands.merge:merge", "Merge artifacts of single platforms into one image."),
     "inspect": ("buildopt.commands.inspect:inspect", "Show what an OCI artifact holds, and check it."),
     "push": ("buildopt.commands.push:push", "Push an OCI artifact to registries, digest unchanged."),
     "engine": ("buildopt.commands.engine:engine", "A private Docker engine: up, down, status, prune."),

@@ -20,7 +20,7 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +35,7 @@ from buildopt.oci.reference import Reference
 
 LAYOUT_FILE = b'{"imageLayoutVersion":"1.0.0"}'
 _BLOCK = 1 << 20
+Names = Sequence[str | Mapping[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,9 +186,16 @@ def needed(image: oci.Image) -> Mapping[Digest, Descriptor]:
 
 
 def publish(
-    staging: Staging, digest: str, names: tuple[str, ...] = (), gates: tuple[gate_record.GateResult, ...] = ()
+    staging: Staging,
+    digest: str,
+    names: Names = (),
+    gates: tuple[gate_record.GateResult, ...] = (),
+    *,
+    exact: bool = False,
 ) -> Published:
     """Make the staged image the live one. ``digest`` is the one that BuildKit reported, ``names`` what ``-t`` said.
+
+    Where nothing but times in attestations differs, the live image stays; not so with ``exact``.
 
     ``gates`` are those that will run on it: until they have, their record refuses the image. Without any, a record of
     this very image stays, and one of another image goes.
@@ -199,7 +207,7 @@ def publish(
     if str(image.digest) != digest:
         raise ArtifactError(f"BuildKit reported {digest} but wrote {image.digest}", hint="run the build again")
     live = staging.live
-    before = _unchanged(staging, source, image)
+    before = None if exact else _unchanged(staging, source, image)
     image = before or image
     blobs = needed(image)
     for blob in blobs.values():
@@ -254,8 +262,11 @@ def _move(source: Path, target: Path) -> None:
     os.replace(source, target)
 
 
-def index_bytes(descriptor: Descriptor, names: tuple[str, ...]) -> bytes:
-    """index.json of one image: one entry for each name, all of one digest. Equal images give equal bytes."""
+def index_bytes(descriptor: Descriptor, names: Names) -> bytes:
+    """index.json of one image: one entry for each name, all of one digest. Equal images give equal bytes.
+
+    A name may be given as the annotations that say it.
+    """
     base: dict[str, object] = {
         "mediaType": descriptor.media_type,
         "digest": str(descriptor.digest),
@@ -265,7 +276,8 @@ def index_bytes(descriptor: Descriptor, names: tuple[str, ...]) -> bytes:
     if platform is not None:
         fields = {"architecture": platform.architecture, "os": platform.os, "variant": platform.variant}
         base["platform"] = {key: value for key, value in fields.items() if value}
-    entries = [{**base, "annotations": name_annotations(name)} for name in names] or [base]
+    told = [name_annotations(name) if isinstance(name, str) else dict(name) for name in names]
+    entries = [{**base, "annotations": annotations} for annotations in told] or [base]
     document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
     return json.dumps(document, separators=(",", ":")).encode()
 
