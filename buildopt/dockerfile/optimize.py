@@ -9,6 +9,7 @@ from pathlib import Path
 from buildopt.dockerfile.parse import parse
 from buildopt.dockerfile.passes import (
     cache_mounts,
+    cargo_target,
     cross_compile,
     dockerignore,
     order_layers,
@@ -21,7 +22,15 @@ from buildopt.source import Edit, Source, apply_edits
 
 # In this order: what builds and what runs is apart before it is decided where either runs, and what it keeps; commands
 # stand where they will stay before they get their mounts.
-PASSES: tuple[Pass, ...] = (order_layers, split_stages, cross_compile, slim_runtime, cache_mounts, dockerignore)
+PASSES: tuple[Pass, ...] = (
+    order_layers,
+    split_stages,
+    cross_compile,
+    slim_runtime,
+    cache_mounts,
+    cargo_target,
+    dockerignore,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,8 @@ def test_the_documented_example_becomes_what_the_documentation_says(name: str, t
     (tmp_path / "go.mod").write_text("module example.com/app\n\ngo 1.22\n")
     (tmp_path / "main.go").write_text("package main\n\nfunc main() {}\n")
     (tmp_path / "requirements.txt").write_text("flask\n")
+    (tmp_path / "Cargo.toml").write_text('[package]\nname = "app"\n')
+    (tmp_path / "Cargo.lock").write_text("version = 3\n")
     document = importlib.import_module(f"buildopt.dockerfile.passes.{name}").__doc__ or ""
     parts = document.split("\n::\n")[1:]
     before, after = (textwrap.dedent(re.split("\n(?:Use|Ref)", part)[0]).strip() + "\n" for part in parts)

@@ -71,7 +71,7 @@ def mounts(instruction: Instruction) -> tuple[Mount, ...]:
 def insertion(dockerfile: Dockerfile, instruction: Instruction, wanted: Sequence[CacheMount]) -> Edit:
     """The edit that gives a RUN its mounts, each on a line of its own, the command below them."""
     text = dockerfile.source.text
-    joint = f" {dockerfile.escape}{dockerfile.source.newline}{_indent(dockerfile, instruction)}"
+    joint = f" {dockerfile.escape}{dockerfile.source.newline}{indent(dockerfile, instruction)}"
     start = instruction.flags[-1].span.end if instruction.flags else instruction.keyword_span.end
     first = instruction.arguments.offset(0)
     flags = joint.join(mount.flag for mount in wanted)
@@ -81,8 +81,21 @@ def insertion(dockerfile: Dockerfile, instruction: Instruction, wanted: Sequence
     return Edit(Span(start, first), before + flags + joint)
 
 
-def _indent(dockerfile: Dockerfile, instruction: Instruction) -> str:
-    """The indent of the author's own second line where it is a usual one, else four spaces."""
+def declaration(dockerfile: Dockerfile, instruction: Instruction, argument: str, below: str = "") -> Edit:
+    """An ARG of its own, right above an instruction and its comments, indented as it is.
+
+    ``below``: a comment with its line break, to stand between the two.
+    """
+    source = dockerfile.source
+    start = dockerfile.with_comments(instruction).start
+    keyword = instruction.keyword_span
+    own = source.text[source.line_start(instruction.lines[0]) : keyword.start]
+    comment = f"{own}{below}" if below else ""
+    return Edit(Span(start, start), f"{own}{dockerfile.cased('ARG')} {argument}{source.newline}{comment}")
+
+
+def indent(dockerfile: Dockerfile, instruction: Instruction) -> str:
+    """What a command's next lines begin with: as the author's second line where that is usual, else four spaces."""
     text = dockerfile.source.text
     first, last = instruction.lines
     own = text[dockerfile.source.line_start(first) : instruction.keyword_span.start]

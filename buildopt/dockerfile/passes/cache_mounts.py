@@ -10,8 +10,8 @@ new.
 
 It knows apt, apk, dnf, yum, microdnf, zypper, pacman; pip, uv, poetry, pdm, pipenv, conda, mamba; npm, yarn 1, pnpm,
 bun; Go, cargo, maven, gradle, sbt, .NET, composer, bundler, mix, cabal, stack, swift; ccache and sccache where a
-variable names their folder. It leaves alone deno and later yarns, whose cache a program may read when it runs, and
-cargo's ``target``, where a cache of another project or another commit could pass for what is being built.
+variable names their folder. It leaves alone deno and later yarns, whose cache a program may read when it runs; cargo's
+``target`` is a pass of its own.
 
 Why
 ---
@@ -59,12 +59,11 @@ from buildopt.dockerfile.caches.cache_group import Group
 from buildopt.dockerfile.caches.cache_steps import Step, content_of
 from buildopt.dockerfile.caches.cache_where import No
 from buildopt.dockerfile.caches.cleanups import Refused, removals
-from buildopt.dockerfile.caches.mounts import insertion
+from buildopt.dockerfile.caches.mounts import declaration, insertion
 from buildopt.dockerfile.managers import MANAGERS
 from buildopt.dockerfile.model import Dockerfile, Stage
 from buildopt.dockerfile.passes.result import Change, PassResult, Refusal
 from buildopt.dockerfile.passes.runs import Run, runs_by_family
-from buildopt.source import Edit, Span
 
 NAME = "cache_mounts"
 OPT_IN = False
@@ -127,7 +126,7 @@ def _change(
     for argument in dict.fromkeys(mount.argument for mount in wanted if mount.argument):
         if not _is_declared(dockerfile, run, argument, declared):
             declared.add((run.stage.index, argument))
-            edits.append(_declaration(dockerfile, run, argument))
+            edits.append(declaration(dockerfile, run.instruction, argument))
             why.append("each platform has a cache of its own")
     title = f"cache mounts for {_names(mine)}" if wanted else f"no clean-up of what {_names(mine)} has mounted"
     yield Change(NAME, title, "; ".join(why), run.instruction.lines, tuple(edits))
@@ -145,12 +144,3 @@ def _is_declared(dockerfile: Dockerfile, run: Run, argument: str, declared: set[
             return True
         stage = dockerfile.stages[stage.base_index] if stage.base_index is not None else None
     return argument in run.state.arguments
-
-
-def _declaration(dockerfile: Dockerfile, run: Run, argument: str) -> Edit:
-    """An ARG of its own, right above the RUN and its comments, indented as the RUN is."""
-    source = dockerfile.source
-    start = dockerfile.with_comments(run.instruction).start
-    keyword = run.instruction.keyword_span
-    own = source.text[source.line_start(run.instruction.lines[0]) : keyword.start]
-    return Edit(Span(start, start), f"{own}{dockerfile.cased('ARG')} {argument}{source.newline}")

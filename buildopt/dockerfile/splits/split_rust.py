@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from buildopt.dockerfile.managers import word_set
@@ -52,7 +52,7 @@ def plan(subject: Subject) -> Split:
         raise No(entry, "a container runs cargo, which the smaller image lacks")
     subject = _on_rust(subject)
     known_variables(subject, _BASE_NAMES, "rust")
-    files = copied(subject)
+    files = _without_vendored(copied(subject))
     _plain_settings(subject, files)
     done = known_steps(subject, _is_build)
     made = builds(Cargo(subject, files), subject.runs)
@@ -70,6 +70,20 @@ def plan(subject: Subject) -> Split:
     reads = Reads(sources.reads or used.many, sources.settings, sources.names, sources.programs)
     found = Shipment(subject, files, done, outputs, start, check, reads, _SOURCES, _IDLE, mixed=False)
     return _split(found, used, made)
+
+
+def _without_vendored(files: Sequence[Landed]) -> tuple[Landed, ...]:
+    """The files without those of crates that ``cargo vendor`` brought: Cargo.lock speaks for them."""
+    vendored = {posixpath.dirname(item.path) for item in files if item.name == ".cargo-checksum.json"}
+    if not vendored:
+        return tuple(files)
+    return tuple(item for item in files if vendored.isdisjoint(_above(item.path)))
+
+
+def _above(path: str) -> Iterator[str]:
+    while path != "/":
+        path = posixpath.dirname(path)
+        yield path
 
 
 def _on_rust(subject: Subject) -> Subject:

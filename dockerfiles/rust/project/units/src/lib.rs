@@ -171,31 +171,11 @@ macro_rules! units {
 
 units! {
     "length" {
-        Nanometre "nm" 1e-9; Micrometre "um" 1e-6; Millimetre "mm" 1e-3; Centimetre "cm" 1e-2; Metre "m" 1.0;
-        Kilometre "km" 1e3; Inch "in" 0.0254; Foot "ft" 0.3048; Yard "yd" 0.9144; Mile "mi" 1609.344;
-        NauticalMile "nmi" 1852.0; Fathom "ftm" 1.8288; AstronomicalUnit "au" 149_597_870_700.0;
+        Millimetre "mm" 1e-3; Centimetre "cm" 1e-2; Metre "m" 1.0; Kilometre "km" 1e3; Inch "in" 0.0254; Foot "ft" 0.3048;
+        Mile "mi" 1609.344;
     }
-    "mass" {
-        Microgram "ug" 1e-9; Milligram "mg" 1e-6; Gram "g" 1e-3; Kilogram "kg" 1.0; Tonne "t" 1e3;
-        Ounce "oz" 0.028_349_523_125; Pound "lb" 0.453_592_37; Stone "st" 6.350_293_18; Grain "gr" 6.479_891e-5;
-    }
-    "time" {
-        Nanosecond "ns" 1e-9; Microsecond "us" 1e-6; Millisecond "ms" 1e-3; Second "s" 1.0; Minute "min" 60.0;
-        Hour "h" 3600.0; Day "d" 86_400.0; Week "wk" 604_800.0; Year "a" 31_557_600.0;
-    }
-    "speed" {
-        MetrePerSecond "mps" 1.0; KilometrePerHour "kmh" 0.277_777_777_777_777_8; MilePerHour "mph" 0.44704;
-        Knot "kn" 0.514_444_444_444_444_4; FootPerSecond "fps" 0.3048;
-    }
-    "volume" {
-        Millilitre "ml" 1e-6; Centilitre "cl" 1e-5; Decilitre "dl" 1e-4; Litre "l" 1e-3; CubicMetre "cbm" 1.0;
-        Teaspoon "tsp" 4.928_921_593_75e-6; Tablespoon "tbsp" 1.478_676_478_125e-5; Cup "cup" 2.365_882_365e-4;
-        Pint "pt" 4.731_764_73e-4; Quart "qt" 9.463_529_46e-4; Gallon "gal" 3.785_411_784e-3;
-    }
-    "data" {
-        Byte "B" 1.0; Kilobyte "kB" 1e3; Megabyte "MB" 1e6; Gigabyte "GB" 1e9; Terabyte "TB" 1e12;
-        Kibibyte "KiB" 1024.0; Mebibyte "MiB" 1_048_576.0; Gibibyte "GiB" 1_073_741_824.0;
-    }
+    "mass" { Gram "g" 1e-3; Kilogram "kg" 1.0; Tonne "t" 1e3; Ounce "oz" 0.028_349_523_125; Pound "lb" 0.453_592_37; }
+    "time" { Second "s" 1.0; Minute "min" 60.0; Hour "h" 3600.0; Day "d" 86_400.0; }
 }
 
 #[cfg(test)]
