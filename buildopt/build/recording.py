@@ -29,6 +29,7 @@ from buildopt.dockerfile.parse import parse
 from buildopt.errors import BuildoptError
 from buildopt.history import store
 from buildopt.history.records import DONE, FAILED, UNFINISHED, UNKNOWN, PlatformImage, Record, Step
+from buildopt.oci.layout import Image
 from buildopt.source import Source
 
 PATIENCE = 0.2
@@ -56,12 +57,24 @@ class Recording:
     platforms: tuple[str, ...]
     seen: dict[str, Seen] = field(default_factory=dict)
     outcome: Outcome | None = None
+    seconds: float = 0.0
     written: bool = False
     problem: str = ""
+    _began: float = field(default_factory=time.monotonic)
 
     def watching(self, view: View) -> View:
         """A view that shows what ``view`` does, and notes the steps."""
         return _Watching(view, self.seen)
+
+    def done(self, image: Image) -> None:
+        """The build went well and left this image."""
+        found = []
+        for entry in image.platforms:
+            blobs = {blob.digest: blob.size for blob in entry.manifest.blobs}
+            name = str(entry.platform) if entry.platform else ",".join(self.platforms)
+            found.append(PlatformImage(name, str(entry.descriptor.digest), entry.descriptor.size + sum(blobs.values())))
+        self.outcome = Outcome(str(image.digest), tuple(found))
+        self.seconds = time.monotonic() - self._began
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +117,7 @@ def recording(
     ``builder`` names who builds, ``native`` is its own platform (empty: this machine's). What keeps a record from being
     written never fails a build.
     """
-    began, clock = time.time(), time.monotonic()
+    began = time.time()
     kept = store.Store.of(folder)
     platforms = plan.platforms or (native or variables.native_platform(),)
     made = Recording(plan, store.new_id(began), builder, platforms)
@@ -128,7 +141,7 @@ def recording(
         thread.join(1.0)
         redact = redactor(plan.secret_values(environment))
         if made.seen or made.outcome is not None:
-            record = _record(made, facts, began, time.monotonic() - clock, redact(error))
+            record = _record(made, facts, began, redact(error))
             _write(made, kept, record, facts, looked=not thread.is_alive())
 
 
@@ -136,6 +149,8 @@ def _begin(
     plan: BuildPlan, kept: store.Store, native: str, environment: Mapping[str, str], platforms: tuple[str, ...]
 ) -> _Facts:
     arguments = given_arguments(plan.options.build_args, environment)
+    if plan.epoch is not None:
+        arguments["SOURCE_DATE_EPOCH"] = str(plan.epoch)
     try:
         salt = kept.salt()
     except OSError:  # nowhere to write to: said at the end
@@ -224,7 +239,7 @@ def _look_at_git(facts: _Facts) -> None:
         facts.dirty = any(not line.startswith("#") for line in lines)
 
 
-def _record(made: Recording, facts: _Facts, began: float, seconds: float, error: str) -> Record:
+def _record(made: Recording, facts: _Facts, began: float, error: str) -> Record:
     plan, ok = made.plan, made.outcome is not None
     outside, text, syntax = facts.settings.outside, "", ""
     if facts.dockerfile is not None:
@@ -234,7 +249,7 @@ def _record(made: Recording, facts: _Facts, began: float, seconds: float, error:
     return Record(
         id=made.id,
         started=datetime.fromtimestamp(began, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        seconds=round(seconds, 3),
+        seconds=round(made.seconds or time.monotonic() - made._began, 3),
         ok=ok,
         context=str(plan.context),
         dockerfile=str(plan.dockerfile),

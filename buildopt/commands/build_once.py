@@ -193,18 +193,21 @@ def _buildx(engine: Engine) -> tuple[str, ...]:
 def _run(plan: BuildPlan, progress: str, output: Output, twice: bool = False) -> int:
     from buildopt.build import artifact, buildx, tarball
     from buildopt.commands import build_once_again as again
+    from buildopt.commands.build_once_records import recorded
 
     began = time.monotonic()
     engine = _engine(plan)
     _warn_emulation(plan, engine)
     if output.verbose:
         click.echo(f"engine: {engine.description}\n+ {plan.printed(_buildx(engine))}", err=True)
-    with terminated(), artifact.staged(plan.output) as staging:
+    with terminated(), artifact.staged(plan.output) as staging, recorded(plan, engine, output) as record:
         with _view(plan, progress, output) as view:
+            watched = record.watching(view)
             built = buildx.build(
-                plan, _buildx(engine), staging, view, environment=engine.environment, contents=engine.contents
+                plan, _buildx(engine), staging, watched, environment=engine.environment, contents=engine.contents
             )
         published = artifact.publish(staging, built.digest, plan.options.names)
+        record.done(published.image)
         if plan.output.kind == "tar":
             tarball.write_file(staging.live, published.image, plan.output.path)
         elif plan.output.kind == "stdout":
@@ -214,7 +217,7 @@ def _run(plan: BuildPlan, progress: str, output: Output, twice: bool = False) ->
         seconds = time.monotonic() - began
         showing = _view(plan, progress, output)
         compared = again.build_again(plan, _buildx(engine), engine, staging, showing, output) if twice else ()
-    _report(_Result(plan, built, published, seconds, compared), output)
+    _report(_Result(plan, built, published, seconds, compared, record.id if record.written else None), output)
     return again.show(compared, plan, output)
 
 
@@ -269,6 +272,7 @@ class _Result:
     published: Published
     seconds: float
     compared: tuple[PlatformComparison, ...] = ()
+    record: str | None = None
 
     def platforms(self) -> list[tuple[str, str, int]]:
         """Name, digest and size in bytes (manifest, config and layers) of each platform."""
@@ -321,7 +325,7 @@ def _report(result: _Result, output: Output) -> None:
             "platforms": [{"platform": name, "digest": one, "size": count} for name, one, count in result.platforms()],
             "seconds": round(result.seconds, 3),
             "steps": {"total": built.total, "cached": built.cached},
-            "record": None,
+            "record": result.record,
         }
         if result.compared:
             from buildopt.report import reproducible

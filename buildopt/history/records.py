@@ -9,6 +9,8 @@ from typing import TypeVar
 
 VERSION = 1
 DONE, FAILED, UNFINISHED = "done", "failed", "unfinished"
+UNKNOWN = "?"
+"""In place of a listing: there was no time to look at the files."""
 
 
 @dataclass(frozen=True, slots=True)
