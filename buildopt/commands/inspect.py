@@ -11,7 +11,7 @@ from buildopt.commands.common import Output, output_options
 from buildopt.errors import OK, ArtifactError
 from buildopt.oci import gate_record
 from buildopt.oci.check import Problem, check
-from buildopt.oci.descriptor import Descriptor
+from buildopt.oci.descriptor import REFERENCE_DIGEST, Descriptor
 from buildopt.oci.layout import ArtifactSource, Image, ImageManifest, open_artifact, resolve
 from buildopt.oci.lock import reading
 from buildopt.report.units import human
@@ -58,7 +58,7 @@ def _document(
         "names": list(image.names) if image is not None else [],
         "size": image.size if image is not None else None,
         "platforms": [_platform(entry) for entry in image.platforms] if image is not None else [],
-        "attestations": [_attestation(entry) for entry in image.attestations] if image is not None else [],
+        "attestations": [_attestation(image, *pair) for pair in _attestations(image)] if image is not None else [],
         "gates": _gates(source, image),
     }
     if checking:
@@ -83,10 +83,28 @@ def _platform(entry: ImageManifest) -> dict[str, object]:
     }
 
 
-def _attestation(entry: ImageManifest) -> dict[str, object]:
+def _attestations(image: Image) -> list[tuple[ImageManifest, str]]:
+    """Attestations, as often as indexes name them (two platforms may have the same one), and what each speaks of."""
+    manifests = {entry.descriptor.digest: entry for entry in image.manifests}
+    return [
+        (manifests[entry.digest], entry.annotations.get(REFERENCE_DIGEST, ""))
+        for _, index in image.indexes
+        for entry in index.manifests
+        if entry.attestation and entry.digest in manifests
+    ]
+
+
+def _of_platform(image: Image, digest: str) -> str | None:
+    """The platform of an image's manifest."""
+    names = (str(entry.platform) for entry in image.platforms if str(entry.descriptor.digest) == digest)
+    return next(names, None)
+
+
+def _attestation(image: Image, entry: ImageManifest, of: str) -> dict[str, object]:
     return {
         "digest": str(entry.descriptor.digest),
-        "of": entry.attests or None,
+        "of": of or None,
+        "platform": _of_platform(image, of),
         "predicates": [_predicate(layer) for layer in entry.manifest.layers],
         "size": sum(blob.size for blob in entry.manifest.blobs),
     }
@@ -128,9 +146,9 @@ def _text(source: ArtifactSource, image: Image | None, problems: tuple[Problem, 
             total = human(sum(blob.size for blob in entry.manifest.blobs))
             lines.append(f"{entry.platform or 'image'}  {entry.descriptor.digest}  {total}")
             lines += [f"  {layer.digest}  {human(layer.size):>10}" for layer in entry.manifest.layers]
-        for entry in image.attestations:
+        for entry, of in _attestations(image):
             lines.append(f"attestation  {entry.descriptor.digest}")
-            lines += [f"  of  {entry.attests}"] if entry.attests else []
+            lines += [f"  of  {_of_platform(image, of) or 'nothing here:'}  {of}"] if of else []
             lines += [f"  {_predicate(layer)}  {human(layer.size)}" for layer in entry.manifest.layers]
         lines += _gate_lines(source, image)
     for problem in problems:
