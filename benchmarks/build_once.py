@@ -43,6 +43,7 @@ LAYERS = 4
 UNCHANGED = 10
 """How often "nothing changed" is timed where its best counts."""
 SITUATIONS = ("first", "unchanged", "changed")
+AGAIN = "unchanged, in a row"
 
 TAR, FOLDER = "buildx, type=oci", "buildx, tar=false"
 OUR_TAR, OUR_FOLDER = "build-once, tar", "build-once, folder"
@@ -143,7 +144,9 @@ class Bench:
         """Seconds by way and situation."""
         compared = ways(self.engine, self.context)
         self.warm(compared[1])
-        found: dict[str, dict[str, list[float]]] = {way.name: {name: [] for name in SITUATIONS} for way in compared}
+        found: dict[str, dict[str, list[float]]] = {
+            way.name: {name: [] for name in (*SITUATIONS, AGAIN)} for way in compared
+        }
         for turn in range(count):
             for way in compared[turn % 4 :] + compared[: turn % 4]:
                 for name, seconds in self.measure(way, turn):
@@ -154,7 +157,7 @@ class Bench:
             timed(way.argv(self.outputs / way.folder), self.environment)
         for _ in range(UNCHANGED):
             for way in quick:
-                found[way.name]["unchanged"].append(timed(way.argv(self.outputs / way.folder), self.environment))
+                found[way.name][AGAIN].append(timed(way.argv(self.outputs / way.folder), self.environment))
         for way in quick:
             shutil.rmtree(self.outputs / way.folder)
         return found
@@ -206,7 +209,7 @@ def goals(
         return median(way, name) / median(TAR, name)
 
     def best(way: str, name: str) -> float:
-        return min(seconds[way][name])
+        return min([*seconds[way][name], *(seconds[way][AGAIN] if name == "unchanged" else ())])
 
     found = [
         Goal("first build, layout: times the seconds of buildx's tar", ratio(OUR_FOLDER, "first"), 0.4, ""),
@@ -214,7 +217,7 @@ def goals(
     ]
     for way in (OUR_FOLDER, OUR_TAR):
         kind = way.rpartition(" ")[2]
-        count = len(seconds[way]["unchanged"])
+        count = len(seconds[way]["unchanged"]) + len(seconds[way][AGAIN])
         found += [
             Goal(f"nothing changed, {kind}: all of it, best of {count}", best(way, "unchanged"), 1.5, " s"),
             Goal(f"nothing changed, {kind}: times buildx's tar", ratio(way, "unchanged"), 0.08, ""),

@@ -65,8 +65,7 @@ def build(
     argv = [*buildx, *plan.arguments(staging.layout, metadata, dockerfile)]
     # The digest is all that is wanted from the metadata file; asking the engine for the provenance again costs time.
     variables = {**environment, "BUILDX_METADATA_PROVENANCE": "disabled"}
-    if contents is not None:
-        nearby.offer(contents, staging.layout)
+    offered = nearby.offer(contents, staging.layout) if contents is not None else frozenset()
     progress = Progress(redactor(plan.secret_values(environment)))
     with process.stream(argv, env=variables) as running:
         assert running.stderr is not None
@@ -76,8 +75,7 @@ def build(
                 view.event(event)
     if running.returncode != 0:
         raise failure(plan, progress, running.returncode, staging)
-    if contents is not None:
-        nearby.take(staging.layout)
+    nearby.take(staging.layout, offered)
     return Built(_digest(metadata), tuple(progress.counted))
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from contextlib import suppress
 from pathlib import Path
 
 from buildopt.build.artifact import file_digest, needed, writes
@@ -19,14 +18,15 @@ from buildopt.oci import layout as oci
 from buildopt.oci.descriptor import Descriptor
 
 # Sending a smaller one takes no longer than looking at it.
-SMALLEST = 64 << 10
-# Of a store with more blobs than that the newest are offered.
+SMALLEST = 1 << 20
+# Of a store with more blobs than that the newest are offered; fewer where links are symbolic, for those take longer.
 MOST = 4096
+_MOST_SYMBOLIC = 256
 _WORKERS = 4
 
 
-def offer(store: Path, layout: Path) -> int:
-    """Link the large blobs of an engine's ``store`` (a folder such as ``…/blobs``) into a layout; return how many."""
+def offer(store: Path, layout: Path) -> frozenset[str]:
+    """Link the large blobs of an engine's ``store`` (a folder such as ``…/blobs``) into a layout; return which."""
     folder = layout / "blobs" / "sha256"
     found = []
     try:
@@ -36,27 +36,34 @@ def offer(store: Path, layout: Path) -> int:
                 status = entry.stat(follow_symlinks=False)
                 if status.st_size >= SMALLEST and re.fullmatch(r"[0-9a-f]{64}", entry.name):
                     found.append((status.st_mtime_ns, entry.name))
+        near = os.stat(store / "sha256").st_dev == os.stat(folder).st_dev
     except OSError:  # it may be emptied meanwhile, or not be for us to read
-        return 0
-    count = 0
-    for _, name in sorted(found, reverse=True)[:MOST]:
-        with suppress(OSError):  # such as one that the last artifact has too
-            os.symlink(store / "sha256" / name, folder / name)
-            count += 1
-    return count
+        return frozenset()
+    names = [name for _, name in sorted(found, reverse=True)[: MOST if near else _MOST_SYMBOLIC]]
+    return frozenset(name for name in names if _linked(store / "sha256" / name, folder / name, near))
 
 
-def take(layout: Path) -> int:
-    """Copy what the layout's image needs of the blobs offered to it, drop the other links; return how many were copied.
+def _linked(blob: Path, link: Path, near: bool) -> bool:
+    try:
+        if near:
+            os.link(blob, link)
+        else:
+            os.symlink(blob, link)
+    except OSError:  # such as one that the last artifact has too
+        return False
+    return True
+
+
+def take(layout: Path, offered: frozenset[str]) -> int:
+    """Copy those blobs ``offered`` to a layout that its image needs, drop the links to the others; return how many.
 
     Raises ArtifactError where one is gone or not what its name says, ToolError where the copy cannot be written.
     """
-    links = {path.name for path in (layout / "blobs" / "sha256").iterdir() if path.is_symlink()}
-    if not links:
+    if not offered:
         return 0
     blobs = needed(oci.resolve(oci.open_artifact(layout)))
-    wanted = [blob for digest, blob in blobs.items() if digest.algorithm == "sha256" and digest.hex in links]
-    for name in links - {blob.digest.hex for blob in wanted}:
+    wanted = [blob for digest, blob in blobs.items() if digest.algorithm == "sha256" and digest.hex in offered]
+    for name in offered - {blob.digest.hex for blob in wanted}:
         os.unlink(layout / "blobs" / "sha256" / name)
     if not wanted:
         return 0

@@ -42,6 +42,8 @@ def build_again(
 
 def show(found: Sequence[PlatformComparison], plan: BuildPlan, output: Output) -> int:
     """Say what came of it, in text; the exit code."""
+    if not found:
+        return OK
     from buildopt.report import reproducible
 
     same = all(item.same for item in found)
