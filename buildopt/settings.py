@@ -255,6 +255,13 @@ class _Checker:
         """A list of texts; a single text counts as a list of one."""
         return self.list(value, where, self.text)
 
+    def some(self, value: object, where: str) -> tuple[str, ...]:
+        """``words``, of which there must be one."""
+        found = self.words(value, where)
+        if not found:
+            raise self.error(where, "is empty", "leave the key out, or write all for every platform")
+        return found
+
     def list(self, value: object, where: str, item: Callable[[object, str], Any]) -> tuple[Any, ...]:
         if value is None:
             return ()
@@ -368,7 +375,9 @@ class _Checker:
     def image(self, name: str, value: object, where: str, to: object, to_where: str) -> ImageSettings:
         table = self.table(value, where, "context dockerfile platforms cache platforms-when")
         when = self.table(
-            table.get("platforms-when"), f"{where}.platforms-when", "pull_request push tag schedule release"
+            table.get("platforms-when"),
+            f"{where}.platforms-when",
+            "pull_request push tag schedule release workflow_dispatch merge_group",
         )
         dockerfile = table.get("dockerfile")
         return ImageSettings(
@@ -378,7 +387,7 @@ class _Checker:
             platforms=self.words(table.get("platforms"), f"{where}.platforms"),
             cache=self.words(table.get("cache"), f"{where}.cache"),
             platforms_when=tuple(
-                (event, self.words(names, f"{where}.platforms-when.{event}")) for event, names in when.items()
+                (event, self.some(names, f"{where}.platforms-when.{event}")) for event, names in when.items()
             ),
             to=self.list(to, to_where, self.destination),
         )

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from buildopt.build import cache, epoch, ignore
+from buildopt.build import cache, epoch, ignore, occasion
 from buildopt.build.output import STAGING, Output, parse_output
 from buildopt.errors import UsageError
 from buildopt.oci.reference import Reference
@@ -81,6 +81,7 @@ class BuildPlan:
 
     ``shown`` is the Dockerfile as the user knows it, ``ignore`` what must be kept out of the context. ``epoch`` is the
     time, in seconds since 1970, that takes the place of all later ones in the image; None leaves times alone.
+    ``because`` says what chose the platforms where it was neither a flag nor the plain list of the configuration.
     """
 
     context: Path
@@ -93,6 +94,7 @@ class BuildPlan:
     compression: tuple[str, ...] = ()
     options: Options = field(default_factory=Options)
     epoch: int | None = None
+    because: str = ""
 
     def arguments(self, layout: Path, metadata: Path, dockerfile: Path) -> list[str]:
         """The words after ``buildx``. BuildKit writes to ``layout``, buildx the digest to ``metadata``."""
@@ -188,18 +190,22 @@ def make(options: Options, settings: Settings, folder: Path, environment: Mappin
     typed, configured = options.caches, image.cache if not options.caches else ()
     caches = tuple(cache.parse(text, folder, image.name) for text in typed)
     caches += tuple(cache.parse(text, settings.folder, image.name) for text in configured)
+    for _, words in image.platforms_when:  # also those of other occasions: a wrong word must not wait for a release
+        platforms([word for word in words if word != occasion.ALL] or ["linux/amd64"])
+    chosen, because = occasion.platforms(image, environment or {})
     local = tuple(entry.folder for entry in caches if entry.folder is not None)
     return BuildPlan(
         context=context,
         dockerfile=dockerfile,
         shown=shown,
-        platforms=platforms(options.platforms or image.platforms),
+        platforms=platforms(options.platforms or chosen),
         output=output,
         ignore=ignore.find(context, dockerfile, (*output.written, *local)),
         caches=caches,
         compression=cache.parse_compression(options.compression) if options.compression else (),
         options=options,
         epoch=_epoch(options, context, environment or {}),
+        because="" if options.platforms else because,
     )
 
 
@@ -330,9 +336,7 @@ def platform(word: str) -> str:
 
 def not_yet(settings: Settings, image: ImageSettings) -> list[str]:
     """Keys of the configuration that this version does not act on, one line each, so that none is silently ignored."""
-    where = f"images.{image.name}" if image.name else "build"
     keys = [
-        (f"{where}.platforms-when", image.platforms_when),
         ("gates.test", settings.gates.test),
         ("gates.scan", settings.gates.scan),
     ]

@@ -139,6 +139,8 @@ def build_once(
     plan = plans.make(options, settings, folder, os.environ)
     for line in plans.not_yet(settings, plans.choose_image(options, settings, folder)):
         click.echo(f"warning: {line}", err=True)
+    if plan.because:
+        output.message(f"platforms {', '.join(plan.platforms) or 'of the engine'}: {plan.because}")
     if dry_run:
         return _dry_run(plan, output)
     _check_stdout(plan, output)
