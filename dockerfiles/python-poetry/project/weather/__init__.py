@@ -1,1 +1,1 @@
-"""Tables out of weather stations' files."""
+"""What weather stations measured."""

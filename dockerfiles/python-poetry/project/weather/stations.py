@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from statistics import median
+
 import attrs
-import numpy as np
 import yaml
 
 
 @attrs.frozen
 class Station:
     name: str
-    temperatures: np.ndarray = attrs.field(converter=lambda values: np.asarray(values, dtype=float), eq=False)
+    temperatures: tuple[float, ...] = attrs.field(converter=lambda values: tuple(map(float, values)))
 
     def row(self) -> tuple[str, int, float, float, float]:
         found = self.temperatures
-        return self.name, found.size, found.min(), float(np.median(found)), found.max()
+        return self.name, len(found), min(found), median(found), max(found)
 
 
 def load(text: str) -> list[Station]:

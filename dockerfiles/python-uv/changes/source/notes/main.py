@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import pandas
 from fastapi import FastAPI, HTTPException
 from fastapi.responses import HTMLResponse
 from jinja2 import Template
 from markdown_it import MarkdownIt
 from pydantic import BaseModel, Field
 
+from notes.related import Related
 from notes.store import Store
 
 app = FastAPI(title="notes")
 store = Store()
+related = Related(store)
 page = Template("<!doctype html><title>Note {{ number }}</title>{{ body }}")
 
 
@@ -30,15 +31,15 @@ def find(word: str = "") -> list[int]:
     return store.find(word)
 
 
-@app.get("/statistics")
-def statistics() -> dict[str, float]:
-    texts = pandas.Series(store.notes, dtype="string[pyarrow]")
-    lengths = texts.str.len()
-    return {"notes": len(texts), "mean_length": float(lengths.mean()) if len(texts) else 0.0}
-
-
 @app.get("/notes/{number}", response_class=HTMLResponse)
 def show(number: int) -> str:
     if number not in store.notes:
         raise HTTPException(404)
     return page.render(number=number, body=MarkdownIt().render(store.notes[number]))
+
+
+@app.get("/notes/{number}/related")
+def related_to(number: int, count: int = 5) -> list[int]:
+    if number not in store.notes:
+        raise HTTPException(404)
+    return related.to(number, count)
