@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "merge": ("buildopt.commands.merge:merge", "Merge artifacts of single platforms into one image."),
     "inspect": ("buildopt.commands.inspect:inspect", "Show what an OCI artifact holds, and check it."),
     "push": ("buildopt.commands.push:push", "Push an OCI artifact to registries, digest unchanged."),
+    "why": ("buildopt.commands.why:why", "Why the last build's steps missed the cache."),
     "engine": ("buildopt.commands.engine:engine", "A private Docker engine: up, down, status, prune."),
     "demo": ("buildopt.commands.demo:demo", "Lint, optimize, build once and push a small real project."),
 }

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from buildopt.build import cache, epoch, ignore, occasion
-from buildopt.build.output import STAGING, Output, parse_output
+from buildopt.build.output import HOME, STAGING, Output, parse_output
 from buildopt.errors import UsageError
 from buildopt.oci.reference import Reference
 from buildopt.settings import ImageSettings, Settings, nearest
@@ -200,7 +200,7 @@ def make(options: Options, settings: Settings, folder: Path, environment: Mappin
         shown=shown,
         platforms=platforms(options.platforms or chosen),
         output=output,
-        ignore=ignore.find(context, dockerfile, (*output.written, *local)),
+        ignore=ignore.find(context, dockerfile, (*output.written, *local, folder / HOME / "records")),
         caches=caches,
         compression=cache.parse_compression(options.compression) if options.compression else (),
         options=options,
