@@ -28,15 +28,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from buildopt.commands.common import terminated
-from buildopt.engine import connection, daemon
 from buildopt.engine.connection import Engine
-from buildopt.engine.folders import Folders
-from buildopt.errors import EngineError
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from some_engine import engine_for  # noqa: E402 - it lies beside the tests
 
 PLATFORMS = "linux/amd64,linux/arm64"
 LAYERS = 4
@@ -240,21 +239,6 @@ def report(seconds: Mapping[str, Mapping[str, Sequence[float]]]) -> Iterator[str
         cells = "".join(f"{value:10.2f} s" for value in medians)
         ratios = "".join(f"{value / other:7.3f}" for value, other in zip(medians, base, strict=True))
         yield f"{way:20}{cells}{ratios}"
-
-
-@contextmanager
-def engine_for(folder: Path, own: bool) -> Iterator[Engine]:
-    """The engine that is there, or one for this run."""
-    if not own:
-        try:
-            found = connection.find()
-        except EngineError:
-            print("no engine is there: one is started for this run", file=sys.stderr)
-        else:
-            yield found
-            return
-    with terminated(), daemon.private_engine(folder, downloads=Folders.at().downloads) as engine:
-        yield engine
 
 
 def main() -> None:
