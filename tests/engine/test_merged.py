@@ -101,7 +101,7 @@ def test_it_is_pushed_and_every_client_takes_it(
     for command in (
         [skopeo, "copy", "--insecure-policy", "--all", f"oci:{folder}/merged", f"oci:{tmp_path}/skopeo:1"],
         [oras, "cp", "--from-oci-layout", f"{folder}/merged@{digest}", "--to-oci-layout", f"{tmp_path}/oras:1"],
-        [crane, "push", "--insecure", "--index", folder / "merged", f"{registry.authority}/acme/crane:1"],
+        [crane, "push", "--insecure", "--index", f"{folder}/merged", f"{registry.authority}/acme/crane:1"],
     ):
         process.run(command, env=environment)
     for name in ("skopeo", "oras"):
