@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import tarfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 from buildopt.build.artifact import needed, writes
 from buildopt.build.output import STAMP, partial
 from buildopt.errors import ArtifactError
-from buildopt.oci import gate_record
+from buildopt.oci import gate_record, tarfile_index
 from buildopt.oci import layout as oci
 
 _BLOCK = 1 << 20
@@ -39,8 +40,13 @@ def write_file(layout: Path, image: oci.Image, path: Path) -> bool:
         finally:
             os.close(descriptor)
         os.replace(temporary, path)
-        (layout / STAMP).write_bytes(_stamp(layout, path))
+        stamp(layout, path)
     return True
+
+
+def stamp(layout: Path, path: Path) -> None:
+    """Note that the tar at ``path`` is the one of ``layout``, so that it is not written again for nothing."""
+    (layout / STAMP).write_bytes(_stamp(layout, path))
 
 
 def _stamp(layout: Path, path: Path) -> bytes:
@@ -100,6 +106,36 @@ def write_source(source: oci.ArtifactSource, image: oci.Image, out: int, files: 
         total += size + _plain(out, _padding(size))
     end = 2 * tarfile.BLOCKSIZE
     _plain(out, b"\0" * (end + -(total + end) % tarfile.RECORDSIZE))
+
+
+def with_record(path: Path, record: bytes) -> None:
+    """Put a record of the gates into a tar, in place of the one that it has; all else stays byte for byte.
+
+    A new tar is written beside it and takes its place. Raises ArtifactError where it is none, OSError.
+    """
+    path = Path(os.path.realpath(path))
+    temporary = partial(path)
+    with open(path, "rb", buffering=0) as stream:
+        entries, end = tarfile_index.entries_and_end(stream, path)
+        after, old = entries["oci-layout"], entries.get(oci.GATES)
+        start = after[0] + after[1] + len(_padding(after[1]))
+        resume = start
+        if old is not None:
+            start, resume = old[0] - tarfile.BLOCKSIZE, old[0] + old[1] + len(_padding(old[1]))
+        entry = _header(oci.GATES, len(record)) + record + _padding(len(record))
+        total = start + len(entry) + end - resume
+        with open(temporary, "wb", buffering=0) as out:
+            try:
+                os.fchmod(out.fileno(), stat.S_IMODE(os.fstat(stream.fileno()).st_mode))
+                _copy(out.fileno(), stream.fileno(), 0, start)
+                _plain(out.fileno(), entry)
+                _copy(out.fileno(), stream.fileno(), resume, end - resume)
+                closing = 2 * tarfile.BLOCKSIZE
+                _plain(out.fileno(), b"\0" * (closing + -(total + closing) % tarfile.RECORDSIZE))
+            except BaseException:
+                os.unlink(temporary)
+                raise
+    os.replace(temporary, path)
 
 
 def _folders(image: oci.Image) -> Iterator[tuple[str, bytes]]:

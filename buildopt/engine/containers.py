@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -80,6 +81,34 @@ class Containers:
         finally:
             with suppress(Exception):  # noqa: BLE001 - it was never made, or the engine is gone
                 self.client.container.remove(name, force=True, volumes=True)
+
+    def has(self, image: str, path: str, *, container: str, platform: str | None, folder: Path) -> bool:
+        """Whether an image has a file. A container called ``container`` is made for it and not started; the file is
+        copied to ``folder`` for a moment. Raises ToolError where no container can be made."""
+        from python_on_whales.exceptions import DockerException
+
+        target = folder / f"{container}-file"
+        try:
+            with _errors(f"no container can be made of {image}"):
+                self.client.container.create(
+                    image, name=container, entrypoint=path, platform=platform, healthcheck=False, networks=("none",)
+                )
+            try:
+                self.client.container.copy((container, path), target)
+            except DockerException:
+                return False
+            return os.path.lexists(target)
+        finally:
+            with suppress(Exception):  # noqa: BLE001 - it was never made, or the engine is gone
+                self.client.container.remove(container, force=True, volumes=True)
+            if os.path.lexists(target) and (target.is_symlink() or not target.is_dir()):
+                target.unlink()
+
+    def machine(self) -> str:
+        """The platform of the engine's own machine, such as ``linux/x86_64``. Raises ToolError."""
+        with _errors("the engine does not tell what it runs on"):
+            info = self.client.system.info()
+        return f"{info.os_type or 'linux'}/{info.architecture or ''}"
 
     def _run(self, name: str, timeout: float) -> Ran:
         from python_on_whales.exceptions import DockerException

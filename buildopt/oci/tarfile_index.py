@@ -23,6 +23,11 @@ _KINDS = {b"1": "a hard link", b"2": "a symbolic link", b"3": "a device", b"4": 
 
 def entries(stream: IO[bytes], path: Path) -> dict[str, tuple[int, int]]:
     """Offset and size of each file by its name. Raises ArtifactError for anything unsafe, damaged or no tar."""
+    return entries_and_end(stream, path)[0]
+
+
+def entries_and_end(stream: IO[bytes], path: Path) -> tuple[dict[str, tuple[int, int]], int]:
+    """``entries``, and the offset at which the last one has ended."""
     fd, end = stream.fileno(), os.fstat(stream.fileno()).st_size
     found: dict[str, tuple[int, int]] = {}
     position, extended = 0, dict[str, str]()
@@ -31,7 +36,7 @@ def entries(stream: IO[bytes], path: Path) -> dict[str, tuple[int, int]]:
         if len(header) < RECORD:
             raise _cut_off(path) if position else _no_tar(path)
         if header == bytes(RECORD):
-            return found
+            return found, position
         _check_header(header, path, position)
         kind, body = header[156:157], position + RECORD
         size = _number(header[124:136], path)

@@ -1,0 +1,1 @@
+"""Gates: what an artifact must pass before it counts as built."""
