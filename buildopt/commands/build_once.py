@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -182,10 +182,10 @@ def _dry_run(plan: BuildPlan, output: Output) -> int:
     return 0
 
 
-def _engine(plan: BuildPlan) -> Engine:
+def _engine(plan: BuildPlan, making: Callable[[str], None] | None = None) -> Engine:
     from buildopt.engine import connection
 
-    return connection.find(builder=plan.options.builder, environment=os.environ)
+    return connection.find(builder=plan.options.builder, environment=os.environ, making=making)
 
 
 def _buildx(engine: Engine) -> tuple[str, ...]:
@@ -198,7 +198,7 @@ def _run(plan: BuildPlan, progress: str, output: Output, twice: bool = False) ->
     from buildopt.commands.build_once_records import recorded
 
     began = time.monotonic()
-    engine = _engine(plan)
+    engine = _engine(plan, output.message)
     _warn_emulation(plan, engine)
     if output.verbose:
         click.echo(f"engine: {engine.description}\n+ {plan.printed(_buildx(engine))}", err=True)

@@ -17,6 +17,9 @@ from buildopt.errors import UsageError
 from buildopt.source import MAX_BYTES, Source, write_atomic
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from buildopt.build.buildx import View
     from buildopt.prove.proof import Proof
 
 
@@ -221,7 +224,7 @@ def _prove(done: Done, where: Where, proving: _Proving, output: Output) -> Proof
     """Build both and compare them, telling on stderr how it goes."""
     from buildopt.build import plan
     from buildopt.engine import connection
-    from buildopt.prove.builds import How
+    from buildopt.prove.builds import How, nobody
     from buildopt.prove.proving import Watch, needs_context, prove
     from buildopt.prove.smoke import SmokeOptions
 
@@ -231,7 +234,7 @@ def _prove(done: Done, where: Where, proving: _Proving, output: Output) -> Proof
             hint="name it: --context DIR",
         )
     platforms = plan.platforms(proving.platforms)
-    engine = connection.find(builder=proving.builder, environment=os.environ)
+    engine = connection.find(builder=proving.builder, environment=os.environ, making=output.message)
     if output.verbose:
         output.message(f"engine: {engine.description}")
     how = How(
@@ -247,8 +250,15 @@ def _prove(done: Done, where: Where, proving: _Proving, output: Output) -> Proof
             # With -o nothing is written beside the Dockerfile, so that it must do without.
             files=() if where.output_path is not None else done.files,
             smoke=SmokeOptions(proving.smoke, proving.smoke_timeout, proving.smoke_network),
-            watch=Watch(say=output.message),
+            watch=Watch(output.message, _steps if output.verbose else nobody),
         )
+
+
+def _steps(shown: str) -> AbstractContextManager[View]:
+    """A line for each step of a build, on stderr."""
+    from buildopt.report.live import Plain
+
+    return Plain(lambda line: click.echo(line, err=True), shown)
 
 
 def _write(done: Done, where: Where) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from buildopt.engine import api, existing
+from buildopt.engine import api, builders, existing
 from buildopt.engine.folders import Folders
 from buildopt.engine.programs import Programs
 from buildopt.engine.state import State
@@ -39,23 +39,30 @@ class Engine:
 
 
 def find(
-    *, folder: Path | None = None, builder: str | None = None, environment: Mapping[str, str] | None = None
+    *,
+    folder: Path | None = None,
+    builder: str | None = None,
+    environment: Mapping[str, str] | None = None,
+    making: Callable[[str], None] | None = None,
 ) -> Engine:
     """The engine to build with: the named builder, else one that is already there, else the private one in ``folder``.
 
     An engine that is already there is docker's current one, or buildx's current or any other builder, as far as it can
-    export OCI images. ``environment`` is by default this process's.
+    export OCI images. ``environment`` is by default this process's. Where there is an engine but nothing on it that can
+    export them, and ``making`` is given, a builder of our own is made there, and ``making`` is told.
     Raises EngineError where there is none.
     """
     environment = os.environ if environment is None else environment
     folders = Folders.at(folder)
     try:
         found = existing.look(environment, Programs(folders.prefix), builder)
-    except EngineError:
+    except EngineError as error:
         ours = find_private(folders, environment) if builder is None else None
-        if ours is None:
+        if ours is not None:
+            return ours
+        if making is None or not isinstance(error, existing.CannotExport) or error.named:
             raise
-        return ours
+        found = builders.make(error.clients, environment, error.message, making)
     clients = found.clients
     return Engine(
         clients.docker,

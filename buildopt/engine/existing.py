@@ -65,6 +65,20 @@ class Info:
     root: str = ""
 
 
+class CannotExport(EngineError):
+    """The engine runs, but cannot export OCI images, and no builder is there that can. ``clients`` reach it; ``named``
+    says that this very builder was asked for."""
+
+    def __init__(self, problem: str, clients: Clients, *, named: bool) -> None:
+        hint = (
+            "run: docker buildx create --use --name buildopt (or turn on the feature containerd-snapshotter "
+            "in /etc/docker/daemon.json), or: buildopt engine up --private"
+        )
+        super().__init__(problem, hint=hint)
+        self.clients = clients
+        self.named = named
+
+
 def look(environment: Mapping[str, str], tools: Programs, name: str | None = None) -> Existing:
     """The builder called ``name``, else the best one that is there.
 
@@ -100,11 +114,7 @@ def look(environment: Mapping[str, str], tools: Programs, name: str | None = Non
         problem = f"builder {builder.name} has an unknown driver, {builder.driver}"
     other = None if name is not None else _other_builder(clients, environment)
     if other is None:
-        raise EngineError(
-            problem,
-            hint="run: docker buildx create --use --name buildopt (or turn on the feature containerd-snapshotter "
-            "in /etc/docker/daemon.json), or: buildopt engine up --private",
-        )
+        raise CannotExport(problem, clients, named=name is not None)
     return Existing(clients, other.name, other.platforms, f"builder {other.name} ({other.driver})")
 
 
@@ -222,18 +232,22 @@ def _has_builders(environment: Mapping[str, str]) -> bool:
 
 
 def _other_builder(clients: Clients, environment: Mapping[str, str]) -> Builder | None:
-    """The first builder with a BuildKit of its own, where the current one has none."""
+    """The best builder with a BuildKit of its own, where the current one has none: one that runs before others."""
     argv = [*clients.buildx, "ls", "--format", "{{json .}}"]
     shown = process.run(argv, env=environment, timeout=_SECONDS, check=False)
+    stopped = None
     for line in shown.text.splitlines():
         try:
             document = json.loads(line)
             found = Builder(str(document["Name"]), str(document["Driver"]), tuple(_platforms(document)))
+            running = any(node.get("Status") == "running" for node in document.get("Nodes") or [])
         except (ValueError, KeyError, TypeError, AttributeError):
             continue
         if found.driver in _OWN_BUILDKIT:
-            return found
-    return None
+            if running:
+                return found
+            stopped = stopped or found
+    return stopped
 
 
 def _platforms(document: dict[str, Any]) -> Iterator[str]:

@@ -310,6 +310,7 @@ def old_store(engine: Engine, tmp_path: Path, engine_downloads: Path) -> Iterato
     }
     (folder / "daemon.json").write_text(json.dumps(document))
     environment = programs.Programs(engine_downloads / "prefix").environment(os.environ)
+    environment |= {name: "http://127.0.0.1:1" for name in ("HTTPS_PROXY", "https_proxy")}
     dockerd = process.which("dockerd", path=environment["PATH"])
     assert dockerd is not None
     running = process.spawn([dockerd, "--config-file", folder / "daemon.json"], log=folder / "log", env=environment)
@@ -330,6 +331,19 @@ def test_an_engine_that_cannot_export_oci_is_named(
     assert "docker buildx create --use" in caught.value.hint
     daemon.up(folders)
     assert connection.find(folder=folders.root, environment=there).private
+
+
+def test_a_builder_that_cannot_be_made_there_says_why_and_leaves_nothing(
+    engine: Engine, old_store: str, user: dict[str, str], tmp_path: Path
+) -> None:
+    """BuildKit's image is not to be had: the engine's way to registries leads nowhere."""
+    there = {**user, "DOCKER_HOST": old_store}
+    said: list[str] = []
+    with pytest.raises(EngineError, match="a builder that can could not be made") as caught:
+        connection.find(folder=tmp_path / "nothing", environment=there, making=said.append)
+    assert len(said) == 1 and "create --name buildopt --driver docker-container --bootstrap" in said[0]
+    assert any("moby/buildkit" in line or "127.0.0.1:1" in line for line in caught.value.detail), caught.value.detail
+    assert "buildopt" not in process.run([*engine.buildx, "ls"], env=there).text
 
 
 def test_a_builder_that_can_export_oci_is_preferred_to_the_engine_that_cannot(
