@@ -48,7 +48,7 @@ from buildopt.engine import daemon
 from buildopt.engine.connection import Engine
 from buildopt.engine.folders import Folders
 from buildopt.prove import stages
-from buildopt.prove.builds import Builder, How, Nobody
+from buildopt.prove.builds import Builder, How, nobody
 from buildopt.prove.image import Reader
 from buildopt.prove.scenarios import COLD, DEPENDENCY, SOURCE, UNCHANGED, Scenario
 from buildopt.prove.workspace import Workspace, sides
@@ -93,7 +93,7 @@ def measure(pair: Pair, engine: Engine, rounds: int, folder: Path) -> Measured:
         if number:
             process.run([*engine.buildx, "prune", "--all", "--force"], env=engine.environment)
         with tempfile.TemporaryDirectory(dir=folder) as work:
-            builder = Builder(engine, Path(work), How(), Nobody())
+            builder = Builder(engine, Path(work), How(), nobody)
             made = [
                 Workspace(Path(work), side, pair.context) for side in sides(pair.before, result.source, result.files)
             ]

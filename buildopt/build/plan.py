@@ -176,9 +176,11 @@ def make(options: Options, settings: Settings, folder: Path, environment: Mappin
     for name in options.names:
         if Reference.parse(name).digest is not None:
             raise UsageError(f"a name to build cannot carry a digest: {name}", hint="write NAME:TAG")
-    for pair in (*options.labels, *options.annotations, *options.build_contexts):
+    for pair in (*options.labels, *options.annotations):
         if not re.match(r"[^=]+=", pair):
-            raise UsageError(f"not KEY=VALUE: {pair}", hint="write --label KEY=VALUE, --build-context NAME=PATH")
+            raise UsageError(f"not KEY=VALUE: {pair}", hint="write --label KEY=VALUE, --annotation KEY=VALUE")
+    for named in options.build_contexts:
+        check_build_context(named)
     for argument in options.build_args:
         if not re.match(r"[A-Za-z_][A-Za-z0-9_.-]*(=|$)", argument):
             raise UsageError(f"not a build argument: {argument.partition('=')[0]}", hint="write --build-arg KEY=VALUE")
@@ -226,6 +228,12 @@ def check_secret(secret: str, folder: Path) -> None:
     source = fields.get("src") or fields.get("source")
     if source and fields.get("type", "file") == "file" and not (folder / source).is_file():
         raise UsageError(f"the secret {fields.get('id', '')} has no file {source}", hint="check src= of --secret")
+
+
+def check_build_context(named: str) -> None:
+    """Raise UsageError for a ``--build-context`` that is not NAME=PATH."""
+    if not re.match(r"[^=]+=", named):
+        raise UsageError(f"not NAME=PATH: {named}", hint="write --build-context NAME=PATH")
 
 
 def choose_image(options: Options, settings: Settings, folder: Path) -> ImageSettings:

@@ -180,6 +180,8 @@ def _check_proving(proving: _Proving, prove: bool, output: Output) -> None:
     check_commands(proving.smoke)
     for secret in proving.secrets:
         plan.check_secret(secret, Path.cwd())
+    for named in proving.build_contexts:
+        plan.check_build_context(named)
 
 
 def _chosen(only: tuple[str, ...], skip: tuple[str, ...], also: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:

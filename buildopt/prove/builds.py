@@ -9,7 +9,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,7 +52,7 @@ class Built:
     cached: int
 
 
-class Nobody:
+class _Nobody:
     """Watches a build and tells nobody."""
 
     def line(self, line: str) -> None:
@@ -62,6 +62,15 @@ class Nobody:
         return
 
 
+# Who watches a build of a Dockerfile, given the name that it goes by.
+Views = Callable[[str], AbstractContextManager[buildx.View]]
+
+
+def nobody(shown: str) -> AbstractContextManager[buildx.View]:
+    """Nobody watches."""
+    return nullcontext(_Nobody())
+
+
 @dataclass(frozen=True, slots=True)
 class Builder:
     """Builds on one engine into layouts below ``folder``. Its caches are its own, by ``namespace``."""
@@ -69,7 +78,7 @@ class Builder:
     engine: Engine
     folder: Path
     how: How
-    view: buildx.View
+    views: Views
     namespace: str = field(default_factory=lambda: f"buildopt-prove-{secrets.token_hex(6)}")
 
     @property
@@ -95,14 +104,14 @@ class Builder:
 
     def _run(self, plan: BuildPlan) -> Built:
         layout = plan.output.path
-        with artifact.staged(plan.output) as staging:
+        with artifact.staged(plan.output) as staging, self.views(plan.shown) as view:
             began = time.monotonic()
-            built = buildx.build(plan, self.buildx, staging, self.view, environment=self.engine.environment)
+            built = buildx.build(plan, self.buildx, staging, view, environment=self.engine.environment)
             seconds = time.monotonic() - began
             if needs_recompression(staging.layout):
                 # Nothing is built again: only the layers are packed in a way that everybody can read.
                 plan = _recompressed(plan)
-                built = buildx.build(plan, self.buildx, staging, self.view, environment=self.engine.environment)
+                built = buildx.build(plan, self.buildx, staging, view, environment=self.engine.environment)
             artifact.publish(staging, built.digest)
         return Built(layout, seconds, built.total, built.cached)
 

@@ -9,14 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from buildopt.build import buildx
 from buildopt.dockerfile.passes.result import SecondFile
 from buildopt.engine.connection import Engine
 from buildopt.errors import ArtifactError, EngineError
 from buildopt.prove import files as file_comparison
 from buildopt.prove import scenarios as changes
 from buildopt.prove import stages
-from buildopt.prove.builds import Builder, Built, How, Nobody
+from buildopt.prove.builds import Builder, Built, How, Views, nobody
 from buildopt.prove.config import compare_settings
 from buildopt.prove.exclusions import Ledger
 from buildopt.prove.files import Differences, Expected
@@ -33,10 +32,10 @@ _NO_COMMAND = (126, 127)  # what shells and engines say where a program cannot b
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """Who is told how it goes: ``say`` a line a step, ``view`` all that buildx says (None: nobody)."""
+    """Who is told how it goes: ``say`` a line a step, ``views`` are shown each build, by its Dockerfile."""
 
     say: Callable[[str], None] = lambda text: None
-    view: buildx.View | None = None
+    views: Views = nobody
 
 
 def prove(
@@ -69,7 +68,7 @@ def prove(
     check_commands(smoke.commands)
     with tempfile.TemporaryDirectory(prefix="buildopt-prove-", dir=folder) as work:
         pair = sides(before, after, files)
-        builder = Builder(engine, Path(work), how, watch.view or Nobody())
+        builder = Builder(engine, Path(work), how, watch.views)
         old, new = (Workspace(Path(work), side, context) for side in pair)
         try:
             return _Proving(builder, (old, new), context, smoke, scenarios, watch).proof()
