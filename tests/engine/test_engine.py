@@ -310,7 +310,7 @@ def old_store(engine: Engine, tmp_path: Path, engine_downloads: Path) -> Iterato
     }
     (folder / "daemon.json").write_text(json.dumps(document))
     environment = programs.Programs(engine_downloads / "prefix").environment(os.environ)
-    environment |= {name: "http://127.0.0.1:1" for name in ("HTTPS_PROXY", "https_proxy")}
+    environment |= dict.fromkeys(("HTTPS_PROXY", "https_proxy"), "http://127.0.0.1:1")
     dockerd = process.which("dockerd", path=environment["PATH"])
     assert dockerd is not None
     running = process.spawn([dockerd, "--config-file", folder / "daemon.json"], log=folder / "log", env=environment)
