@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from buildopt.build import cache, epoch, ignore, occasion
+from buildopt.build import cache, epoch, gha, ignore, occasion
 from buildopt.build.output import HOME, STAGING, Output, parse_output
 from buildopt.errors import UsageError
 from buildopt.oci.reference import Reference
@@ -109,8 +109,9 @@ class BuildPlan:
         words += ["--no-cache"] if options.no_cache else []
         words += ["--pull"] if options.pull else []
         for entry in self.caches:
-            words += ["--cache-from", fields(*entry.source)] if entry.source else []
-            words += ["--cache-to", fields(*entry.target)]
+            for source in entry.sources:
+                words += ["--cache-from", fields(*source)]
+            words += ["--cache-to", fields(*entry.target)] if entry.target else []
         words += [] if self.epoch is None else ["--build-arg", f"{epoch.VARIABLE}={self.epoch}"]
         for flag, values in (
             ("--tag", options.names),
@@ -189,18 +190,20 @@ def make(options: Options, settings: Settings, folder: Path, environment: Mappin
     output = parse_output(options.output or DEFAULT_OUTPUT, folder)
     if output.kind != "stdout" and output.path == context:
         raise UsageError("-o is the build context itself", hint="choose another folder with -o")
-    typed, configured = options.caches, image.cache if not options.caches else ()
-    caches = tuple(cache.parse(text, folder, image.name) for text in typed)
-    caches += tuple(cache.parse(text, settings.folder, image.name) for text in configured)
     for _, words in image.platforms_when:  # also those of other occasions: a wrong word must not wait for a release
         platforms([word for word in words if word != occasion.ALL] or ["linux/amd64"])
     chosen, because = occasion.platforms(image, environment or {})
+    names = platforms(options.platforms or chosen)
+    identity = gha.identity(image.name, context, dockerfile, options.target, environment or {})
+    scopes = gha.scopes(identity, names, environment or {})
+    base, texts = (folder, options.caches) if options.caches else (settings.folder, image.cache)
+    caches = tuple(dict.fromkeys(cache.parse(text, base, scopes) for text in texts))
     local = tuple(entry.folder for entry in caches if entry.folder is not None)
     return BuildPlan(
         context=context,
         dockerfile=dockerfile,
         shown=shown,
-        platforms=platforms(options.platforms or chosen),
+        platforms=names,
         output=output,
         ignore=ignore.find(context, dockerfile, (*output.written, *local, folder / HOME / "records")),
         caches=caches,

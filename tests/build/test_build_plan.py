@@ -102,12 +102,22 @@ def test_what_is_configured_but_not_acted_on_is_named(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("typed", "source", "target"),
     [
-        ("gha", "type=gha", "type=gha,mode=max,ignore-error=true"),
+        ("gha", "type=gha,scope=image", "type=gha,scope=image,mode=max,ignore-error=true"),
+        (
+            "gha,mode=min,timeout=2m",
+            "type=gha,scope=image,timeout=2m",
+            "type=gha,scope=image,timeout=2m,mode=min,ignore-error=true",
+        ),
         ("gha=scope=a", "type=gha,scope=a", "type=gha,scope=a,mode=max,ignore-error=true"),
         (
             "registry=ghcr.io/acme/app:cache",
             "type=registry,ref=ghcr.io/acme/app:cache",
-            "type=registry,ref=ghcr.io/acme/app:cache,mode=max,ignore-error=true",
+            "type=registry,ref=ghcr.io/acme/app:cache,mode=max,ignore-error=true,oci-mediatypes=true,image-manifest=true",
+        ),
+        (
+            "registry=localhost:5000/app:cache,image-manifest=false,mode=min",
+            "type=registry,ref=localhost:5000/app:cache",
+            "type=registry,ref=localhost:5000/app:cache,image-manifest=false,mode=min,ignore-error=true,oci-mediatypes=true",
         ),
         (
             "s3=bucket=b,region=eu-west-1",
@@ -139,12 +149,28 @@ def test_configured_caches_count_unless_others_are_typed(folder: Path) -> None:
     (folder / "api").mkdir()
     (folder / "api/Dockerfile").write_text("FROM scratch\n")
     config = "images: {api: {context: api, cache: [gha]}}\n"
-    assert make(folder, Options(context="api"), config).caches[0].fields == ("scope=api",)
+    assert make(folder, Options(context="api"), config).caches[0].sources == (("type=gha", "scope=api"),)
     typed = make(folder, Options(context="api", caches=("registry=a/b",)), config).caches
     assert [entry.kind for entry in typed] == ["registry"]
 
 
-@pytest.mark.parametrize("typed", ["", "ghb", "registry", "registry=Not A Name", "local=", "s3"])
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "",
+        "ghb",
+        "registry",
+        "registry=Not A Name",
+        "local=",
+        "s3",
+        "s3=region=x",
+        "gha=scope",
+        "gha,mod=max",
+        "gha,mode=all",
+        "gha=token=x",
+        "s3=bucket=b,region=r,secret_access_key=x",
+    ],
+)
 def test_a_cache_that_is_none_is_refused(folder: Path, typed: str) -> None:
     with pytest.raises(UsageError):
         make(folder, Options(caches=(typed,)))
