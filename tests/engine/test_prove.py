@@ -453,8 +453,9 @@ def test_the_commands_json_and_markdown(engine: Engine, project: Path) -> None:
 def test_what_is_not_proven_is_not_written(engine: Engine, project: Path) -> None:
     """The smoke command sees the one thing that the rewrite changes on purpose."""
     smoke = "test -e /etc/apt/apt.conf.d/docker-clean"
-    done = command(engine, project, "--prove", "--smoke", smoke, "-w", "--only", "cache_mounts")
+    done = command(engine, project, "--prove", "-v", "--smoke", smoke, "-w", "--only", "cache_mounts")
     assert done.returncode == 1
+    assert re.search(r"^run .* RUN apt-get", done.stderr, re.MULTILINE)
     assert f"different: smoke {smoke}: exit status was 0, is 1" in done.stdout
     assert (project / "Dockerfile").read_text() == APT
     filtered = command(engine, project, "--prove", "--smoke", smoke, "-o", "-", "--only", "cache_mounts")
