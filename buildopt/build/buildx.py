@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from buildopt.build.failure import failure
 from buildopt.build.plan import BuildPlan
 from buildopt.build.progress import Event, Progress, Step
 from buildopt.errors import ToolError
+
+_CACHE_STEP = re.compile(r"(importing cache manifest from|exporting cache to|exporting to GitHub) ?(?P<place>.*)")
 
 
 class View(Protocol):
@@ -30,10 +33,11 @@ class View(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A finished build: the digest that BuildKit reports, and its steps."""
+    """A finished build: the digest that BuildKit reports, its steps, and the caches that it had to do ``without``."""
 
     digest: str
     steps: tuple[Step, ...]
+    without: tuple[Step, ...] = ()
 
     @property
     def total(self) -> int:
@@ -66,17 +70,42 @@ def build(
     # The digest is all that is wanted from the metadata file; asking the engine for the provenance again costs time.
     variables = {**environment, "BUILDX_METADATA_PROVENANCE": "disabled"}
     offered = nearby.offer(contents, staging.layout) if contents is not None else frozenset()
-    progress = Progress(redactor(plan.secret_values(environment)))
-    with process.stream(argv, env=variables) as running:
+    redact = redactor(plan.secret_values(environment))
+    status, progress = _watched(argv, variables, view, redact)
+    if status != 0 and meets_canceled(progress):
+        status, progress = _watched(argv, variables, view, redact)
+    if status != 0:
+        raise failure(plan, progress, status, staging)
+    nearby.take(staging.layout, offered)
+    return Built(_digest(metadata), tuple(progress.counted), survived(progress))
+
+
+def _watched(
+    argv: Sequence[str], environment: Mapping[str, str], view: View, redact: Callable[[str], str]
+) -> tuple[int, Progress]:
+    """Run buildx; its exit status and what it said."""
+    progress = Progress(redact)
+    with process.stream(argv, env=environment) as running:
         assert running.stderr is not None
         for line in running.stderr:
             view.line(line)
             for event in progress.feed(line):
                 view.event(event)
-    if running.returncode != 0:
-        raise failure(plan, progress, running.returncode, staging)
-    nearby.take(staging.layout, offered)
-    return Built(_digest(metadata), tuple(progress.counted))
+    return running.returncode, progress
+
+
+def meets_canceled(progress: Progress) -> bool:
+    """Whether a step failed for another build that was killed while it made the same step: BuildKit shares the step
+    between both, and clears away below the second one what the first had begun. Once more, and it is gone."""
+    return any(
+        step.failed and re.search(r"failed to commit \S+ to \S+ .*snapshot \S+ does not exist", step.error)
+        for step in progress.steps.values()
+    )
+
+
+def survived(progress: Progress) -> tuple[Step, ...]:
+    """Steps about caches that failed, which BuildKit does not fail a build for."""
+    return tuple(step for step in progress.steps.values() if step.failed and _CACHE_STEP.match(step.name))
 
 
 def define(plan: BuildPlan, folder: Path) -> Path:
