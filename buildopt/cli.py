@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "explain": ("buildopt.commands.explain:explain", "Explain a rule or a pass."),
     "build-once": ("buildopt.commands.build_once:build_once", "Build every platform once, into one OCI artifact."),
     "merge": ("buildopt.commands.merge:merge", "Merge artifacts of single platforms into one image."),
+    "test": ("buildopt.commands.test:test", "Run gates on an OCI artifact: tests, scans, policies."),
     "inspect": ("buildopt.commands.inspect:inspect", "Show what an OCI artifact holds, and check it."),
     "push": ("buildopt.commands.push:push", "Push an OCI artifact to registries, digest unchanged."),
     "why": ("buildopt.commands.why:why", "Why the last build's steps missed the cache."),

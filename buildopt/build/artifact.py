@@ -20,7 +20,7 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +68,9 @@ class Published:
     new: int
     kept: int
     pruned: int
+
+
+Announce = Callable[[oci.ArtifactSource, oci.Image], tuple[gate_record.GateResult, ...]]
 
 
 @contextmanager
@@ -189,7 +192,7 @@ def publish(
     staging: Staging,
     digest: str,
     names: Names = (),
-    gates: tuple[gate_record.GateResult, ...] = (),
+    gates: Announce | tuple[gate_record.GateResult, ...] = (),
     *,
     exact: bool = False,
 ) -> Published:
@@ -197,8 +200,8 @@ def publish(
 
     Where nothing but times in attestations differs, the live image stays; not so with ``exact``.
 
-    ``gates`` are those that will run on it: until they have, their record refuses the image. Without any, a record of
-    this very image stays, and one of another image goes.
+    ``gates`` are those that will run on it, or tell which: until they have, their record refuses the image. Without
+    any, a record of this very image stays, and one of another image goes.
 
     Raises ArtifactError where BuildKit did not write that image whole, ToolError where the folder cannot be written.
     """
@@ -212,14 +215,15 @@ def publish(
     blobs = needed(image)
     for blob in blobs.values():
         _check_staged(staging.layout, blob)
+    announced = gates(source, image) if callable(gates) else gates
     with writes(live):
         if _contents(live / "oci-layout") != LAYOUT_FILE:
             replace(live / "oci-layout", LAYOUT_FILE, staging.folder / "oci-layout")
         new = [digest for digest in blobs if digest not in staging.linked]
         for wanted in new:
             _move(_blob(staging.layout, wanted), _blob(live, wanted))
-        if gates:  # before the switch, so that there is no moment at which the new image looks as if it had none
-            record = gate_record.announced(_contents(live / oci.GATES), str(image.digest), gates)
+        if announced:  # before the switch, so that there is no moment at which the new image looks as if it had none
+            record = gate_record.announced(_contents(live / oci.GATES), str(image.digest), announced)
             replace(live / oci.GATES, record.data(), staging.folder / oci.GATES)
         # Written even where it says the same: its time is what tells sound blobs from those changed later.
         replace(live / "index.json", index_bytes(image.descriptor, names), staging.folder / "index.json")

@@ -345,15 +345,6 @@ def platform(word: str) -> str:
     return f"{system}/{architecture}"
 
 
-def not_yet(settings: Settings, image: ImageSettings) -> list[str]:
-    """Keys of the configuration that this version does not act on, one line each, so that none is silently ignored."""
-    keys = [
-        ("gates.test", settings.gates.test),
-        ("gates.scan", settings.gates.scan),
-    ]
-    return [f"{settings.path}: {key} is not acted on by this version" for key, value in keys if value]
-
-
 def fields(*parts: str) -> str:
     """Comma-separated fields as buildx reads them: those with a comma or a quote are quoted."""
     line = io.StringIO()

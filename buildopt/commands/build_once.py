@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from buildopt.commands.build_once_gates import plan_gates, ready
 from buildopt.commands.common import Output, output_options, terminated
+from buildopt.commands.gates import gate_options
 from buildopt.errors import EngineError, UsageError
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from buildopt.build.buildx import Built
     from buildopt.build.plan import BuildPlan
     from buildopt.engine.connection import Engine
+    from buildopt.gates.plan import GateFlags, GatePlan
     from buildopt.prove.reproducible import PlatformComparison
     from buildopt.report.live import View
 
@@ -77,6 +80,7 @@ Examples:
     "--progress", type=click.Choice(("auto", "rich", "plain", "rawjson")), default="auto", help="How to show the build."
 )
 @click.option("--dry-run", is_flag=True, help="Print the buildx command, run nothing.")
+@gate_options
 @output_options("text", "json")
 def build_once(
     context: str | None,
@@ -102,6 +106,7 @@ def build_once(
     builder: str | None,
     progress: str,
     dry_run: bool,
+    flags: GateFlags,
     output: Output,
 ) -> int:
     """Build every platform once, into one OCI artifact.
@@ -137,14 +142,13 @@ def build_once(
     folder = Path.cwd()
     settings = output.settings(folder / context if context else folder)
     plan = plans.make(options, settings, folder, os.environ)
-    for line in plans.not_yet(settings, plans.choose_image(options, settings, folder)):
-        click.echo(f"warning: {line}", err=True)
+    gates = plan_gates(flags, settings)
     if plan.because:
         output.message(f"platforms {', '.join(plan.platforms) or 'of the engine'}: {plan.because}")
     if dry_run:
         return _dry_run(plan, output)
     _check_stdout(plan, output)
-    return _run(plan, progress, output, check_reproducible)
+    return _run(plan, progress, output, check_reproducible, gates)
 
 
 def _check_stdout(plan: BuildPlan, output: Output) -> None:
@@ -192,7 +196,7 @@ def _buildx(engine: Engine) -> tuple[str, ...]:
     return (*engine.buildx, *(("--builder", engine.builder) if engine.builder else ()))
 
 
-def _run(plan: BuildPlan, progress: str, output: Output, twice: bool = False) -> int:
+def _run(plan: BuildPlan, progress: str, output: Output, twice: bool, gates: GatePlan | None) -> int:
     from buildopt.build import artifact, buildx, tarball
     from buildopt.commands import build_once_again as again
     from buildopt.commands.build_once_records import recorded
@@ -200,6 +204,7 @@ def _run(plan: BuildPlan, progress: str, output: Output, twice: bool = False) ->
     began = time.monotonic()
     engine = _engine(plan, output.message)
     _warn_emulation(plan, engine)
+    gating = ready(gates, engine, plan.output, output)
     if output.verbose:
         click.echo(f"engine: {engine.description}\n+ {plan.printed(_buildx(engine))}", err=True)
     with terminated(), artifact.staged(plan.output) as staging, recorded(plan, engine, output) as record:
@@ -208,19 +213,21 @@ def _run(plan: BuildPlan, progress: str, output: Output, twice: bool = False) ->
             built = buildx.build(
                 plan, _buildx(engine), staging, watched, environment=engine.environment, contents=engine.contents
             )
-        published = artifact.publish(staging, built.digest, plan.options.names)
+        published = artifact.publish(staging, built.digest, plan.options.names, gating.announce)
         record.done(published.image)
+        gating.run(staging, published.image)
         if plan.output.kind == "tar":
             tarball.write_file(staging.live, published.image, plan.output.path)
-        elif plan.output.kind == "stdout":
+        elif plan.output.kind == "stdout" and not gating.withheld:
             sys.stdout.flush()
             with artifact.writes(Path("stdout")):
                 tarball.write(staging.live, published.image, sys.stdout.fileno())
         seconds = time.monotonic() - began
         showing = _view(plan, progress, output)
         compared = again.build_again(plan, _buildx(engine), engine, staging, showing, output) if twice else ()
-    _report(_Result(plan, built, published, seconds, compared, record.id if record.written else None), output)
-    return again.show(compared, plan, output)
+    written = record.id if record.written else None
+    _report(_Result(plan, built, published, seconds, compared, written, gating.documents), output)
+    return gating.end(again.show(compared, plan, output))
 
 
 def _warn_emulation(plan: BuildPlan, engine: Engine) -> None:
@@ -275,6 +282,7 @@ class _Result:
     seconds: float
     compared: tuple[PlatformComparison, ...] = ()
     record: str | None = None
+    gates: Sequence[dict[str, object]] = ()
 
     def platforms(self) -> list[tuple[str, str, int]]:
         """Name, digest and size in bytes (manifest, config and layers) of each platform."""
@@ -328,6 +336,7 @@ def _report(result: _Result, output: Output) -> None:
             "seconds": round(result.seconds, 3),
             "steps": {"total": built.total, "cached": built.cached},
             "record": result.record,
+            "gates": list(result.gates),
         }
         if result.compared:
             from buildopt.report import reproducible

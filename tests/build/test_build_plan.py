@@ -89,16 +89,6 @@ def test_a_configured_context_is_relative_to_the_configuration(folder: Path) -> 
     assert found.output.path == folder / "sub/.buildopt/image"
 
 
-def test_what_is_configured_but_not_acted_on_is_named(folder: Path) -> None:
-    (folder / "buildopt.yaml").write_text("build: {cache: [gha]}\ngates: {test: [x], scan: [y]}\n")
-    settings = load(folder / "buildopt.yaml")
-    lines = plan.not_yet(settings, settings.images[0])
-    assert [line.split(": ")[1].split(" ")[0] for line in lines] == [
-        "gates.test", "gates.scan",
-    ]  # fmt: skip
-    assert plan.not_yet(Settings(), Settings().images[0]) == []
-
-
 @pytest.mark.parametrize(
     ("typed", "source", "target"),
     [
