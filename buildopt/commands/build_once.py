@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from buildopt.commands.build_once_gates import plan_gates, ready
+from buildopt.commands.build_once_caches import advise, kept, told
 from buildopt.commands.common import Output, output_options, terminated
 from buildopt.commands.gates import gate_options
 from buildopt.errors import EngineError, UsageError
@@ -142,6 +143,7 @@ def build_once(
     folder = Path.cwd()
     settings = output.settings(folder / context if context else folder)
     plan = plans.make(options, settings, folder, os.environ)
+    advise(plan, settings)
     gates = plan_gates(flags, settings)
     if plan.because:
         output.message(f"platforms {', '.join(plan.platforms) or 'of the engine'}: {plan.because}")
@@ -207,7 +209,7 @@ def _run(plan: BuildPlan, progress: str, output: Output, twice: bool, gates: Gat
     gating = ready(gates, engine, plan.output, output)
     if output.verbose:
         click.echo(f"engine: {engine.description}\n+ {plan.printed(_buildx(engine))}", err=True)
-    with terminated(), artifact.staged(plan.output) as staging, recorded(plan, engine, output) as record:
+    with terminated(), kept(plan), artifact.staged(plan.output) as staging, recorded(plan, engine, output) as record:
         with _view(plan, progress, output) as view:
             watched = record.watching(view)
             built = buildx.build(
@@ -222,6 +224,7 @@ def _run(plan: BuildPlan, progress: str, output: Output, twice: bool, gates: Gat
             sys.stdout.flush()
             with artifact.writes(Path("stdout")):
                 tarball.write(staging.live, published.image, sys.stdout.fileno())
+        told(plan, built, published.image.size)
         seconds = time.monotonic() - began
         showing = _view(plan, progress, output)
         compared = again.build_again(plan, _buildx(engine), engine, staging, showing, output) if twice else ()
