@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from buildopt.commands.build_once_gates import plan_gates, ready
 from buildopt.commands.build_once_caches import advise, kept, told
+from buildopt.commands.build_once_gates import plan_gates, ready
 from buildopt.commands.common import Output, output_options, terminated
 from buildopt.commands.gates import gate_options
 from buildopt.errors import EngineError, UsageError
