@@ -123,6 +123,16 @@ def failed(completed: Completed, *, hint: str = "") -> ToolError:
     )
 
 
+_streams: set[subprocess.Popen[str]] = set()
+
+
+def interrupt_streams() -> None:
+    """Interrupt every program that ``stream`` runs now, in whatever thread: each block then sees its end."""
+    for running in tuple(_streams):
+        if running.poll() is None:
+            running.send_signal(signal.SIGINT)
+
+
 @contextmanager
 def stream(
     argv: Sequence[StrPath],
@@ -151,10 +161,12 @@ def stream(
         )
     except FileNotFoundError as error:
         raise missing(words[0]) from error
+    _streams.add(running)
     try:
         yield running
         running.wait()
     finally:
+        _streams.discard(running)
         stop(running)
         if running.stderr is not None:
             running.stderr.close()

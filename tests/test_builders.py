@@ -16,8 +16,28 @@ from buildopt.engine.existing import Clients
 from buildopt.errors import EngineError
 
 CREATE = "create --name buildopt --driver docker-container --bootstrap"
-INSPECTED = "Name: buildopt\nDriver: docker-container\nStatus: running\nPlatforms: linux/amd64*, linux/arm64\n"
-CURRENT = "Name: default\nDriver: docker\nStatus: running\nPlatforms: linux/amd64\n"
+INSPECTED = """Name:          buildopt
+Driver:        docker-container
+Last Activity: 2026-01-01 00:00:00 +0000 UTC
+
+Nodes:
+Name:             buildopt0
+Endpoint:         unix:///var/run/docker.sock
+Status:           running
+BuildKit version: v0.24.0
+Platforms:        linux/amd64*, linux/arm64
+Labels:
+ org.mobyproject.buildkit.worker.executor: oci
+"""
+CURRENT = """Name:   default
+Driver: docker
+
+Nodes:
+Name:      default
+Endpoint:  default
+Status:    running
+Platforms: linux/amd64
+"""
 
 
 @pytest.fixture
@@ -72,6 +92,7 @@ def test_it_is_made_started_and_told_in_one_line(scripted: Scripted) -> None:
     assert said == [f"Docker 20 cannot export OCI images: making a builder that can, once: docker buildx {CREATE}"]
     assert (found.name, found.platforms) == ("buildopt", ("linux/amd64", "linux/arm64"))
     assert found.description == "builder buildopt (docker-container)"
+    assert found.nodes == (existing.Node("buildopt0", ("linux/amd64", "linux/arm64"), ("linux/amd64",)),)
 
 
 def test_where_it_does_not_start_nothing_is_left_and_the_reason_is_shown(scripted: Scripted) -> None:
@@ -125,7 +146,7 @@ def test_a_build_makes_it_once_and_then_finds_it(scripted: Scripted, tmp_path: P
 
 
 def test_a_builder_that_was_asked_for_is_not_replaced(scripted: Scripted, tmp_path: Path) -> None:
-    scripted.script("inspect mine", CURRENT.replace("default", "mine"))
+    scripted.script("inspect mine", CURRENT.replace("default", "mine", 1))
     with engine_without_the_store(tmp_path / "sock") as host:
         environment = {**scripted.environment, "DOCKER_HOST": host}
         with pytest.raises(EngineError, match="cannot export OCI images"):

@@ -52,4 +52,4 @@ def _made(clients: Clients, environment: Mapping[str, str]) -> Existing:
             hint=f"docker buildx inspect {NAME}",
             detail=error.detail,
         ) from error
-    return Existing(clients, found.name, found.platforms, f"builder {found.name} ({found.driver})")
+    return existing.of_builder(clients, found, found.name)

@@ -25,7 +25,7 @@ class Engine:
     ``docker`` and ``buildx`` are the first words of commands, to be run with exactly ``environment``. ``builder`` is
     the name for ``--builder``, None for the one that buildx takes by itself. ``platforms`` is what it can build, empty
     where that is not known before the first build. ``contents`` is the folder with its blobs, where it is on this
-    machine and may be read.
+    machine and may be read. ``nodes`` are the machines of a builder that may have several.
     """
 
     docker: tuple[str, ...]
@@ -36,6 +36,7 @@ class Engine:
     private: bool
     description: str
     contents: Path | None = None
+    nodes: tuple[existing.Node, ...] = ()
 
 
 def find(
@@ -73,6 +74,7 @@ def find(
         False,
         found.description,
         found.contents,
+        found.nodes,
     )
 
 

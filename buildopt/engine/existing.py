@@ -8,6 +8,7 @@ import os
 import re
 import socket
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,15 @@ class Clients:
 
 
 @dataclass(frozen=True, slots=True)
+class Node:
+    """One machine of a builder: what it can build, and of that what it was ``chosen`` for (``--platform``)."""
+
+    name: str
+    platforms: tuple[str, ...]
+    chosen: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Builder:
     """What buildx says about a builder. ``platforms`` is empty where it has not run yet, ``problem`` why it cannot."""
 
@@ -43,6 +53,7 @@ class Builder:
     driver: str
     platforms: tuple[str, ...]
     problem: str = ""
+    nodes: tuple[Node, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +65,7 @@ class Existing:
     platforms: tuple[str, ...]
     description: str
     contents: Path | None = None
+    nodes: tuple[Node, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +110,7 @@ def look(environment: Mapping[str, str], tools: Programs, name: str | None = Non
             detail=error.detail,
         ) from error  # fmt: skip
     if builder.driver in _OWN_BUILDKIT:
-        return Existing(clients, name, builder.platforms, f"builder {builder.name} ({builder.driver})")
+        return of_builder(clients, builder, name)
     host = endpoint(environment, builder.name)  # the docker driver's builders are called like their contexts
     if builder.driver == "docker":
         found = engine_info(environment, clients, host)
@@ -115,22 +127,43 @@ def look(environment: Mapping[str, str], tools: Programs, name: str | None = Non
     other = None if name is not None else _other_builder(clients, environment)
     if other is None:
         raise CannotExport(problem, clients, named=name is not None)
-    return Existing(clients, other.name, other.platforms, f"builder {other.name} ({other.driver})")
+    with suppress(ToolError):
+        other = inspect_builder(clients.buildx, environment, other.name)
+    return of_builder(clients, other, other.name)
+
+
+def of_builder(clients: Clients, builder: Builder, name: str | None) -> Existing:
+    """A builder with a BuildKit of its own, to be called by ``name``."""
+    described = f"builder {builder.name} ({builder.driver})"
+    return Existing(clients, name, builder.platforms, described, nodes=builder.nodes)
 
 
 def inspect_builder(buildx: Sequence[str], environment: Mapping[str, str], name: str | None) -> Builder:
     """Ask buildx about a builder, by default the current one. Raises ToolError."""
     argv = [*buildx, "inspect", *([name] if name else [])]
     text = process.run(argv, env=environment, timeout=_SECONDS).text
-    fields = dict(re.findall(r"^(Name|Driver):[ \t]+(\S+)", text, re.MULTILINE))
-    platforms = re.findall(r"^Platforms:[ \t]+(.+)$", text, re.MULTILINE)
-    words = [word.strip().rstrip("*") for line in platforms for word in line.split(",")]
+    # The first of each: nodes have names too.
+    fields = dict(reversed(re.findall(r"^(Name|Driver):[ \t]+(\S+)", text, re.MULTILINE)))
+    nodes = tuple(_node(part) for part in re.split(r"^Name:", text, flags=re.MULTILINE)[2:])  # the first is its own
+    words = [platform for node in nodes for platform in node.platforms]
     problem = re.search(r"^Error:[ \t]+(.+)$", text, re.MULTILINE)
     return Builder(
         fields.get("Name", name or ""),
         fields.get("Driver", ""),
-        tuple(dict.fromkeys(filter(None, words))),
+        tuple(dict.fromkeys(words)),
         problem[1].strip() if problem else "",
+        nodes,
+    )
+
+
+def _node(text: str) -> Node:
+    """One node as ``buildx inspect`` prints it, from behind its ``Name:`` on."""
+    line = re.search(r"^Platforms:[ \t]+(.+)$", text, re.MULTILINE)
+    words = [word.strip() for word in line[1].split(",")] if line else []
+    return Node(
+        text.partition("\n")[0].strip(),
+        tuple(dict.fromkeys(word.rstrip("*") for word in words if word)),
+        tuple(word[:-1] for word in words if word.endswith("*")),
     )
 
 
