@@ -18,7 +18,7 @@ from buildopt.build.plan import BuildPlan
 from buildopt.build.progress import Event, Progress, Step
 from buildopt.errors import ToolError
 
-_CACHE_STEP = re.compile(r"(importing cache manifest from|exporting cache to|exporting to GitHub) ?(?P<place>.*)")
+_CACHE_STEP = re.compile(r"(importing cache manifest from|exporting cache to|exporting to (GitHub|Amazon))")
 
 
 class View(Protocol):

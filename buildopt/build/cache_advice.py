@@ -80,7 +80,7 @@ def after(without: Sequence[Step], caches: Sequence[Cache], size: int) -> Iterat
     """Warnings of a build that went on ``without`` some caches; ``size`` is the image's, in bytes."""
     for step in without:
         reading = step.name.startswith("importing")
-        place = step.name.rpartition(" ")[2] if reading else step.name.partition(" to ")[2]
+        place = step.name.rpartition(" ")[2] if reading else _written(step, caches)
         if reading and re.search(r"not found\s*$|NoSuchKey", step.error):
             continue  # there is none yet
         yield f"the cache {place} was not {'read' if reading else 'written'}: {' '.join(step.error.split())}"
@@ -90,6 +90,14 @@ def after(without: Sequence[Step], caches: Sequence[Cache], size: int) -> Iterat
                 f"the image alone takes {size / 1e9:.1f} of the 10 GB that GitHub keeps of a repository's caches:"
                 " older ones will be evicted; consider --cache registry=REF, or gha,mode=min"
             )
+
+
+def _written(step: Step, caches: Sequence[Cache]) -> str:
+    """The place that a step writes to, whose name tells but the kind."""
+    words = step.name.partition(" to ")[2]
+    kinds = {"registry": "registry", "client": "local", "GitHub": "gha", "Amazon": "s3"}
+    kind = next((kind for word, kind in kinds.items() if words.startswith(word)), "")
+    return " or ".join(dict.fromkeys(entry.place for entry in caches if entry.kind == kind)) or words
 
 
 def _place(entry: Cache) -> str:

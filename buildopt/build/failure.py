@@ -95,6 +95,12 @@ def _no_engine(found: _Failure) -> ToolError | None:
         r"error reading from server|transport is closing|failed to receive status: .*code = Unavailable", found.reason
     ):
         return EngineError("the engine went away during the build", hint="see its log, then run the build again")
+    match = re.match(r'unknown cache exporter: "(\w+)"', found.reason)
+    if match:
+        return EngineError(
+            f"this engine cannot write a cache of kind {match[1]}",
+            hint="name a builder that can with --builder, made by: docker buildx create --driver docker-container",
+        )
     match = re.match(r"no builder (\S+) found", found.reason)
     if match:
         return EngineError(f"there is no builder named {match[1]}", hint="see: docker buildx ls")

@@ -46,6 +46,8 @@ def scopes(name: str, platforms: Sequence[str], environment: Mapping[str, str]) 
     tag = environment.get("GITHUB_REF_TYPE") == "tag"
     own = "" if tag else environment.get("GITHUB_HEAD_REF") or environment.get("GITHUB_REF_NAME") or ""
     branches = dict.fromkeys((own, environment.get("GITHUB_BASE_REF") or "", default_branch(environment)))
+    if not any(branches):
+        return Scopes(tuple(names), "" if tag else names[0])
     reads = tuple(f"{one}.{slug(branch)}" for branch in branches if branch for one in names)
     return Scopes(reads, "" if tag or not own else reads[0])
 

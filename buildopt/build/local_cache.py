@@ -11,9 +11,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from buildopt.build.artifact import writes
 from buildopt.build.cache import Cache
-from buildopt.errors import BuildoptError
+from buildopt.errors import BuildoptError, ToolError
 from buildopt.oci import lock
 
 OWNER = ".buildopt-cache"
@@ -25,13 +24,17 @@ _DOCUMENT = 16 << 20
 def held(caches: Sequence[Cache]) -> Iterator[None]:
     """Keep other builds out of the folders for as long as the block runs, then remove what is no longer needed there.
 
-    Raises BuildoptError where another build has one, ToolError where it cannot be written.
+    Raises BuildoptError where another build has one, ToolError where it cannot be made.
     """
-    folders = [entry.folder for entry in caches if entry.folder is not None]
+    folders = list(dict.fromkeys(entry.folder for entry in caches if entry.folder is not None))
     with ExitStack() as stack:
         for folder in folders:
-            with writes(folder):
+            try:
                 os.makedirs(folder, exist_ok=True)
+            except OSError as error:
+                raise ToolError(
+                    f"the cache {folder} cannot be made: {error.strerror}", hint="choose another folder with --cache"
+                ) from error
             if not stack.enter_context(lock.writing(folder)):
                 raise BuildoptError(
                     f"another build is using the cache in {folder}", hint="give each build a folder of its own"
