@@ -21,7 +21,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -178,6 +178,16 @@ def _link(path: Path, target: Path) -> bool:
             _unlink(target)
             return False
     return True
+
+
+def link_all(source: Path, target: Path) -> None:
+    """Give a layout every blob of another one, as far as links are to be had: what is missing is sent."""
+    for folder, _, names in os.walk(source / "blobs"):
+        place = target / os.path.relpath(folder, source)
+        os.makedirs(place, exist_ok=True)
+        for name in names:
+            with suppress(OSError):
+                os.link(os.path.join(folder, name), place / name, follow_symlinks=False)
 
 
 def needed(image: oci.Image) -> Mapping[Digest, Descriptor]:

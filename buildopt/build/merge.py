@@ -92,11 +92,13 @@ class Merge:
         return Digest.of(self.index)
 
 
-def read(path: Path) -> Part:
-    """Open an artifact and read all of it. Raises ArtifactError where anything is wrong with it, or nothing in it can
-    be run."""
+def read(path: Path, *, deep: bool = True) -> Part:
+    """Open an artifact and read all of it; without ``deep`` no layers.
+
+    Raises ArtifactError where anything is wrong with it, or nothing in it can be run.
+    """
     source = oci.open_artifact(path)
-    fatal = [problem for problem in check(source) if problem.fatal]
+    fatal = [problem for problem in check(source, deep=deep) if problem.fatal]
     if fatal:
         raise ArtifactError(
             f"{path} is damaged: {fatal[0].message}",

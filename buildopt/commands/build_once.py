@@ -199,7 +199,7 @@ def _buildx(engine: Engine) -> tuple[str, ...]:
 
 
 def _run(plan: BuildPlan, progress: str, output: Output, twice: bool, gates: GatePlan | None) -> int:
-    from buildopt.build import artifact, buildx, tarball
+    from buildopt.build import artifact, nodes, tarball
     from buildopt.commands import build_once_again as again
     from buildopt.commands.build_once_records import recorded
 
@@ -212,9 +212,10 @@ def _run(plan: BuildPlan, progress: str, output: Output, twice: bool, gates: Gat
     with terminated(), kept(plan), artifact.staged(plan.output) as staging, recorded(plan, engine, output) as record:
         with _view(plan, progress, output) as view:
             watched = record.watching(view)
-            built = buildx.build(
-                plan, _buildx(engine), staging, watched, environment=engine.environment, contents=engine.contents
-            )
+            built = nodes.build(
+                plan, _buildx(engine), staging, watched, environment=engine.environment, contents=engine.contents,
+                nodes=engine.nodes,
+            )  # fmt: skip
         published = artifact.publish(staging, built.digest, plan.options.names, gating.announce)
         record.done(published.image)
         gating.run(staging, published.image)

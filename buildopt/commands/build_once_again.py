@@ -35,7 +35,7 @@ def build_again(
 
     output.message("building once more, without cache, to compare")
     with showing as view:
-        again = reproducible.rebuild(plan, command, staging, view, environment=engine.environment, say=output.message)
+        again = reproducible.rebuild(plan, command, engine, staging, view, output.message)
     redact = redactor(plan.secret_values(os.environ))
     return reproducible.compare(open_artifact(staging.live), again, redact)
 

@@ -127,9 +127,10 @@ def look(environment: Mapping[str, str], tools: Programs, name: str | None = Non
     other = None if name is not None else _other_builder(clients, environment)
     if other is None:
         raise CannotExport(problem, clients, named=name is not None)
+    name = other.name
     with suppress(ToolError):
-        other = inspect_builder(clients.buildx, environment, other.name)
-    return of_builder(clients, other, other.name)
+        other = inspect_builder(clients.buildx, environment, name)
+    return of_builder(clients, other, name)
 
 
 def of_builder(clients: Clients, builder: Builder, name: str | None) -> Existing:

@@ -8,14 +8,14 @@ import os
 import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from itertools import zip_longest
 
-from buildopt.build import artifact, buildx
+from buildopt.build import artifact, buildx, nodes
 from buildopt.build.artifact import Staging
 from buildopt.build.plan import BuildPlan
+from buildopt.engine.connection import Engine
 from buildopt.errors import ArtifactError, EngineError, ToolError
 from buildopt.oci import layout as oci
 from buildopt.oci.descriptor import Descriptor, Platform, load_json
@@ -76,10 +76,9 @@ class PlatformComparison:
 def rebuild(
     plan: BuildPlan,
     command: Sequence[str],
+    engine: Engine,
     staging: Staging,
     view: buildx.View,
-    *,
-    environment: Mapping[str, str],
     say: Callable[[str], None],
 ) -> oci.ArtifactSource:
     """Build once more, without cache and attestations, into a folder that goes with ``staging``.
@@ -91,12 +90,7 @@ def rebuild(
     # Blobs that come out the same need not be sent again.
     with artifact.writes(staging.live):
         os.makedirs(again.layout)
-        for folder, _, names in os.walk(staging.live / "blobs"):
-            target = again.layout / os.path.relpath(folder, staging.live)
-            os.makedirs(target)
-            for name in names:
-                with suppress(OSError):  # no links here: then it is sent
-                    os.link(os.path.join(folder, name), target / name, follow_symlinks=False)
+        artifact.link_all(staging.live, again.layout)
     # Without a namespace of its own, a build without cache would empty the user's cache mounts; without a host of its
     # own (a part of what a RUN is cached by, and of nothing else) its layers would take the place of the first build's.
     own = f"buildopt-again-{secrets.token_hex(6)}"
@@ -110,9 +104,8 @@ def rebuild(
         add_hosts=(*plan.options.add_hosts, f"{own}:127.0.0.1"),
     )
     try:
-        built = buildx.build(
-            dataclasses.replace(plan, caches=(), options=options), command, again, view, environment=environment
-        )
+        plan = dataclasses.replace(plan, caches=(), options=options)
+        built = nodes.build(plan, command, again, view, environment=engine.environment, nodes=engine.nodes)
     except EngineError:
         raise
     except ToolError as error:
@@ -120,7 +113,7 @@ def rebuild(
         raise type(error)(message, hint=error.hint, detail=error.detail) from error
     finally:
         if b"type=cache" in plan.dockerfile.read_bytes():
-            forget_mounts(command, environment, own, say)
+            forget_mounts(command, engine.environment, own, say)
     source = oci.open_artifact(again.layout)
     if str(oci.resolve(source).digest) != built.digest:
         raise ArtifactError("BuildKit reported another image than it wrote", hint="run the build again")
