@@ -136,6 +136,11 @@ class Store:
     def prune(self, most: int = MAX_RECORDS, size: int = MAX_BYTES) -> int:
         """Drop the oldest records beyond ``most`` or ``size`` bytes, and listings that none names. Returns how many
         records went. The newest always stays."""
+        hour_ago = time.time() - 3600
+        for folder in (self.folder, self.folder / "trees"):
+            for path in _files(folder, unfinished=True):
+                if _modified(path) < hour_ago:  # left by a run that was killed
+                    _remove(path)
         names = self.ids()
         sizes = {name: _size(self.folder / f"{name}.json") for name in names}
         trees = {path.name: path for path in _files(self.folder / "trees")}
@@ -159,7 +164,6 @@ class Store:
         gone = [name for name in names if name not in kept]
         for name in gone:
             _remove(self.folder / f"{name}.json")
-        hour_ago = time.time() - 3600
         for name, path in trees.items():
             # A build that runs at this moment may be about to name a fresh one.
             if name not in wanted and _modified(path) < hour_ago:
@@ -206,9 +210,9 @@ def replace(path: Path, data: bytes) -> None:
         raise
 
 
-def _files(folder: Path) -> list[Path]:
+def _files(folder: Path, *, unfinished: bool = False) -> list[Path]:
     try:
-        return [path for path in folder.iterdir() if not path.name.startswith(".")]
+        return [path for path in folder.iterdir() if path.name.startswith(".") == unfinished]
     except OSError:
         return []
 

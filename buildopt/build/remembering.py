@@ -1,0 +1,121 @@
+"""Puts together what was found out about a build's inputs and what BuildKit did: the record."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+
+from buildopt.build import graph, inputs
+from buildopt.build.facts import Facts
+from buildopt.build.inputs import Inputs, Planned
+from buildopt.build.progress import Step as Seen
+from buildopt.history.records import DONE, FAILED, UNFINISHED, UNKNOWN, PlatformImage, Record, Step
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """How a build went: when it ``began`` (seconds since 1970), how many ``seconds`` it took, what it left."""
+
+    id: str
+    builder: str
+    began: float
+    seconds: float
+    ok: bool
+    digest: str
+    images: tuple[PlatformImage, ...]
+    steps: tuple[Seen, ...]
+    error: str
+
+
+def record(run: Run, facts: Facts) -> Record:
+    """The record of a build."""
+    plan = facts.plan
+    outside, text, syntax = facts.settings.outside, "", ""
+    if facts.dockerfile is not None:
+        text = outside.redact(inputs.masked_text(facts.dockerfile))
+        directive = facts.dockerfile.directive("syntax")
+        syntax = directive.value if directive is not None else ""
+    return Record(
+        id=run.id,
+        started=datetime.fromtimestamp(run.began, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        seconds=round(run.seconds, 3),
+        ok=run.ok,
+        context=str(plan.context),
+        dockerfile=str(plan.dockerfile),
+        builder=run.builder,
+        platforms=facts.platforms,
+        target=plan.options.target or "",
+        digest=run.digest,
+        images=run.images,
+        steps=_steps(run, facts),
+        arguments=outside.told_arguments(),
+        bases=graph.base_digests(run.steps),
+        no_cache=plan.options.no_cache,
+        pull=plan.options.pull,
+        ignore=hashlib.sha256(facts.base).hexdigest()[:16] if facts.base else "",
+        text=text,
+        syntax=syntax,
+        commit=facts.commit,
+        dirty=facts.dirty,
+        error=run.error,
+    )
+
+
+def _steps(run: Run, facts: Facts) -> tuple[Step, ...]:
+    steps: list[Step] = []
+    for node in graph.nodes(run.steps, facts.platforms):
+        step = _described(node, facts)
+        parts = {**step.parts, **({"base": " ".join(node.bases)} if node.bases else {})}
+        step = replace(_ended(step, node.step, run.ok), needs=node.needs, platforms=node.platforms, parts=parts)
+        unknown = run.id if step.files == UNKNOWN else ""
+        steps.append(replace(step, key=_key(step, [steps[need].key for need in node.needs], unknown)))
+    return tuple(steps)
+
+
+def _ended(step: Step, seen: Seen, ok: bool) -> Step:
+    """The step with whether it was cached, how it ended, and how long it took. In a build that failed, a step that
+    never began was not reached; in any other one it was not needed, which is as good as cached."""
+    begun = seen.started is not None or seen.completed is not None
+    cached = seen.cached or (ok and not begun)
+    state = FAILED if seen.failed else UNFINISHED if seen.error or not (cached or seen.completed) else DONE
+    return replace(step, cached=cached, state=state, seconds=0.0 if cached else round(seen.seconds, 3))
+
+
+def _described(node: graph.Node, facts: Facts) -> Step:
+    """The step as the Dockerfile describes it; as BuildKit calls it where it is not found there."""
+    seen = node.step
+    found = facts.found.get(node.platforms[0] if node.platforms else facts.platforms[0])
+    planned = _planned(seen, found) if found is not None else None
+    if planned is None:
+        return Step(seen.stage, seen.number, seen.text, parts={"instruction": seen.text}, matched=False)
+    files = facts.selected.get(planned.reads, UNKNOWN) if planned.reads else ""
+    return Step(
+        stage=seen.stage,
+        number=seen.number,
+        text=planned.text,
+        line=planned.line,
+        parts=planned.parts,
+        files=files,
+        variables=planned.variables,
+    )
+
+
+def _planned(seen: Seen, found: Inputs) -> Planned | None:
+    # ONBUILD instructions of the base image come before those of the stage.
+    number = seen.number - max(0, seen.total - found.totals.get(seen.stage, seen.total))
+    keyword = seen.text.partition(" ")[0].upper()
+    for planned in found.steps:
+        if planned.stage == seen.stage and planned.number == number and planned.keyword == keyword:
+            return planned
+    return None
+
+
+def _key(step: Step, needs: Sequence[str], unknown: str) -> str:
+    seen = {entry.name: entry.value for entry in step.variables} if step.text[:3].upper() == "RUN" else {}
+    document = json.dumps(
+        [sorted(step.parts.items()), sorted(seen.items()), step.files + unknown, step.platforms[:1], needs]
+    )
+    return hashlib.sha256(document.encode()).hexdigest()[:32]
