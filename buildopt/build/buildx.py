@@ -110,12 +110,12 @@ def survived(progress: Progress) -> tuple[Step, ...]:
 
 def define(plan: BuildPlan, folder: Path) -> Path:
     """The Dockerfile to pass: the user's own, or a copy of the same name with an ignore file beside it."""
-    if not plan.ignore.hidden:
+    if not plan.copied:
         return plan.dockerfile
     copy = folder / plan.dockerfile.name
     with writes(folder):
         os.makedirs(copy.parent, exist_ok=True)
-        copy.write_bytes(plan.dockerfile.read_bytes())
+        copy.write_bytes(plan.text())
         copy.with_name(f"{copy.name}.dockerignore").write_bytes(plan.ignore.data)
     return copy
 

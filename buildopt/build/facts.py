@@ -107,8 +107,8 @@ def look(facts: Facts) -> None:
     """Find out what the build is made from. Whatever cannot be found out stays unknown."""
     plan = facts.plan
     with suppress(OSError, BuildoptError, RecursionError, ValueError):
-        facts.base = plan.ignore.base if plan.ignore.hidden else ignore.in_force(plan.context, plan.dockerfile)
-        facts.dockerfile = parse(Source.read(plan.dockerfile))
+        facts.base = plan.ignore.base if plan.copied else ignore.in_force(plan.context, plan.dockerfile)
+        facts.dockerfile = parse(Source.from_bytes(str(plan.dockerfile), plan.text()))
         if facts.dockerfile.errors:
             return
         for platform in facts.platforms:
@@ -119,7 +119,7 @@ def look(facts: Facts) -> None:
 
 
 def _look_at_files(facts: Facts) -> None:
-    data = facts.plan.ignore.data if facts.plan.ignore.hidden else facts.base
+    data = facts.plan.ignore.data if facts.plan.copied else facts.base
     patterns = read_patterns(data.decode("utf-8-sig", "surrogateescape")) or ()
     roots = {MAIN: Context(os.path.realpath(facts.plan.context), patterns)}
     for name, place in facts.settings.contexts.items():

@@ -26,17 +26,23 @@ class Ignore:
     @property
     def data(self) -> bytes:
         """The ignore file to use: the user's lines, then ours. The last match decides, so no ``!`` undoes them."""
+        if not self.hidden:
+            return self.base
         own = "".join(f"{pattern(path)}\n" for path in self.hidden).encode("utf-8", "surrogateescape")
         return self.base + (b"" if self.base.endswith(b"\n") or not self.base else b"\n") + own
 
 
-def find(context: Path, dockerfile: Path, written: Sequence[Path]) -> Ignore:
-    """What must be hidden of the paths that a build writes; nothing where they lie elsewhere or are hidden already."""
+def find(context: Path, dockerfile: Path, written: Sequence[Path], base: bytes | None = None) -> Ignore:
+    """What must be hidden of the paths that a build writes; nothing where they lie elsewhere or are hidden already.
+
+    ``base`` is an ignore file to use in place of the one in force.
+    """
     paths = _below(context, written)
+    nothing = Ignore((), base or b"")
     if not paths:
-        return Ignore()
-    base = in_force(context, dockerfile)
-    return Ignore() if _hides(base, paths) else Ignore(paths, base)
+        return nothing
+    data = in_force(context, dockerfile) if base is None else base
+    return nothing if _hides(data, paths) else Ignore(paths, data)
 
 
 def _below(context: Path, written: Sequence[Path]) -> tuple[str, ...]:

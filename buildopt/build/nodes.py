@@ -61,7 +61,8 @@ def build(
     if len(parts) < 2:
         return buildx.build(plan, command, staging, view, environment=environment, contents=contents)
     # Every part reads the same copy of the Dockerfile.
-    plan = dataclasses.replace(plan, dockerfile=buildx.define(plan, staging.definition), ignore=Ignore())
+    dockerfile = buildx.define(plan, staging.definition)
+    plan = dataclasses.replace(plan, dockerfile=dockerfile, ignore=Ignore(), rewritten=None)
     places = [dataclasses.replace(staging, folder=staging.folder / f"node-{number}") for number in range(len(parts))]
     shared = _Shared(view)
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from buildopt.build import cache, epoch, gha, ignore, occasion
+from buildopt.build import cache, epoch, gha, ignore, occasion, rewritten
 from buildopt.build.output import HOME, STAGING, Output, parse_output
 from buildopt.errors import UsageError
 from buildopt.oci.reference import Reference
@@ -72,6 +72,7 @@ class Options:
     caches: tuple[str, ...] = ()
     compression: str | None = None
     add_hosts: tuple[str, ...] = ()
+    optimize: bool = False
     source_date_epoch: str | None = None
 
 
@@ -95,6 +96,16 @@ class BuildPlan:
     options: Options = field(default_factory=Options)
     epoch: int | None = None
     because: str = ""
+    rewritten: rewritten.Rewritten | None = None
+
+    @property
+    def copied(self) -> bool:
+        """Whether a copy of the Dockerfile is built, with an ignore file of its own."""
+        return bool(self.ignore.hidden) or self.rewritten is not None
+
+    def text(self) -> bytes:
+        """The Dockerfile that is built. Raises OSError where it cannot be read (any more)."""
+        return self.rewritten.text if self.rewritten is not None else self.dockerfile.read_bytes()
 
     def arguments(self, layout: Path, metadata: Path, dockerfile: Path) -> list[str]:
         """The words after ``buildx``. BuildKit writes to ``layout``, buildx the digest to ``metadata``."""
@@ -131,7 +142,7 @@ class BuildPlan:
         """The whole command with the paths that a run would use, secrets masked."""
         live = self.output.layout or Path(STAGING)
         folder = live / STAGING / "RUN" if self.output.layout else live
-        dockerfile = folder.parent / "definition" / self.dockerfile.name if self.ignore.hidden else self.dockerfile
+        dockerfile = folder.parent / "definition" / self.dockerfile.name if self.copied else self.dockerfile
         words = [*buildx, *self.arguments(folder / "layout", folder / "metadata.json", dockerfile)]
         return [self.masked(word) for word in words]
 
@@ -199,18 +210,21 @@ def make(options: Options, settings: Settings, folder: Path, environment: Mappin
     base, texts = (folder, options.caches) if options.caches else (settings.folder, image.cache)
     caches = tuple(dict.fromkeys(cache.parse(text, base, scopes) for text in texts))
     local = tuple(entry.folder for entry in caches if entry.folder is not None)
+    new = rewritten.rewrite(dockerfile, context) if options.optimize else None
+    written = (*output.written, *local, folder / HOME / "records")
     return BuildPlan(
         context=context,
         dockerfile=dockerfile,
-        shown=shown,
+        shown=f"{shown} (optimized)" if new is not None and new.passes else shown,
         platforms=names,
         output=output,
-        ignore=ignore.find(context, dockerfile, (*output.written, *local, folder / HOME / "records")),
+        ignore=ignore.find(context, dockerfile, written, new.ignored if new is not None else None),
         caches=caches,
         compression=cache.parse_compression(options.compression) if options.compression else (),
         options=options,
         epoch=_epoch(options, context, environment or {}),
         because="" if options.platforms else because,
+        rewritten=new,
     )
 
 

@@ -15,6 +15,7 @@ import click
 
 from buildopt.commands.build_once_caches import advise, kept, told
 from buildopt.commands.build_once_gates import plan_gates, ready
+from buildopt.commands.build_once_optimize import optimized, tell
 from buildopt.commands.common import Output, output_options, terminated
 from buildopt.commands.gates import gate_options
 from buildopt.errors import EngineError, UsageError
@@ -76,6 +77,7 @@ Examples:
 @click.option(
     "--check-reproducible", is_flag=True, help="Build a second time, without cache, and show what differs (exit 1)."
 )
+@click.option("--optimize", is_flag=True, help="Build the Dockerfile as buildopt optimize rewrites it; the file stays.")
 @click.option("--builder", metavar="NAME", help="The buildx builder to use.")
 @click.option(
     "--progress", type=click.Choice(("auto", "rich", "plain", "rawjson")), default="auto", help="How to show the build."
@@ -104,6 +106,7 @@ def build_once(
     sbom: bool,
     source_date_epoch: str | None,
     check_reproducible: bool,
+    optimize: bool,
     builder: str | None,
     progress: str,
     dry_run: bool,
@@ -138,12 +141,14 @@ def build_once(
         provenance=provenance,
         sbom=sbom,
         builder=builder,
+        optimize=optimize,
         source_date_epoch=source_date_epoch,
     )
     folder = Path.cwd()
     settings = output.settings(folder / context if context else folder)
     plan = plans.make(options, settings, folder, os.environ)
     advise(plan, settings)
+    tell(plan, output)
     gates = plan_gates(flags, settings)
     if plan.because:
         output.message(f"platforms {', '.join(plan.platforms) or 'of the engine'}: {plan.because}")
@@ -179,6 +184,7 @@ def _dry_run(plan: BuildPlan, output: Output) -> int:
             "platforms": list(plan.platforms),
             "artifact": str(plan.output.path),
             "hidden": list(plan.ignore.hidden),
+            "optimized": optimized(plan),
         }
         output.result(json.dumps(document) + "\n")
         return 0
@@ -340,6 +346,7 @@ def _report(result: _Result, output: Output) -> None:
             "seconds": round(result.seconds, 3),
             "steps": {"total": built.total, "cached": built.cached},
             "record": result.record,
+            "optimized": optimized(plan),
             "gates": list(result.gates),
         }
         if result.compared:

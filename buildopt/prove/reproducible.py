@@ -112,7 +112,7 @@ def rebuild(
         message = f"the artifact was built, but does not build a second time: {error.message}"
         raise type(error)(message, hint=error.hint, detail=error.detail) from error
     finally:
-        if b"type=cache" in plan.dockerfile.read_bytes():
+        if b"type=cache" in plan.text():
             forget_mounts(command, engine.environment, own, say)
     source = oci.open_artifact(again.layout)
     if str(oci.resolve(source).digest) != built.digest:
