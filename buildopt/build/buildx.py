@@ -95,12 +95,11 @@ def _watched(
 
 
 def meets_canceled(progress: Progress) -> bool:
-    """Whether a step failed for another build that was killed while it made the same step: BuildKit shares the step
+    """Whether a build failed for another one that was killed while it made the same step: BuildKit shares the step
     between both, and clears away below the second one what the first had begun. Once more, and it is gone."""
-    return any(
-        step.failed and re.search(r"failed to commit \S+ to \S+ .*snapshot \S+ does not exist", step.error)
-        for step in progress.steps.values()
-    )
+    errors = [step.error for step in progress.steps.values() if step.failed]
+    errors += [text for text in progress.messages if text.startswith("ERROR:")]
+    return any(re.search(r"failed to commit \S+ to \S+ .*snapshot \S+ does not exist", text) for text in errors)
 
 
 def survived(progress: Progress) -> tuple[Step, ...]:

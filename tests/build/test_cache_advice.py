@@ -147,3 +147,6 @@ def test_a_step_that_a_killed_build_took_along() -> None:
     assert not meets_canceled(progress)
     progress.steps["1"] = Step("1", "[1/1] COPY a /a", "COPY a /a", number=1, error=f"{error}: not found")
     assert meets_canceled(progress)
+    progress = Progress()
+    list(progress.feed(f"ERROR: failed to build: failed to solve: {error}: not found\n"))
+    assert meets_canceled(progress)
