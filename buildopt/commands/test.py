@@ -104,13 +104,15 @@ def _run(
 ) -> tuple[tuple[GateResult, ...], bool]:
     """What came of the gates, and whether it was recorded."""
     from buildopt.gates import recording, run
+    from buildopt.oci.layout import open_artifact
 
     runner = _runner(plan)
     tasks = run.tasks(plan, source, image, runner.native if runner is not None else "")
     record = recording.Record(source.path, str(image.digest), _kept(plan, source, image, tasks), layout)
+    recorded = _record(record, tuple(task.gate for task in tasks))
+    source = open_artifact(source.path)  # a tar was written anew for its record: its blobs lie elsewhere now
     where = run.Where(source, image, source.path if source.path.is_dir() else layout, None, dict(os.environ))
     running = run.Run(plan, tasks, where, runner, shared.say_start(output), shared.say_result(output))
-    recorded = _record(record, running.gates)
     try:
         gates = running.all()
     except BuildoptError as error:

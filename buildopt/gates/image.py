@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from buildopt.errors import ArtifactError
-from buildopt.oci.descriptor import Descriptor, Platform, load_json, shown
+from buildopt.oci.descriptor import REFERENCE_DIGEST, Descriptor, Platform, load_json, shown
 from buildopt.oci.layout import ArtifactSource, Image, ImageManifest
 
 
@@ -86,10 +86,14 @@ def _images(source: ArtifactSource, image: Image) -> Iterator[PlatformImage]:
             settings=settings,
             steps=tuple(str(line.get("created_by") or line.get("comment") or "") for line in lines),
             empty=tuple(bool(line.get("empty_layer")) for line in lines),
-            statements=tuple(
-                layer
-                for other in image.attestations
-                if other.attests == str(entry.descriptor.digest)
-                for layer in other.manifest.layers
-            ),
+            statements=_statements(image, str(entry.descriptor.digest)),
         )
+
+
+def _statements(image: Image, digest: str) -> tuple[Descriptor, ...]:
+    """What is attested of a manifest. Where nothing in them tells two platforms apart, one attestation of BuildKit's
+    stands for both of them: only the descriptors in the index say of what it speaks."""
+    manifests = {entry.descriptor.digest: entry.manifest for entry in image.attestations}
+    listed = [entry for _, index in image.indexes for entry in index.manifests if entry.digest in manifests]
+    speaking = {entry.digest for entry in listed if entry.annotations.get(REFERENCE_DIGEST) == digest}
+    return tuple(layer for name in sorted(speaking) for layer in manifests[name].layers)
