@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from buildopt.commands.common import Output, output_options
+from buildopt.commands.engine_config import config
 from buildopt.errors import EngineError
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def _dir_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.group()
 def engine() -> None:
-    """A Docker engine that needs nothing installed: up, down, status, prune.
+    """A Docker engine that needs nothing installed: up, down, status, prune; config for several machines.
 
     On Debian and Ubuntu, as root. Nothing is installed on the system, and `down` leaves nothing behind but the cache in
     the engine's folder. Where a usable engine is already there, it is used and never touched.
@@ -123,6 +124,9 @@ def prune(folder: Path | None, everything: bool, output: Output) -> None:
         output.result(json.dumps(document) + "\n")
     else:
         output.result(f"freed {size(freed.cache)} of build cache and {size(freed.images)} of images\n")
+
+
+engine.add_command(config)
 
 
 def _existing(output: Output) -> Engine | None:
