@@ -33,6 +33,6 @@ def recorded(plan: BuildPlan, engine: Engine, output: Output) -> Iterator[Record
             yield made
     finally:
         if made is not None and made.problem:
-            click.echo(f"warning: no record of this build: {made.problem}", err=True)
+            output.message(f"warning: no record of this build: {made.problem}")
         elif made is not None and made.written and output.verbose:
             click.echo(f"record: {made.id} (why steps ran: buildopt why)", err=True)
