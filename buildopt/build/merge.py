@@ -295,6 +295,7 @@ def write(merge: Merge, staging: Staging) -> None:
             if digest in staging.linked or (blob.data is not None and not source.has(digest)):
                 continue
             os.makedirs(target.parent, exist_ok=True)
+            target.unlink(missing_ok=True)  # whatever lies there was not checked
             _copy(source, digest, target)
         target = layout / "blobs" / merge.digest.algorithm / merge.digest.hex
         os.makedirs(target.parent, exist_ok=True)

@@ -43,6 +43,12 @@ def groups(platforms: Sequence[str], nodes: Sequence[Node]) -> tuple[tuple[str, 
     return tuple(map(tuple, found.values()))
 
 
+def parts_of(plan: BuildPlan, nodes: Sequence[Node]) -> tuple[BuildPlan, ...]:
+    """What each node is told; the plan itself where that is one."""
+    parts = groups(plan.platforms, nodes)
+    return tuple(dataclasses.replace(plan, platforms=part) for part in parts) if len(parts) > 1 else (plan,)
+
+
 def build(
     plan: BuildPlan,
     command: Sequence[str],

@@ -168,8 +168,13 @@ def _check_stdout(plan: BuildPlan, output: Output) -> None:
 
 
 def _dry_run(plan: BuildPlan, output: Output) -> int:
+    from buildopt.build.nodes import parts_of
+
+    parts: tuple[BuildPlan, ...] = (plan,)
     try:
-        buildx: tuple[str, ...] = _buildx(_engine(plan))
+        engine = _engine(plan)
+        buildx: tuple[str, ...] = _buildx(engine)
+        parts = parts_of(plan, engine.nodes)
     except EngineError:
         buildx = ("docker", "buildx", *(("--builder", plan.options.builder) if plan.options.builder else ()))
     if output.json:
@@ -179,6 +184,7 @@ def _dry_run(plan: BuildPlan, output: Output) -> int:
             "version": 1,
             "dry_run": True,
             "command": plan.preview(buildx),
+            **({"nodes": [part.preview(buildx) for part in parts]} if len(parts) > 1 else {}),
             "context": str(plan.context),
             "dockerfile": str(plan.dockerfile),
             "platforms": list(plan.platforms),
@@ -188,7 +194,7 @@ def _dry_run(plan: BuildPlan, output: Output) -> int:
         }
         output.result(json.dumps(document) + "\n")
         return 0
-    output.result(plan.printed(buildx) + "\n")
+    output.result("".join(f"{part.printed(buildx)}\n" for part in parts))
     if plan.ignore.hidden:
         output.message(f"kept out of the context: {', '.join(plan.ignore.hidden)}")
     return 0
