@@ -13,13 +13,14 @@ from typing import IO
 
 from buildopt.gates import layers, secret_files
 from buildopt.gates.image import PlatformImage
-from buildopt.gates.secret_values import REACH, is_secret, secret_assignments, secrets_in
+from buildopt.gates.secret_values import REACH, is_secret, masked, secret_assignments, secrets_in
 from buildopt.oci.descriptor import Descriptor
 from buildopt.oci.gate_record import printable
 from buildopt.oci.layout import ArtifactSource
 
 _BLOCK = 1 << 20
 _MAX_STATEMENT = 32 << 20
+_WITH_ARGUMENTS = re.compile(r"RUN \|[0-9]+ (.*?) (?=/bin/|/usr/bin/)", re.DOTALL)
 _MOST = 100  # findings of one image that are told; more say nothing new
 
 
@@ -143,11 +144,11 @@ def _history(image: PlatformImage) -> Iterator[Secret]:
 
 def _build_arguments(step: str) -> str:
     """A step of the history; the values of its build arguments, which stand unquoted, end where the next begins."""
-    match = re.match(r"RUN \|[0-9]+ (.*?)(?= /bin/sh -c | /bin/bash )(.*)", step, re.DOTALL)
+    match = _WITH_ARGUMENTS.match(step)
     if match is None:
         return step
     quoted = re.sub(r"([A-Za-z_]\w*)=(.*?)(?=\s[A-Za-z_]\w*=|$)", _quote, match[1], flags=re.DOTALL)
-    return f"{quoted} {match[2]}"
+    return f"{quoted} {step[match.end() :]}"
 
 
 def _quote(match: re.Match[str]) -> str:
@@ -164,7 +165,8 @@ def _name(named: str) -> str:
 
 def shortened(step: str, limit: int = 60) -> str:
     """A step for people: its keyword and how it goes on, without values."""
-    text = re.sub(r"=(?:\"[^\"]*\"|'[^']*'|\S+)", "=…", printable(" ".join(step.split())))
+    step = _WITH_ARGUMENTS.sub("RUN ", step)
+    text = re.sub(r"=(?:\"[^\"]*\"|'[^']*'|\S+)", "=…", masked(printable(" ".join(step.split()))))
     text = re.sub(r"^/bin/sh -c #\(nop\)\s*", "", text)
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
