@@ -70,9 +70,9 @@ class Hashes:
     def load(cls, path: Path) -> Hashes:
         """What an earlier build left; nothing where there is none or it is damaged."""
         with suppress(OSError, ValueError, zlib.error, RecursionError):
-            text = zlib.decompressobj().decompress(path.read_bytes(), _MAX_CACHE)
-            document = json.loads(text)
-            if isinstance(document, dict) and document.get("version") == _CACHE_VERSION:
+            reader = zlib.decompressobj()
+            document = json.loads(reader.decompress(path.read_bytes(), _MAX_CACHE))
+            if reader.eof and isinstance(document, dict) and document.get("version") == _CACHE_VERSION:
                 folders = document.get("folders")
                 if isinstance(folders, dict):
                     return cls({str(key): value for key, value in folders.items() if isinstance(value, dict)})
