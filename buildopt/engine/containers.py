@@ -63,11 +63,20 @@ class Containers:
             time.sleep(_POLL[0] * 5)
 
     def run(
-        self, image: str, command: Sequence[str], *, name: str, platform: str | None, network: bool, timeout: float
+        self,
+        image: str,
+        command: Sequence[str],
+        *,
+        name: str,
+        platform: str | None,
+        network: bool,
+        timeout: float,
+        tail: int | None = None,
     ) -> Ran:
         """Run ``command`` (its first word is the program) in a container called ``name`` and wait for its end.
 
-        Its network is none, unless ``network``. ``timeout`` is in seconds. The container is removed, whatever happens.
+        Its network is none, unless ``network``. ``timeout`` is in seconds. Of what it writes the beginning is kept, or
+        the last ``tail`` lines. The container is removed, whatever happens.
         Raises ToolError where it cannot be started for another reason than the image's.
         """
         program, *words = command
@@ -77,7 +86,7 @@ class Containers:
                     image, words, name=name, entrypoint=program, hostname="smoke", platform=platform, healthcheck=False,
                     networks=() if network else ("none",), log_driver="json-file", log_options=("max-size=16m",),
                 )  # fmt: skip
-            return self._run(name, timeout)
+            return self._run(name, timeout, tail)
         finally:
             with suppress(Exception):  # noqa: BLE001 - it was never made, or the engine is gone
                 self.client.container.remove(name, force=True, volumes=True)
@@ -110,7 +119,7 @@ class Containers:
             info = self.client.system.info()
         return f"{info.os_type or 'linux'}/{info.architecture or ''}"
 
-    def _run(self, name: str, timeout: float) -> Ran:
+    def _run(self, name: str, timeout: float, tail: int | None) -> Ran:
         from python_on_whales.exceptions import DockerException
 
         end = time.monotonic() + timeout
@@ -125,19 +134,19 @@ class Containers:
             if time.monotonic() > end:
                 with suppress(DockerException):
                     self.client.container.kill(name)
-                return Ran(None, *self._logs(name))
+                return Ran(None, *self._logs(name, tail))
             time.sleep(pause)
             pause = min(longest, pause * 1.5)
-        return Ran(int(state.exit_code or 0), *self._logs(name))
+        return Ran(int(state.exit_code or 0), *self._logs(name, tail))
 
     def _state(self, name: str) -> Any:
         with _errors("the engine does not tell how the container does"):
             return self.client.container.inspect(name).state
 
-    def _logs(self, name: str) -> tuple[bytes, bytes]:
+    def _logs(self, name: str, tail: int | None) -> tuple[bytes, bytes]:
         parts: dict[str, bytearray] = {"stdout": bytearray(), "stderr": bytearray()}
         with _errors("what the container wrote cannot be read"):
-            for piece in self.client.container.logs(name, stream=True):
+            for piece in self.client.container.logs(name, tail=tail, stream=True):
                 stream, data = piece[0], piece[1]
                 assert isinstance(stream, str) and isinstance(data, bytes)
                 part = parts[stream]

@@ -7,9 +7,10 @@ import os
 import secrets
 import shlex
 import tarfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from buildopt.build import artifact, tarball
@@ -24,6 +25,7 @@ from buildopt.oci.layout import ArtifactSource, Image
 _SHELL = "/bin/sh"
 _NOT_STARTED = 127
 _KILLED = 137
+_TAIL = 100  # lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,6 @@ class Inside:
     folder: Path
     network: bool
     timeout: float
-    say: Callable[[str], None] = field(default=lambda text: None)
 
     def run(
         self,
@@ -47,8 +48,6 @@ class Inside:
     ) -> Iterator[GateResult]:
         """Each command in the image, through its shell where it has one. ENTRYPOINT and CMD of the image are left out;
         its user, variables and working folder count. Raises ToolError where the engine fails."""
-        import time
-
         with self._loaded(image) as name:
             shell = any(not command.words for command, _ in commands) and self.runner.has(
                 name, _SHELL, container=_fresh(), platform=image.platform, folder=self.folder
@@ -57,7 +56,13 @@ class Inside:
                 began = time.monotonic()
                 words = command.words or ((_SHELL, "-c", command.text) if shell else _split(command.text))
                 ran = self.runner.run(
-                    name, words, name=_fresh(), platform=image.platform, network=self.network, timeout=self.timeout
+                    name,
+                    words,
+                    name=_fresh(),
+                    platform=image.platform,
+                    network=self.network,
+                    timeout=self.timeout,
+                    tail=_TAIL,
                 )
                 yield self._judged(gate, image, ran, time.monotonic() - began, lines(ran.stdout + ran.stderr))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import shlex
 from collections.abc import Sequence
@@ -74,8 +75,10 @@ def make(flags: GateFlags, settings: Settings, folder: Path, *, platform: str | 
         tests.append(Command(line, folder, flags.words if len(flags.words) > 1 else ()))
     scans = [Command(text, settings.folder.absolute()) for text in configured.scan]
     scans += [Command(text, folder) for text in flags.scans]
-    for command in (*tests, *scans):
-        _check(command)
+    for command in tests:
+        _check(command, scan=False)
+    for command in scans:
+        _check(command, scan=True)
     policy = _typed(flags.gates, configured)
     policy = replace(
         policy,
@@ -92,17 +95,16 @@ def make(flags: GateFlags, settings: Settings, folder: Path, *, platform: str | 
     )
 
 
-def _check(command: Command) -> None:
+def _check(command: Command, *, scan: bool) -> None:
     if not command.text.strip():
         raise UsageError("a gate has no command", hint="such as --test '/app --version'")
     if "\0" in command.text:
         raise UsageError("a gate's command holds a NUL byte", hint="write it without")
-    for name in re.findall(r"\{([a-z]+)\}", command.text) if not command.words else ():
-        if name not in PLACEHOLDERS and nearest(name, list(PLACEHOLDERS)).startswith("did you mean"):
-            raise UsageError(
-                f"{command.shown}: {{{name}}} is not known",
-                hint=nearest(name, list(PLACEHOLDERS)).replace("mean ", "mean {"),
-            )
+    for name in re.findall(r"\{([a-z]+)\}", command.text) if scan else ():
+        # Braces have other uses too: only what is all but a known name is taken for a slip.
+        close = difflib.get_close_matches(name, PLACEHOLDERS, 1, 0.7)
+        if close and name not in PLACEHOLDERS:
+            raise UsageError(f"{command.shown}: {{{name}}} is not known", hint=f"did you mean {{{close[0]}}}?")
 
 
 PLACEHOLDERS = ("oci", "tar", "digest", "platform")

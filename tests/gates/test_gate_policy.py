@@ -118,7 +118,7 @@ def test_flags_and_configuration_add_up() -> None:
         GateFlags(gates=("non-root=1",)),
         GateFlags(gates=("labels=",)),
         GateFlags(tests=("  ",)),
-        GateFlags(scans=("trivy {ocl}",)),
+        GateFlags(scans=("trivy {digset}",)),
         GateFlags(tests=("a",), test_timeout="soon"),
         GateFlags(tests=("a",), test_platforms=("pentium",)),
     ],
