@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
@@ -75,6 +76,7 @@ def build(
     def one(number: int) -> Built:
         place = places[number]
         with artifact.writes(staging.live):
+            shutil.rmtree(place.folder, ignore_errors=True)  # of a build before this one into the same staging
             os.makedirs(place.layout / "blobs")
             artifact.link_all(staging.layout, place.layout)
         part = dataclasses.replace(plan, platforms=parts[number])

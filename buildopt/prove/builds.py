@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from buildopt import process
-from buildopt.build import artifact, buildx
+from buildopt.build import artifact, buildx, nodes
+from buildopt.build.artifact import Staging
 from buildopt.build.ignore import Ignore
 from buildopt.build.output import Output
 from buildopt.build.plan import BuildPlan, Options
@@ -106,14 +107,18 @@ class Builder:
         layout = plan.output.path
         with artifact.staged(plan.output) as staging, self.views(plan.shown) as view:
             began = time.monotonic()
-            built = buildx.build(plan, self.buildx, staging, view, environment=self.engine.environment)
+            built = self._build(plan, staging, view)
             seconds = time.monotonic() - began
             if needs_recompression(staging.layout):
                 # Nothing is built again: only the layers are packed in a way that everybody can read.
                 plan = _recompressed(plan)
-                built = buildx.build(plan, self.buildx, staging, view, environment=self.engine.environment)
+                built = self._build(plan, staging, view)
             artifact.publish(staging, built.digest)
         return Built(layout, seconds, built.total, built.cached)
+
+    def _build(self, plan: BuildPlan, staging: Staging, view: buildx.View) -> buildx.Built:
+        engine = self.engine
+        return nodes.build(plan, self.buildx, staging, view, environment=engine.environment, nodes=engine.nodes)
 
     def _plan(self, context: Path, dockerfile: Path, shown: str, name: str, *, cold: bool = False) -> BuildPlan:
         how = self.how
