@@ -29,9 +29,9 @@ def nodes(steps: Sequence[Step], platforms: Sequence[str]) -> list[Node]:
     order = [graph[name] for name in _ordered(graph) if graph[name].counts]
     position = {step.id: number for number, step in enumerate(order)}
     needs, bases = [], []
-    for step in order:
+    for number, step in enumerate(order):
         made_from, images = _direct(step, graph)
-        needs.append(tuple(sorted(position[name] for name in made_from)))
+        needs.append(tuple(sorted(position[name] for name in made_from if position[name] < number)))
         bases.append(tuple(sorted(images)))
     owned = _platforms(order, needs, graph, platforms)
     return [Node(*row) for row in zip(order, needs, bases, owned, strict=True)]
