@@ -14,8 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from buildopt import process
-from buildopt.build import artifact, buildx, nodes
+from buildopt.build import artifact, nodes
 from buildopt.build.artifact import Staging
+from buildopt.build.buildx import Built as BuiltImage
+from buildopt.build.buildx import View
 from buildopt.build.ignore import Ignore
 from buildopt.build.output import Output
 from buildopt.build.plan import BuildPlan, Options
@@ -64,10 +66,10 @@ class _Nobody:
 
 
 # Who watches a build of a Dockerfile, given the name that it goes by.
-Views = Callable[[str], AbstractContextManager[buildx.View]]
+Views = Callable[[str], AbstractContextManager[View]]
 
 
-def nobody(shown: str) -> AbstractContextManager[buildx.View]:
+def nobody(shown: str) -> AbstractContextManager[View]:
     """Nobody watches."""
     return nullcontext(_Nobody())
 
@@ -116,7 +118,7 @@ class Builder:
             artifact.publish(staging, built.digest)
         return Built(layout, seconds, built.total, built.cached)
 
-    def _build(self, plan: BuildPlan, staging: Staging, view: buildx.View) -> buildx.Built:
+    def _build(self, plan: BuildPlan, staging: Staging, view: View) -> BuiltImage:
         engine = self.engine
         return nodes.build(plan, self.buildx, staging, view, environment=engine.environment, nodes=engine.nodes)
 
