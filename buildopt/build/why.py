@@ -14,6 +14,8 @@ from buildopt.build import why_causes as causes
 from buildopt.build.why_causes import CERTAIN, LIKELY, NOT_SURE, Cause, Compared
 from buildopt.history.records import DONE, UNFINISHED, UNKNOWN, Record, Step
 
+MOST_COMPARED = 50
+"""With how many builds a step is compared."""
 Tree = Callable[[str], Mapping[str, str] | None]
 """Finds a listing of files by its name; None where it is gone."""
 
@@ -107,13 +109,21 @@ class _Explainer:
                     Cause("unfinished", "it did not finish in the build before: only what ends well is kept")
                 ], other.id
         for exact in (True, False):
-            for other in here:
-                if other.dockerfile != self.record.dockerfile:
-                    continue
-                found = self._compared(root, other, exact)
-                if found is not None:
-                    return found, other.id
+            found = self._nearest(root, [other for other in here if other.dockerfile == self.record.dockerfile], exact)
+            if found is not None:
+                return found
         return [self._never(step, here)], ""
+
+    def _nearest(self, root: int, builds: Sequence[Record], exact: bool) -> tuple[list[Cause], str] | None:
+        """The comparison with the build that differs least, the last one of several: a hit needs only one."""
+        best: tuple[list[Cause], str] | None = None
+        for other in builds[:MOST_COMPARED]:
+            found = self._compared(root, other, exact)
+            if found is not None and (best is None or len(found) < len(best[0])):
+                best = found, other.id
+            if best is not None and (len(best[0]) == 1 or not exact):
+                break
+        return best
 
     def _lost(self, step: Step, other: Record) -> Cause:
         if "remote" in step.parts:

@@ -74,7 +74,9 @@ def _group(group: Sequence[PlatformMisses], dockerfile: str, verbose: bool) -> I
         everything = all(entry.cached == entry.total for entry in group)
         yield f"{names}: " + ("everything was cached" if everything else "no step ran")
         return
-    yield f"{names}: {', '.join(_share(entry.cached, entry.total) for entry in group)}"
+    shares = [_share(entry.cached, entry.total) for entry in group]
+    same = f"{shares[0]} each" if len(shares) > 1 else shares[0]
+    yield f"{names}: {same if len(set(shares)) == 1 else ', '.join(shares)}"
     for place, miss in enumerate(group[0].misses):
         where = f"{dockerfile}:{miss.step.line}" if miss.step.line else f"step {miss.step.number}"
         yield f"  {where}  {printable(first_line(miss.step.text))}"
