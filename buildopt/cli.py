@@ -110,6 +110,11 @@ def main(argv: list[str] | None = None) -> int:
 
 def _print_error(message: str, hint: str, detail: tuple[str, ...] = ()) -> None:
     color = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        from buildopt.report.github import harmless
+
+        # What a build printed must not command the runner.
+        message, hint, detail = harmless(message), harmless(hint), tuple(map(harmless, detail))
     for line in detail:
         click.echo(f"  {line}", err=True)
     word = click.style("error:", fg="red", bold=True) if color else "error:"

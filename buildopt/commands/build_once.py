@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from buildopt.commands import build_once_view as views
 from buildopt.commands.build_once_caches import advise, kept, told
 from buildopt.commands.build_once_gates import plan_gates, ready
 from buildopt.commands.build_once_optimize import optimized, tell
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from buildopt.engine.connection import Engine
     from buildopt.gates.plan import GateFlags, GatePlan
     from buildopt.prove.reproducible import PlatformComparison
-    from buildopt.report.live import View
 
 EXAMPLES = """\b
 Examples:
@@ -221,8 +220,14 @@ def _run(plan: BuildPlan, progress: str, output: Output, twice: bool, gates: Gat
     gating = ready(gates, engine, plan.output, output)
     if output.verbose:
         click.echo(f"engine: {engine.description}\n+ {plan.printed(_buildx(engine))}", err=True)
-    with terminated(), kept(plan), artifact.staged(plan.output) as staging, recorded(plan, engine, output) as record:
-        with _view(plan, progress, output) as view:
+    with (
+        terminated(),
+        views.failing(plan),
+        kept(plan),
+        artifact.staged(plan.output) as staging,
+        recorded(plan, engine, output) as record,
+    ):
+        with views.showing(plan, progress, output) as view:
             watched = record.watching(view)
             built = nodes.build(
                 plan, _buildx(engine), staging, watched, environment=engine.environment, contents=engine.contents,
@@ -239,7 +244,7 @@ def _run(plan: BuildPlan, progress: str, output: Output, twice: bool, gates: Gat
                 tarball.write(staging.live, published.image, sys.stdout.fileno())
         told(plan, built, published.image.size)
         seconds = time.monotonic() - began
-        showing = _view(plan, progress, output)
+        showing = views.showing(plan, progress, output)
         compared = again.build_again(plan, _buildx(engine), engine, staging, showing, output) if twice else ()
     written = record.id if record.written else None
     _report(_Result(plan, built, published, seconds, compared, written, gating.documents), output)
@@ -259,33 +264,6 @@ def _warn_emulation(plan: BuildPlan, engine: Engine) -> None:
             f" will fail (COPY and cross-compiling work); set emulation up with: {command}",
             err=True,
         )
-
-
-@contextmanager
-def _view(plan: BuildPlan, progress: str, output: Output) -> Iterator[View]:
-    from buildopt.report import live
-
-    kind = live.choose(progress, terminal=sys.stderr.isatty(), environment=os.environ)
-    view: View
-    if kind == "rawjson":
-        view = live.RawJson(sys.stderr.write)
-    elif output.quiet:
-        view = live.Quiet()
-    elif kind == "rich":
-        from rich.console import Console
-
-        view = live.Rich(Console(stderr=True, no_color=not output.colored(sys.stderr), highlight=False), plan.shown)
-    else:
-        view = live.Plain(lambda line: click.echo(line, err=True), plan.shown, internal=output.verbose)
-    folded = kind == "plain" and os.environ.get("GITHUB_ACTIONS") == "true" and not output.quiet
-    if folded:
-        click.echo("::group::buildopt build-once", err=True)
-    try:
-        with view:
-            yield view
-    finally:
-        if folded:
-            click.echo("::endgroup::", err=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,27 +290,12 @@ class _Result:
 
 
 def _summarize(result: _Result) -> None:
-    """Add the result to the job's summary, under GitHub Actions."""
-    from buildopt.report.units import human
+    if os.environ.get("GITHUB_STEP_SUMMARY"):
+        from buildopt.report.build_summary import Row, build_summary
 
-    path = os.environ.get("GITHUB_STEP_SUMMARY")
-    if not path:
-        return
-    built = result.built
-    lines = [
-        "### buildopt build-once",
-        "",
-        f"`{result.published.image.digest}` in {result.seconds:.1f} s, {built.cached} of {built.total} steps cached",
-        "",
-        "| platform | digest | size |",
-        "| --- | --- | ---: |",
-        *(f"| {name} | `{digest[:19]}…` | {human(count)} |" for name, digest, count in result.platforms()),
-    ]
-    try:
-        with open(path, "a", encoding="utf-8") as summary:
-            summary.write("\n".join(lines) + "\n\n")
-    except OSError as error:
-        click.echo(f"warning: no step summary: {path}: {error.strerror}", err=True)
+        rows = [Row(*row) for row in result.platforms()]
+        digest = str(result.published.image.digest)
+        views.summarize(build_summary(digest, rows, result.built.steps, result.seconds))
 
 
 def _report(result: _Result, output: Output) -> None:

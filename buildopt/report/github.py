@@ -24,9 +24,16 @@ def findings_github(findings: Sequence[Finding], places: Places) -> str:
         word = f"{len(more)} more finding{'' if len(more) == 1 else 's'}"
         lines.append(f"::notice title=buildopt lint::{word} in the log of this step: GitHub shows {MOST} of each kind")
         lines.append(f"::group::{word}")
-        lines += [_harmless(line) for line in findings_text(more).splitlines()]
+        lines += [harmless(line) for line in findings_text(more).splitlines()]
         lines.append("::endgroup::")
     return "".join(f"{line}\n" for line in lines)
+
+
+def annotation(kind: str, message: str, *, path: str | None = None, line: int = 0, title: str = "") -> str:
+    """One annotation, ``kind`` being ``error``, ``warning`` or ``notice``, for a whole file or a line of it."""
+    properties = {"file": path or "", "line": str(line) if path and line else "", "title": title}
+    words = ",".join(f"{name}={_property(value)}" for name, value in properties.items() if value)
+    return f"::{kind} {words}::{_data(chr(10).join(map(printable, message.splitlines())))}"
 
 
 def _split(findings: Sequence[Finding], room: dict[str, int]) -> tuple[list[Finding], list[Finding]]:
@@ -62,9 +69,10 @@ def _property(text: str) -> str:
     return _data(text).replace(":", "%3A").replace(",", "%2C")
 
 
-def _harmless(line: str) -> str:
-    """A line of the log that is no workflow command, of neither syntax."""
-    return (f"./{line}" if line.lstrip().startswith("::") else line).replace("##[", "## [")
+def harmless(text: str) -> str:
+    """A text of the log of which no line is a workflow command, of neither syntax."""
+    lines = (f"./{line}" if line.lstrip().startswith("::") else line for line in text.split("\n"))
+    return "\n".join(lines).replace("##[", "## [")
 
 
 def _utf8(text: str) -> str:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from lint_samples import HARM, finding, samples
 
 from buildopt.finding import Severity
-from buildopt.report.github import findings_github
+from buildopt.report.github import annotation, findings_github, harmless
 from buildopt.report.place import Places
 from buildopt.report.text import printable
 from buildopt.source import Source
@@ -111,3 +111,13 @@ def test_paths_are_seen_from_the_repository(folder: Path, monkeypatch: pytest.Mo
     source = Source("Dockerfile", "FROM a\n")
     (line,) = findings_github([finding("a", "m", Severity.INFO, "FROM", source=source)], Places.of(Path())).splitlines()
     assert parsed(line)[1]["file"] == "svc/Dockerfile"
+
+
+def test_an_annotation_keeps_its_lines_and_its_place() -> None:
+    line = annotation("error", "a, b: c\nd%", path="x,y:z", line=3, title="build")
+    assert line == "::error file=x%2Cy%3Az,line=3,title=build::a, b: c%0Ad%25"
+    assert annotation("warning", "text", line=3) == "::warning ::text"
+
+
+def test_no_line_of_a_harmless_text_is_a_command() -> None:
+    assert harmless("a\n  ::error::b\n##[group]c") == "a\n./  ::error::b\n## [group]c"
