@@ -239,7 +239,7 @@ def _names(parts: Sequence[Part]) -> Names:
     named = {part.names: part for part in parts if part.names}
     if len(named) > 1:
         lines = [
-            f"{part.path}: {', '.join(sorted(first or second for first, second in names))}"
+            gate_record.printable(f"{part.path}: {', '.join(sorted(first or second for first, second in names))}")
             for names, part in named.items()
         ]
         raise UsageError(

@@ -19,6 +19,7 @@ from buildopt.build.buildx import Built, View
 from buildopt.build.ignore import Ignore
 from buildopt.build.plan import BuildPlan
 from buildopt.build.progress import Event, Log, Step, Transfer
+from buildopt.errors import ToolError
 
 _PATIENCE = 3.0  # seconds until a part that was interrupted is interrupted again
 
@@ -81,7 +82,10 @@ def build(
             artifact.link_all(staging.layout, place.layout)
         part = dataclasses.replace(plan, platforms=parts[number])
         watched = _Part(shared, number, parts[number][0] if len(parts[number]) == 1 else "")
-        return buildx.build(part, command, place, watched, environment=environment)
+        try:
+            return buildx.build(part, command, place, watched, environment=environment)
+        except ToolError as error:
+            raise _on_node(part, error) from error
 
     with ThreadPoolExecutor(len(parts)) as pool:
         running = [pool.submit(one, number) for number in range(len(parts))]
@@ -100,6 +104,15 @@ def build(
         tuple(step for one in built for step in one.steps),
         tuple(step for one in built for step in one.without),
     )
+
+
+def _on_node(part: BuildPlan, error: ToolError) -> ToolError:
+    """An error that names no instruction may be about the machine: then it says which."""
+    if not error.message.startswith("the build failed: "):
+        return error
+    reason = error.message.removeprefix("the build failed: ")
+    message = f"the node for {', '.join(part.platforms)} does not build: {reason}"
+    return type(error)(message, hint="see whether it runs: docker buildx inspect NAME", detail=error.detail)
 
 
 def _end(running: Sequence[Future[Built]]) -> None:

@@ -141,7 +141,7 @@ def _text(source: ArtifactSource, image: Image | None, problems: tuple[Problem, 
     lines: list[str] = []
     if image is not None:
         lines += [f"{source.path}", f"  digest  {image.digest}", f"  size    {human(image.size)}"]
-        lines += [f"  name    {name}" for name in image.names]
+        lines += [f"  name    {gate_record.printable(name)}" for name in image.names]
         for entry in image.platforms:
             total = human(sum(blob.size for blob in entry.manifest.blobs))
             lines.append(f"{entry.platform or 'image'}  {entry.descriptor.digest}  {total}")
