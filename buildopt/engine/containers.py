@@ -80,16 +80,34 @@ class Containers:
         Raises ToolError where it cannot be started for another reason than the image's.
         """
         program, *words = command
-        try:
-            with _errors(f"no container can be made of {image}"):
+        with self._container(name):
+            with self._making(name, image):
                 self.client.container.create(
                     image, words, name=name, entrypoint=program, hostname="smoke", platform=platform, healthcheck=False,
                     networks=() if network else ("none",), log_driver="json-file", log_options=("max-size=16m",),
                 )  # fmt: skip
             return self._run(name, timeout, tail)
+
+    @contextmanager
+    def _container(self, name: str) -> Iterator[None]:
+        """A container that ends with the block, whether it was made or not."""
+        try:
+            yield
         finally:
             with suppress(Exception):  # noqa: BLE001 - it was never made, or the engine is gone
                 self.client.container.remove(name, force=True, volumes=True)
+
+    @contextmanager
+    def _making(self, name: str, image: str) -> Iterator[None]:
+        """While a container is made: the engine may finish it though its client was interrupted."""
+        try:
+            with _errors(f"no container can be made of {image}"):
+                yield
+        except KeyboardInterrupt:
+            end = time.monotonic() + _LATE / 2
+            while time.monotonic() < end and not self.client.container.exists(name):
+                time.sleep(_POLL[0] * 5)
+            raise
 
     def has(self, image: str, path: str, *, container: str, platform: str | None, folder: Path) -> bool:
         """Whether an image has a file. A container called ``container`` is made for it and not started; the file is
@@ -97,8 +115,8 @@ class Containers:
         from python_on_whales.exceptions import DockerException
 
         target = folder / f"{container}-file"
-        try:
-            with _errors(f"no container can be made of {image}"):
+        with self._container(container):
+            with self._making(container, image):
                 self.client.container.create(
                     image, name=container, entrypoint=path, platform=platform, healthcheck=False, networks=("none",)
                 )
@@ -106,12 +124,11 @@ class Containers:
                 self.client.container.copy((container, path), target)
             except DockerException:
                 return False
-            return os.path.lexists(target)
-        finally:
-            with suppress(Exception):  # noqa: BLE001 - it was never made, or the engine is gone
-                self.client.container.remove(container, force=True, volumes=True)
-            if os.path.lexists(target) and (target.is_symlink() or not target.is_dir()):
-                target.unlink()
+            finally:
+                found = os.path.lexists(target)
+                if found and (target.is_symlink() or not target.is_dir()):
+                    target.unlink()
+            return found
 
     def machine(self) -> str:
         """The platform of the engine's own machine, such as ``linux/x86_64``. Raises ToolError."""
