@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import os
 import random
@@ -55,11 +56,11 @@ class Outcome:
     problem: str = ""
 
 
-def choose(count: int, seed: int) -> Iterator[Kill]:
-    """``count`` kills: half of the parent alone, half into a tar, one of ten into nothing."""
+def choose(seed: int) -> Iterator[Kill]:
+    """Kills without end: half of the parent alone, half into a tar, one of ten into nothing."""
     dice = random.Random(seed)  # noqa: S311 - not for secrets
-    for number in range(count):
-        yield Kill(("image", "image.tar")[number // 2 % 2], number % 2 == 1, dice.uniform(0.0, 1.1), number % 10 == 9)
+    for number in itertools.count():
+        yield Kill(("image", "image.tar")[number // 2 % 2], number % 2 == 1, dice.uniform(0.0, 1.0), number % 10 == 9)
 
 
 class Project:
