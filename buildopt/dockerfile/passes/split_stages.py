@@ -66,6 +66,7 @@ from buildopt.dockerfile.splits import (
     split_go,
     split_java,
     split_node,
+    split_php,
     split_python,
     split_ruby,
     split_rust,
@@ -85,6 +86,7 @@ _SPLITTERS: tuple[Splitter, ...] = (
     split_dotnet,
     split_python,
     split_ruby,
+    split_php,
 )
 
 

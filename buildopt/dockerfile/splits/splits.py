@@ -112,14 +112,16 @@ class Subject:
 class Fork:
     """Two stages that start from the first part of the build stage, which becomes a stage of its own.
 
-    That part goes up to ``behind`` and is called ``common``. The stage ``other`` runs ``lines`` there, the build stage
-    the rest of the head.
+    That part goes up to ``behind``, has ``added`` at its end and is called ``common``. The stage ``other`` runs
+    ``lines`` there, the build stage the rest of the head. Without ``other`` the two are the build stage, which starts
+    with ``lines``, and the runtime stage, whose image ``common`` is.
     """
 
     behind: Instruction
     common: str
     other: str
     lines: tuple[str, ...]
+    added: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,8 @@ class Split:
     build stage; both stand before ``copies``, in the order of the file, among ENV, WORKDIR and ARG. ``environment`` are
     lines right before the copies, ``first`` right behind FROM. ``workdir`` is the working folder of the old base where
     the new one has another one. ``texts`` are the words of replayed instructions that are to be written otherwise.
-    ``finish`` are lines at the end of the build stage. With ``fork`` there are four stages.
+    ``finish`` are lines at the end of the build stage. With ``fork`` there are three or four stages. ``changed`` are the
+    words of instructions that are written otherwise where they stand, empty for those that are taken out.
     """
 
     image: str
@@ -147,6 +150,7 @@ class Split:
     texts: Mapping[int, str] = field(default_factory=dict)
     finish: tuple[str, ...] = ()
     fork: Fork | None = None
+    changed: Mapping[int, str] = field(default_factory=dict)
 
 
 class Splitter(Protocol):
@@ -319,11 +323,15 @@ def edits(subject: Subject, split: Split) -> list[Edit]:
         lines.append(f"{word('WORKDIR')} {split.workdir}")
     for instruction in subject.head:
         start = instruction.span.start
+        if start in split.changed:
+            made.append(_changed(subject, instruction, split.changed[start]))
         if instruction.keyword in MOVED or start in split.relocated:
             whole = subject.dockerfile.with_comments(instruction)
             lines.append(_unbroken(source.text[whole.start : whole.end]))
             last = instruction is subject.head[-1]  # the runtime stage is written right behind it
             made.append(Edit(whole if last else _with_a_blank_line(source, whole), ""))
+        elif _inherited(split, instruction):
+            continue
         elif start in split.replayed or (instruction.keyword in COPIED and _is_needed(subject, split, instruction)):
             text = split.texts.get(start) or _restated(subject, instruction)
             lines.append(_unbroken(text))
@@ -347,8 +355,26 @@ def _forked(subject: Subject, fork: Fork) -> list[Edit]:
     match = re.match(r"(?:[ \t]*\r?\n)*", source.text[end:])
     assert match is not None
     begin = f"{word('FROM')} {fork.common} {_as(subject)}"
-    lines = ("", f"{begin} {fork.other}", *fork.lines, "", f"{begin} {stage_names(subject)[0]}")
+    build = f"{begin} {stage_names(subject)[0]}"
+    if fork.other:
+        lines = (*fork.added, "", f"{begin} {fork.other}", *fork.lines, "", build)
+    else:
+        lines = (*fork.added, "", build, *fork.lines)
     return [Edit(Span(end, end + match.end()), source.newline.join(lines) + source.newline)]
+
+
+def _inherited(split: Split, instruction: Instruction) -> bool:
+    """Whether the runtime stage has it from the stage that it starts from."""
+    fork = split.fork
+    return fork is not None and not fork.other and instruction.span.start <= fork.behind.span.start
+
+
+def _changed(subject: Subject, instruction: Instruction, text: str) -> Edit:
+    if text:
+        return Edit(instruction.span, text)
+    whole = subject.dockerfile.with_comments(instruction)
+    last = instruction is subject.head[-1]
+    return Edit(whole if last else _with_a_blank_line(subject.source, whole), "")
 
 
 def _as(subject: Subject) -> str:
