@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from buildopt.build.artifact import file_digest, needed, writes
@@ -73,6 +74,16 @@ def take(layout: Path, offered: frozenset[str]) -> int:
         for done in [pool.submit(_take, layout, blob) for blob in wanted]:
             done.result()
     return len(wanted)
+
+
+def received(layout: Path) -> int:
+    """Bytes that BuildKit has sent to a layout so far, which it does not tell of itself."""
+    count = 0
+    with suppress(OSError):  # files come and go while it is looked at
+        for path in (*(layout / "ingest").glob("*/data"), *(layout / "blobs" / "sha256").iterdir()):
+            status = path.lstat()
+            count += status.st_size if status.st_nlink == 1 else 0
+    return count
 
 
 def _take(layout: Path, blob: Descriptor) -> None:

@@ -227,7 +227,7 @@ def _run(plan: BuildPlan, progress: str, output: Output, twice: bool, gates: Gat
         artifact.staged(plan.output) as staging,
         recorded(plan, engine, output) as record,
     ):
-        with views.showing(plan, progress, output) as view:
+        with views.showing(plan, progress, output, staging.layout) as view:
             watched = record.watching(view)
             built = nodes.build(
                 plan, _buildx(engine), staging, watched, environment=engine.environment, contents=engine.contents,
@@ -244,7 +244,7 @@ def _run(plan: BuildPlan, progress: str, output: Output, twice: bool, gates: Gat
                 tarball.write(staging.live, published.image, sys.stdout.fileno())
         told(plan, built, published.image.size)
         seconds = time.monotonic() - began
-        showing = views.showing(plan, progress, output)
+        showing = views.showing(plan, progress, output, staging.layout)
         compared = again.build_again(plan, _buildx(engine), engine, staging, showing, output) if twice else ()
     written = record.id if record.written else None
     _report(_Result(plan, built, published, seconds, compared, written, gating.documents), output)

@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -24,8 +25,8 @@ ANNOTATIONS = 10
 
 
 @contextmanager
-def showing(plan: BuildPlan, progress: str, output: Output) -> Iterator[View]:
-    """What watches a build, as ``--progress`` asks for it."""
+def showing(plan: BuildPlan, progress: str, output: Output, layout: Path) -> Iterator[View]:
+    """What watches a build into a layout, as ``--progress`` asks for it."""
     from buildopt.report import live
 
     kind = live.choose(progress, terminal=sys.stderr.isatty(), environment=os.environ)
@@ -37,7 +38,10 @@ def showing(plan: BuildPlan, progress: str, output: Output) -> Iterator[View]:
     elif kind == "rich":
         from rich.console import Console
 
-        view = live.Rich(Console(stderr=True, no_color=not output.colored(sys.stderr), highlight=False), plan.shown)
+        from buildopt.build.nearby import received
+
+        console = Console(stderr=True, no_color=not output.colored(sys.stderr), highlight=False)
+        view = live.Rich(console, plan.shown, lambda: received(layout))
     elif under_actions():
         with _folded(plan, output) as view:
             yield view

@@ -201,13 +201,17 @@ class _Row:
 
 
 class Rich(Quiet):
-    """Finished steps scroll by; below them a row for each running one, with its platform, time and a bar."""
+    """Finished steps scroll by; below them a row for each running one, with its platform, time and a bar.
 
-    def __init__(self, console: Console, shown: str = "Dockerfile") -> None:
+    ``received`` tells how many bytes of the image have come, for BuildKit does not.
+    """
+
+    def __init__(self, console: Console, shown: str = "Dockerfile", received: Callable[[], int] | None = None) -> None:
         from rich.live import Live
 
         self.console = console
         self.shown = shown
+        self.received = received
         self.rows: dict[str, _Row] = {}
         self.steps: dict[str, Step] = {}
         self.held: dict[str, Step] = {}
@@ -279,7 +283,10 @@ class Rich(Quiet):
         table.add_column(width=24, no_wrap=True, justify="right")
         now = time.monotonic()
         for row in list(self.rows.values()):
-            table.add_row(f"{now - row.since:.1f}s", Text(title(row.step, 500)), _bar(*row.totals()))
+            current, total = row.totals()
+            if self.received is not None and not total and row.step.name.startswith("exporting to oci"):
+                current = self.received()
+            table.add_row(f"{now - row.since:.1f}s", Text(title(row.step, 500)), _bar(current, total))
             if row.last:
                 table.add_row("", Text(f"  {row.last}", "dim"), "")
         counted = [step for step in list(self.steps.values()) if step.counts]

@@ -135,3 +135,14 @@ def test_where_an_engine_keeps_its_blobs(tmp_path: Path, place: str) -> None:
 def test_an_engine_that_does_not_say_where_it_is(tmp_path: Path) -> None:
     assert contents_of("") is None
     assert contents_of("relative") is None
+
+
+def test_what_has_come_is_counted_without_what_was_there(tmp_path: Path, store: Path, make_image: MakeImage) -> None:
+    layout = tmp_path / "layout"
+    assert nearby.received(layout) == 0
+    nearby.offer(store, layout)
+    assert nearby.received(layout) == 0
+    (layout / "ingest/one").mkdir(parents=True)
+    (layout / "ingest/one/data").write_bytes(b"12345")
+    (layout / "blobs/sha256" / ("e" * 64)).write_bytes(b"123")
+    assert nearby.received(layout) == 8

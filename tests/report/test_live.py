@@ -187,3 +187,11 @@ def test_internal_steps_are_told_where_asked_for() -> None:
     lines: list[str] = []
     play("first", live.Plain(lines.append, internal=True))
     assert any("internal" in line for line in lines)
+
+
+def test_bytes_of_an_export_are_asked_for() -> None:
+    view = live.Rich(Console(file=io.StringIO(), force_terminal=True, width=100), received=lambda: 5_000_000)
+    view.event(Step("1", "exporting to oci image format", "exporting to oci image format", started=1.0))
+    out = io.StringIO()
+    Console(file=out, width=100).print(view.table())
+    assert "5.0 MB" in out.getvalue()
