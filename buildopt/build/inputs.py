@@ -12,7 +12,7 @@ import os
 import posixpath
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from buildopt.build import variables
 from buildopt.build.context_files import Selection
@@ -44,10 +44,9 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """All steps of a file for one platform, and how many BuildKit counts in each stage."""
+    """All steps of a file for one platform, stage after stage."""
 
     steps: tuple[Planned, ...]
-    totals: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +77,11 @@ def inputs(dockerfile: Dockerfile, settings: Settings, platform: str) -> Inputs:
     overall = variables.overall(dockerfile, settings.outside, platform, settings.native)
     ends: dict[int, _State] = {}
     steps: list[Planned] = []
-    totals: dict[str, int] = {}
     for stage in dockerfile.stages:
         reader = _Reader(dockerfile, settings, stage, overall.args, _start(stage, ends, overall))
         steps += reader.steps()
-        totals[reader.name] = reader.total
         ends[stage.index] = reader.state
-    return Inputs(tuple(steps), totals)
+    return Inputs(tuple(steps))
 
 
 def _start(stage: Stage, ends: Mapping[int, _State], overall: Scope) -> _State:
@@ -121,11 +118,6 @@ class _Reader:
         image = self.stage.image.text if self.stage.image is not None else ""
         return int(self.stage.base_index is None and image != "scratch")
 
-    @property
-    def total(self) -> int:
-        """How many steps BuildKit says that there are."""
-        return self.counted_from + sum(entry.keyword in _NUMBERED for entry in self.stage.instructions)
-
     def steps(self) -> Iterator[Planned]:
         self.number = self.counted_from
         for instruction in self.stage.instructions:
@@ -138,8 +130,21 @@ class _Reader:
                     continue
             if instruction.keyword in _NUMBERED:
                 self.number += 1
-                yield self._step(instruction)
+                step = self._step(instruction)
+                yield step if self.number > self.counted_from + 1 else self._from_context(step)
             self._apply(instruction)
+
+    def _from_context(self, step: Planned) -> Planned:
+        """A stage's first step with what is known of a named context that stands for the stage's base image."""
+        image = self.stage.image.text if self.stage.image is not None else ""
+        scope = Scope(self.dockerfile.escape, self.settings.outside, dict(self.overall))
+        name = scope.real(image).lower()
+        if name not in self.settings.contexts:
+            return step
+        parts = dict(step.parts)
+        context = self._context(name, parts)
+        reads = step.reads if context is None else (*step.reads, (context, Selection((".",))))
+        return replace(step, parts=parts, reads=reads)
 
     def _step(self, instruction: Instruction) -> Planned:
         make = {"RUN": self._run, "WORKDIR": self._workdir}.get(instruction.keyword, self._copy)
@@ -167,13 +172,14 @@ class _Reader:
 
     def _run(self, instruction: Instruction) -> _Made:
         redact = self.settings.outside.redact
-        command = json.dumps([word.text for word in instruction.words]) if instruction.exec_form else ""
+        # Blotted before they are quoted: a secret may hold quotes.
+        command = json.dumps([redact(word.text) for word in instruction.words]) if instruction.exec_form else ""
         text = command or instruction.arguments.text
         flags = [self._told(flag.text)[0] for flag in instruction.flags]
         bodies = [heredoc.body.text for heredoc in instruction.heredocs]
         parts = {"instruction": redact("\n".join(("RUN " + " ".join((*flags, text)), *bodies)))}
         if not instruction.exec_form:
-            parts["shell"] = redact(json.dumps(self.state.shell))
+            parts["shell"] = json.dumps([redact(word) for word in self.state.shell])
         parts |= {"user": self.state.user, "workdir": self.state.workdir or ""}
         if self.settings.hosts:
             parts["hosts"] = ",".join(sorted(self.settings.hosts))

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 
 from buildopt.build import graph, inputs
 from buildopt.build.facts import Facts
-from buildopt.build.inputs import Inputs, Planned
+from buildopt.build.inputs import Planned
 from buildopt.build.progress import Step as Seen
 from buildopt.history.records import DONE, FAILED, UNFINISHED, UNKNOWN, PlatformImage, Record, Step
 
@@ -66,8 +66,10 @@ def record(run: Run, facts: Facts) -> Record:
 
 def _steps(run: Run, facts: Facts) -> tuple[Step, ...]:
     steps: list[Step] = []
-    for node in graph.nodes(run.steps, facts.platforms):
-        step = _described(node, facts)
+    nodes = graph.nodes(run.steps, facts.platforms)
+    planned = _planned(nodes, facts)
+    for node in nodes:
+        step = _described(node.step, planned.get(node.step.id), facts)
         parts = {**step.parts, **({"base": " ".join(node.bases)} if node.bases else {})}
         step = replace(_ended(step, node.step, run.ok), needs=node.needs, platforms=node.platforms, parts=parts)
         unknown = run.id if step.files == UNKNOWN else ""
@@ -84,11 +86,8 @@ def _ended(step: Step, seen: Seen, ok: bool) -> Step:
     return replace(step, cached=cached, state=state, seconds=0.0 if cached else round(seen.seconds, 3))
 
 
-def _described(node: graph.Node, facts: Facts) -> Step:
+def _described(seen: Seen, planned: Planned | None, facts: Facts) -> Step:
     """The step as the Dockerfile describes it; as BuildKit calls it where it is not found there."""
-    seen = node.step
-    found = facts.found.get(node.platforms[0] if node.platforms else facts.platforms[0])
-    planned = _planned(seen, found) if found is not None else None
     if planned is None:
         return Step(seen.stage, seen.number, seen.text, parts={"instruction": seen.text}, matched=False)
     files = facts.selected.get(planned.reads, UNKNOWN) if planned.reads else ""
@@ -103,14 +102,24 @@ def _described(node: graph.Node, facts: Facts) -> Step:
     )
 
 
-def _planned(seen: Seen, found: Inputs) -> Planned | None:
-    # ONBUILD instructions of the base image come before those of the stage.
-    number = seen.number - max(0, seen.total - found.totals.get(seen.stage, seen.total))
-    keyword = seen.text.partition(" ")[0].upper()
-    for planned in found.steps:
-        if planned.stage == seen.stage and planned.number == number and planned.keyword == keyword:
-            return planned
-    return None
+def _planned(nodes: Sequence[graph.Node], facts: Facts) -> dict[str, Planned]:
+    """For each step's id the instruction that it is.
+
+    A stage's steps are paired from its end: before the instructions of the Dockerfile there may be those of the base
+    image (ONBUILD), and steps that begin two stages alike are one step with one of the names.
+    """
+    paired: dict[str, Planned] = {}
+    for platform, found in facts.found.items():
+        mine = [node.step for node in nodes if platform in node.platforms]
+        for stage in {step.stage for step in mine}:
+            planned = [entry for entry in found.steps if entry.stage == stage]
+            numbers = sorted({step.number for step in mine if step.stage == stage}, reverse=True)
+            by_number = dict(zip(numbers, reversed(planned), strict=False))
+            for step in mine:
+                instruction = by_number.get(step.number) if step.stage == stage else None
+                if instruction is not None and step.text.partition(" ")[0].upper() == instruction.keyword:
+                    paired.setdefault(step.id, instruction)
+    return paired
 
 
 def _key(step: Step, needs: Sequence[str], unknown: str) -> str:

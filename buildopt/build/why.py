@@ -126,6 +126,10 @@ class _Explainer:
         return best
 
     def _lost(self, step: Step, other: Record) -> Cause:
+        if not step.matched:
+            return Cause(
+                "unknown", "it is no instruction of this Dockerfile, and what it reads is not on record", NOT_SURE
+            )
         if "remote" in step.parts:
             return Cause("remote", f"what {step.parts['remote']} serves changed, or was cached no longer", LIKELY)
         if other.syntax != self.record.syntax:

@@ -22,7 +22,7 @@ _UNSET = "not set"
 @dataclass(frozen=True, slots=True)
 class Cause:
     """Why a step ran. ``kind`` is one of instruction, base-image, files, build-argument, never-built, no-cache,
-    evicted, unfinished, remote, context, add-host, source-date-epoch; ``detail`` are lines that show it."""
+    evicted, unfinished, remote, context, add-host, source-date-epoch, unknown; ``detail`` are lines that show it."""
 
     kind: str
     text: str
@@ -223,7 +223,7 @@ def _settings(pair: Compared) -> Iterator[Cause]:
             continue  # shell form or not: the instruction itself says so
         detail = (f"- {old or _UNSET}", f"+ {new or _UNSET}")
         if name.startswith("context "):
-            yield Cause("context", f"the build context {name.partition(' ')[2]} changed", pair.sure, detail)
+            yield Cause("context", f"the build context {name.partition(' ')[2]} changed", LIKELY, detail)
         elif name in _SETTINGS:
             yield Cause(*_SETTINGS[name], pair.sure, detail)
 

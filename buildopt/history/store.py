@@ -76,7 +76,8 @@ class Store:
         path = folder / text
         if "/" in text or text.endswith(".json"):
             if not path.is_file():
-                raise UsageError(f"there is no record {text}", hint="see .buildopt/records for what there is")
+                shown = text if text.isprintable() else repr(text)
+                raise UsageError(f"there is no record {shown}", hint="see .buildopt/records for what there is")
             return read(path)
         found = [name for name in self.ids() if name.startswith(text) or name.partition("-")[2].startswith(text)]
         if text in found:
@@ -84,7 +85,7 @@ class Store:
         if not found or not text:
             known = ", ".join(self.ids()[:3])
             hint = f"the latest are {known}" if known else "build first: buildopt build-once"
-            raise UsageError(f"there is no record {text or repr(text)}", hint=hint)
+            raise UsageError(f"there is no record {text if text.isprintable() and text else repr(text)}", hint=hint)
         if len(found) > 1:
             raise UsageError(f"{text} is the beginning of {len(found)} records", hint=f"such as {', '.join(found[:3])}")
         return read(self.folder / f"{found[0]}.json")
@@ -173,7 +174,7 @@ class Store:
 
 def read(path: Path) -> Record:
     """Read one record. Raises ArtifactError where it cannot be read or is none."""
-    hint = "remove it; later builds leave records of their own"
+    hint = "records are in .buildopt/records; a damaged one can be removed"
     try:
         with open(path, "rb") as stream:
             data = stream.read(MAX_RECORD + 1)
