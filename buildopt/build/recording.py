@@ -148,7 +148,18 @@ def _keep(made: Recording, looking: _Look, kept: store.Store, builder: str, erro
         made.problem = looking.problem or "there was no time to look at the inputs"
         return
     steps, ok = tuple(made.steps.values()), bool(made.digest)
-    run = remembering.Run(made.id, builder, made.began, made.seconds, ok, made.digest, made.images, steps, error)
+    run = remembering.Run(
+        made.id,
+        kept.folder.parent.parent,
+        builder,
+        made.began,
+        made.seconds,
+        ok,
+        made.digest,
+        made.images,
+        steps,
+        error,
+    )
     try:
         record = remembering.record(run, facts)
         wanted = {step.files for step in record.steps}

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from pathlib import Path
 
 from buildopt.build import graph, inputs
 from buildopt.build.facts import Facts
@@ -17,9 +19,11 @@ from buildopt.history.records import DONE, FAILED, UNFINISHED, UNKNOWN, Platform
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """How a build went: when it ``began`` (seconds since 1970), how many ``seconds`` it took, what it left."""
+    """How a build went: in which working ``folder``, when it ``began`` (seconds since 1970), how many ``seconds`` it
+    took, what it left."""
 
     id: str
+    folder: Path
     builder: str
     began: float
     seconds: float
@@ -43,8 +47,8 @@ def record(run: Run, facts: Facts) -> Record:
         started=datetime.fromtimestamp(run.began, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
         seconds=round(run.seconds, 3),
         ok=run.ok,
-        context=str(plan.context),
-        dockerfile=str(plan.dockerfile),
+        context=_place(plan.context, run.folder),
+        dockerfile=_place(plan.dockerfile, run.folder),
         builder=run.builder,
         platforms=facts.platforms,
         target=plan.options.target or "",
@@ -62,6 +66,11 @@ def record(run: Run, facts: Facts) -> Record:
         dirty=facts.dirty,
         error=run.error,
     )
+
+
+def _place(path: Path, folder: Path) -> str:
+    """A path from the working folder, so that history survives a move; whole where it is elsewhere."""
+    return os.path.relpath(path, folder) if path == folder or folder in path.parents else str(path)
 
 
 def _steps(run: Run, facts: Facts) -> tuple[Step, ...]:

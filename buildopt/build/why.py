@@ -109,10 +109,13 @@ class _Explainer:
                     Cause("unfinished", "it did not finish in the build before: only what ends well is kept")
                 ], other.id
         for exact in (True, False):
-            found = self._nearest(root, [other for other in here if other.dockerfile == self.record.dockerfile], exact)
+            found = self._nearest(root, [other for other in here if self._same_build(other)], exact)
             if found is not None:
                 return found
         return [self._never(step, here)], ""
+
+    def _same_build(self, other: Record) -> bool:
+        return (other.dockerfile, other.context) == (self.record.dockerfile, self.record.context)
 
     def _nearest(self, root: int, builds: Sequence[Record], exact: bool) -> tuple[list[Cause], str] | None:
         """The comparison with the build that differs least, the last one of several: a hit needs only one."""
@@ -236,9 +239,11 @@ class _Explainer:
             return Cause(
                 "never-built", f"never built by {self.record.builder}; the builds before were by {known}", LIKELY
             )
-        same = [other for other in here if other.dockerfile == self.record.dockerfile]
+        same = [other for other in here if self._same_build(other)]
         if not same:
-            return Cause("never-built", "never built here: no earlier build of this Dockerfile is on record", LIKELY)
+            return Cause(
+                "never-built", "never built here: no earlier build of this Dockerfile and context is on record", LIKELY
+            )
         if not any(self.platform in other.platforms for other in same):
             return Cause("never-built", f"never built for {self.platform}")
         if any(_has_stage(other, step.stage) for other in same):

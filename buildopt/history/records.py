@@ -73,6 +73,7 @@ class PlatformImage:
 class Record:
     """One run of ``build-once``. ``id`` sorts by time; ``started`` is in UTC, ISO 8601; ``seconds`` is all of it.
 
+    ``context`` and ``dockerfile`` are relative to the working folder where they lie in it.
     ``arguments`` are the build arguments that were given, ``bases`` the digests of images by name, ``ignore`` names the
     state of the ignore file in force. ``error`` is why the build failed.
     """

@@ -125,14 +125,19 @@ class Store:
     def salt(self) -> bytes:
         """The key for hashes of secrets, made once. Raises OSError."""
         path = self.folder / "salt"
-        with suppress(OSError):
-            found = path.read_bytes()
-            if len(found) == _SALT_BYTES:
-                return found
-        self.prepare()
-        made = secrets.token_bytes(_SALT_BYTES)
-        replace(path, made)
-        return made
+        for _ in range(2):
+            with suppress(OSError):
+                found = path.read_bytes()
+                if len(found) == _SALT_BYTES:
+                    return found
+                _remove(path)
+            self.prepare()
+            temporary = path.with_name(f".salt.{secrets.token_hex(4)}")
+            replace(temporary, secrets.token_bytes(_SALT_BYTES))
+            with suppress(FileExistsError):  # of two builds at once one makes it
+                os.link(temporary, path)
+            _remove(temporary)
+        return path.read_bytes()
 
     def prune(self, most: int = MAX_RECORDS, size: int = MAX_BYTES) -> int:
         """Drop the oldest records beyond ``most`` or ``size`` bytes, and listings that none names. Returns how many
@@ -189,8 +194,9 @@ def read(path: Path) -> Record:
 
 def new_id(seconds: float) -> str:
     """An id for a build that began at this time (seconds since 1970); it sorts by time."""
-    moment = datetime.fromtimestamp(seconds, timezone.utc)
-    return f"{moment:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+    moment = datetime.fromtimestamp(int(seconds), timezone.utc)
+    fraction = int(seconds % 1 * 0x10000)
+    return f"{moment:%Y%m%dT%H%M%SZ}-{fraction:04x}{secrets.token_hex(2)}"
 
 
 def tree_name(data: bytes) -> str:

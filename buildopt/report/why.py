@@ -60,7 +60,7 @@ def text(record: Record, explained: Sequence[PlatformMisses], folder: Path, *, v
 
 
 def _relative(path: str, folder: Path) -> str:
-    shown = os.path.relpath(path, folder)
+    shown = os.path.relpath(folder / path, folder)
     return path if shown.startswith("../../..") else shown
 
 

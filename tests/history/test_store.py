@@ -111,7 +111,7 @@ def test_a_record_is_found_by_its_beginning_its_end_and_its_path(tmp_path: Path)
 
 
 def test_ids_sort_by_time() -> None:
-    ids = [new_id(seconds) for seconds in (0, 1, 60, 86400, 2_000_000_000)]
+    ids = [new_id(seconds) for seconds in (0, 0.001, 0.5, 0.9999, 1, 60, 86400, 2_000_000_000)]
     assert ids == sorted(ids) and ids[0].startswith("19700101T000000Z-")
 
 
