@@ -69,14 +69,14 @@ def build(
     argv = [*buildx, *plan.arguments(staging.layout, metadata, dockerfile)]
     # The digest is all that is wanted from the metadata file; asking the engine for the provenance again costs time.
     variables = {**environment, "BUILDX_METADATA_PROVENANCE": "disabled"}
-    offered = nearby.offer(contents, staging.layout) if contents is not None else frozenset()
     redact = redactor(plan.secret_values(environment))
-    status, progress = _watched(argv, variables, view, redact)
-    if status != 0 and meets_canceled(progress):
+    with nearby.offering(contents, staging.layout) as offered:
         status, progress = _watched(argv, variables, view, redact)
+        if status != 0 and meets_canceled(progress):
+            status, progress = _watched(argv, variables, view, redact)
     if status != 0:
         raise failure(plan, progress, status, staging)
-    nearby.take(staging.layout, offered)
+    nearby.take(staging.layout, frozenset(offered))
     return Built(_digest(metadata), tuple(progress.counted), survived(progress))
 
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from contextlib import suppress
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from buildopt.build.artifact import file_digest, needed, writes
@@ -24,6 +26,24 @@ SMALLEST = 1 << 20
 MOST = 4096
 _MOST_SYMBOLIC = 256
 _WORKERS = 4
+
+
+@contextmanager
+def offering(store: Path | None, layout: Path) -> Iterator[set[str]]:
+    """``offer`` beside the block, in which BuildKit builds: what it exports in the end it looks for only then.
+
+    The set has what was offered once the block has ended.
+    """
+    offered: set[str] = set()
+    if store is None:
+        yield offered
+        return
+    thread = threading.Thread(target=lambda: offered.update(offer(store, layout)))
+    thread.start()
+    try:
+        yield offered
+    finally:
+        thread.join()
 
 
 def offer(store: Path, layout: Path) -> frozenset[str]:

@@ -146,3 +146,12 @@ def test_what_has_come_is_counted_without_what_was_there(tmp_path: Path, store: 
     (layout / "ingest/one/data").write_bytes(b"12345")
     (layout / "blobs/sha256" / ("e" * 64)).write_bytes(b"123")
     assert nearby.received(layout) == 8
+
+
+def test_it_is_offered_while_something_else_runs(tmp_path: Path, store: Path) -> None:
+    with nearby.offering(store, tmp_path / "layout") as offered:
+        pass
+    assert len(offered) == 2
+    with nearby.offering(None, tmp_path / "nothing") as offered:
+        pass
+    assert not offered and not (tmp_path / "nothing").exists()
