@@ -116,6 +116,10 @@ def test_each_way_to_differ_is_named(image: Callable[..., oci.ArtifactSource]) -
     assert details["/time"] == "time was 2023-11-14 22:13:20, is 1970-01-01 00:00:00"
     assert details["/second"] == "time was 2023-11-14 22:13:20.250000, is 2023-11-14 22:13:20.500000"
     assert details["/hard"] == "to /etc/base by the first build alone" and layer.count == 11
+    (told,) = json.loads(json.dumps(report.document((found,))))["platforms"]
+    assert told["same"] is False and told["first"] != told["second"]
+    assert (told["layers"][0]["number"], told["layers"][0]["count"]) == (2, 11)
+    assert told["layers"][0]["files"][0] == {"path": "/content", "what": "content", "detail": "was 3 bytes, is 4"}
     lines = list(report.text((found,), timed=True))
     assert "  layer 2: RUN x" in lines and "    /mode: mode (was 0644, is 0755)" in lines
     assert "--source-date-epoch" not in lines[-1] and "hint" in lines[-1]
