@@ -76,7 +76,7 @@ def say_result(output: Output) -> Callable[[GateResult], None]:
         output.message(f"gate {gate.result}: {gate.label}{seconds}{reason}")
         if gate.result != "passed" or output.verbose:
             for line in gate.output:
-                output.message(f"    {line}")
+                output.message(f"    | {line}")  # a mark before it: GitHub would act on a line of :: commands
 
     return say
 

@@ -59,5 +59,5 @@ def alone(folder: Path | None) -> Iterator[None]:
         return
     with lock.writing(folder) as held:
         if not held:
-            raise BuildoptError(f"a build is writing to {folder}", hint="wait for it to end")
+            raise BuildoptError(f"a build or another test is at work in {folder}", hint="wait for it to end")
         yield

@@ -19,7 +19,7 @@ _PASSED_OVER = re.compile(
     r"(?:opt/conda|opt/miniconda3?)/pkgs/|"
     r"(?:usr/|usr/local/|opt/[^/]+/)?lib(?:64|exec)?/(?:.*/)?(?:tests?|idle_test|testing|test_data|docs?|examples?|"
     r"samples?|fixtures|spec|specs)/|"
-    r"(?:.*/)?(?:site-packages|dist-packages|gems|vendor/bundle)/(?:.*/)?(?:tests?|testing|test_data|docs?|examples?|"
+    r"(?:.*/)?(?:site-packages|dist-packages|gems|vendor)/(?:.*/)?(?:tests?|testing|test_data|docs?|examples?|"
     r"samples?|fixtures|spec|specs)/|"
     r"etc/ssl/private/ssl-cert-snakeoil\.key$"
 )

@@ -55,6 +55,17 @@ TOKENS = (
     _token("an OpenAI key", "sk-proj-", "[A-Za-z0-9_-]{32,}", _varied),
     _token("a DigitalOcean token", "dop_v1_", "[a-f0-9]{64}", _varied),
 )
+# One search for those that begin alike: with one for each, most of the time would go there.
+_FAMILIES = tuple(
+    (re.compile(family), tuple(token for token in TOKENS if re.match(family, token.sign)))
+    for family in (
+        rb"gh[pousr]_",
+        rb"xox[abeoprs]-",
+        rb"[sr]k_live_",
+        rb"sk-(?:ant|proj)-",
+        *(re.escape(token.sign) for token in TOKENS if not re.match(rb"gh[pousr]_|xox|[sr]k_live|sk-", token.sign)),
+    )
+)
 _AWS_ID = re.compile(rb"(?<![A-Za-z0-9])(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Za-z0-9])")
 _AWS_SECRET = re.compile(rb"(?<![A-Za-z0-9/+=_.-])[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=_.-])")
 _HEX = re.compile(rb"[0-9a-f]+|[0-9A-F]+")
@@ -70,13 +81,14 @@ REACH = 4096
 
 def secrets_in(data: bytes, *, binary: bool = False) -> Iterator[tuple[str, int]]:
     """The kinds of secrets in some bytes, each with the place where it begins; in ``binary`` ones only what is sure."""
-    for token in TOKENS:
-        if (binary and token.sure is None) or token.sign not in data:
+    for family, tokens in _FAMILIES:
+        if (binary and tokens[0].sure is None) or family.search(data) is None:
             continue
-        for match in token.pattern.finditer(data):
-            if _PLACEHOLDER.search(match[0]) or (binary and token.sure is not None and not token.sure(match[0])):
-                continue
-            yield token.what, match.start()
+        for token in tokens:
+            for match in token.pattern.finditer(data):
+                if _PLACEHOLDER.search(match[0]) or (binary and token.sure is not None and not token.sure(match[0])):
+                    continue
+                yield token.what, match.start()
     if binary:
         return
     if b"PRIVATE KEY" in data:
@@ -120,6 +132,8 @@ _HARMLESS = re.compile(
     r"type|algorithm|alg|header|issuer|audience|enabled|policy|timeout|prefix|lifetime|duration|count|limit|rounds|"
     r"iterations|endpoint|host|port|user|username|method|provider|field|format)$"
 )
+# Images of databases name the keys with which their packages are signed this way: key='B97B…'.
+_FINGERPRINT = re.compile(r"(?:0x)?(?:[0-9A-Fa-f]{16}|[0-9A-Fa-f]{40})(?:[ ,;]+(?:[0-9A-Fa-f]{16}|[0-9A-Fa-f]{40}))*")
 _NO_VALUE = re.compile(
     r"(?i)|true|false|yes|no|on|off|none|null|nil|undefined|required|optional|[0-9]{1,3}|x+|\*+|\.+|-+|<.*>|\{\{.*|"
     r"your[-_ ].*|todo|change[-_]?(?:me|it|this)|replace[-_]?me|placeholder|.*example.*|dummy.*|redacted|unset|empty"
@@ -143,7 +157,7 @@ def is_secret(name: str, value: str) -> bool:
         return password_in_url(value)
     if _STRONG.search(name):
         return True
-    mixed = re.search(r"[0-9]", value) and re.search(r"[A-Za-z]", value)
+    mixed = re.search(r"[0-9]", value) and re.search(r"[A-Za-z]", value) and not _FINGERPRINT.fullmatch(value)
     return (len(value) >= 12 and bool(mixed) and _WEAK.search(name) is not None) or password_in_url(value)
 
 

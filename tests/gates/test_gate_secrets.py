@@ -194,7 +194,7 @@ def test_settings_and_history_are_looked_through_and_no_value_is_told(tmp_path: 
         "#RUN |2 SIGNING_KEY_PASSWORD=s3cr3t value VERSION=1 /bin/sh -c make # buildkit",
         "#RUN /bin/sh -c curl -H 'Authorization: Bearer s3cr3t-value' https://example.org # buildkit",
         '#RUN /bin/sh -c TOKEN=$(cat /run/secrets/token) PASSWORD="$PASSWORD" make # buildkit',
-        "#RUN /bin/sh -c export GNUPGHOME=\"$(mktemp -d)\"; key='ABC'; gpg --recv-keys $key",
+        "#RUN /bin/sh -c export GNUPGHOME=\"$(mktemp -d)\"; key='B97B0AFCAA1A47F044F244A07FCC7D46ACCC4CF8'; gpg --recv-keys $key",
     ]
     source, image = gate_images.make(tmp_path, settings=settings, steps=steps)
     lines = [str(secret) for secret in SecretScan(source).secrets(image)]
@@ -246,6 +246,8 @@ def test_a_layer_that_cannot_be_read_is_not_passed(tmp_path: Path, data: bytes) 
         ("DATABASE_URL", "postgres://app:$PASSWORD@db/app", False),
         ("PYTHON_VERSION", "3.11.2", False),
         ("KEYBOARD", "abc123def456ghi", False),
+        ("key", "B97B0AFCAA1A47F044F244A07FCC7D46ACCC4CF8", False),
+        ("key", "B97B0AFCAA1A47F044F244A07FCC", True),
     ],
 )
 def test_names_and_values_of_settings(name: str, value: str, secret: bool) -> None:
