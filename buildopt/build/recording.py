@@ -136,7 +136,7 @@ def recording(
     finally:
         made.ended()
         looking.end()
-        if made.steps or made.digest:
+        if made.digest or any(step.counts for step in made.steps.values()):
             _keep(made, looking, kept, builder, error)
 
 

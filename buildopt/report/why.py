@@ -72,7 +72,7 @@ def _group(group: Sequence[PlatformMisses], dockerfile: str, verbose: bool) -> I
     names = ", ".join(entry.platform for entry in group) or "all platforms"
     if not group[0].misses:
         everything = all(entry.cached == entry.total for entry in group)
-        yield f"{names}: " + ("everything was cached" if everything else "no step ran")
+        yield f"{names}: " + ("everything was cached" if everything and group[0].total else "no step ran")
         return
     shares = [_share(entry.cached, entry.total) for entry in group]
     same = f"{shares[0]} each" if len(shares) > 1 else shares[0]

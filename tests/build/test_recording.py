@@ -133,8 +133,10 @@ def test_a_build_that_fails_or_is_interrupted_is_recorded(folder: Path) -> None:
 
 def test_nothing_is_recorded_where_no_step_began(folder: Path) -> None:
     plan = plans.make(plans.Options(), Settings(), folder, {})
-    with pytest.raises(ToolError), recording(plan, folder, builder="b", native="", environment={}):
-        raise ToolError("no engine")
+    for vertices in ((), (("i", "[internal] load build definition", ""),)):
+        with pytest.raises(ToolError), recording(plan, folder, builder="b", native="", environment={}) as made:
+            feed(made, *vertices)
+            raise ToolError("no engine")
     assert Store.of(folder).ids() == []
 
 
