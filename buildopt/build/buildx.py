@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,10 @@ from buildopt.build.progress import Event, Progress, Step
 from buildopt.errors import ToolError
 
 _CACHE_STEP = re.compile(r"(importing cache manifest from|exporting cache to|exporting to (GitHub|Amazon))")
+
+
+PAUSES = (0.5, 2.0, 5.0)
+"""Seconds to wait for BuildKit to end a killed build, before each further try of one that failed for it."""
 
 
 class View(Protocol):
@@ -72,7 +77,10 @@ def build(
     redact = redactor(plan.secret_values(environment))
     with nearby.offering(contents, staging.layout) as offered:
         status, progress = _watched(argv, variables, view, redact)
-        if status != 0 and meets_canceled(progress):
+        for pause in PAUSES:
+            if status == 0 or not meets_canceled(progress):
+                break
+            time.sleep(pause)
             status, progress = _watched(argv, variables, view, redact)
     if status != 0:
         raise failure(plan, progress, status, staging)
@@ -96,7 +104,7 @@ def _watched(
 
 def meets_canceled(progress: Progress) -> bool:
     """Whether a build failed for another one that was killed while it made the same step: BuildKit shares the step
-    between both, and clears away below the second one what the first had begun. Once more, and it is gone."""
+    between both, and clears away below the second one what the first had begun. A moment later it is gone."""
     errors = [step.error for step in progress.steps.values() if step.failed]
     errors += [text for text in progress.messages if text.startswith("ERROR:")]
     return any(re.search(r"failed to commit \S+ to \S+ .*snapshot \S+ does not exist", text) for text in errors)
