@@ -13,13 +13,16 @@ from pathlib import Path
 from typing import Protocol
 
 from buildopt import process
-from buildopt.build import artifact, buildx, merge
+from buildopt.build import artifact, buildx, local_cache, merge
 from buildopt.build.artifact import Staging
 from buildopt.build.buildx import Built, View
+from buildopt.build.cache import Cache
+from buildopt.build.gha import Scopes
 from buildopt.build.ignore import Ignore
 from buildopt.build.plan import BuildPlan
 from buildopt.build.progress import Event, Log, Step, Transfer
 from buildopt.errors import ToolError
+from buildopt.oci.reference import Reference
 
 _PATIENCE = 3.0  # seconds until a part that was interrupted is interrupted again
 
@@ -48,7 +51,31 @@ def groups(platforms: Sequence[str], nodes: Sequence[Node]) -> tuple[tuple[str, 
 def parts_of(plan: BuildPlan, nodes: Sequence[Node]) -> tuple[BuildPlan, ...]:
     """What each node is told; the plan itself where that is one."""
     parts = groups(plan.platforms, nodes)
-    return tuple(dataclasses.replace(plan, platforms=part) for part in parts) if len(parts) > 1 else (plan,)
+    if len(parts) < 2:
+        return (plan,)
+    return tuple(
+        dataclasses.replace(plan, platforms=part, caches=tuple(_own(entry, part) for entry in plan.caches))
+        for part in parts
+    )
+
+
+def _own(entry: Cache, platforms: Sequence[str]) -> Cache:
+    """A node's own part of a cache: of several that write to one place, all but the last would be lost."""
+    name = "-".join(platform.removeprefix("linux/").replace("/", "-") for platform in platforms)
+    if entry.folder is not None:
+        return dataclasses.replace(entry, folder=entry.folder / name)
+    if entry.scopes is not None:
+        reads, writes = entry.scopes.reads, entry.scopes.writes
+        scopes = Scopes(tuple(f"{scope}.{name}" for scope in reads), f"{writes}.{name}" if writes else "")
+        return dataclasses.replace(entry, scopes=scopes)
+    fields = dict(field.split("=", 1) for field in entry.fields)
+    if "ref" in fields:
+        fields["ref"] += f"-{name}" if Reference.parse(fields["ref"]).tag else f":{name}"
+    elif entry.kind == "s3":
+        fields["name"] = f"{fields.get('name', 'buildkit')}-{name}"
+    elif "scope" in fields:
+        fields["scope"] += f".{name}"
+    return dataclasses.replace(entry, fields=tuple(f"{key}={value}" for key, value in fields.items()))
 
 
 def build(
@@ -65,12 +92,12 @@ def build(
 
     The other arguments and the errors are those of ``buildx.build``. Where one part fails, the others are ended.
     """
-    parts = groups(plan.platforms, nodes)
-    if len(parts) < 2:
+    if len(parts_of(plan, nodes)) < 2:
         return buildx.build(plan, command, staging, view, environment=environment, contents=contents)
     # Every part reads the same copy of the Dockerfile.
     dockerfile = buildx.define(plan, staging.definition)
     plan = dataclasses.replace(plan, dockerfile=dockerfile, ignore=Ignore(), rewritten=None)
+    parts = parts_of(plan, nodes)
     places = [dataclasses.replace(staging, folder=staging.folder / f"node-{number}") for number in range(len(parts))]
     shared = _Shared(view)
 
@@ -80,8 +107,8 @@ def build(
             shutil.rmtree(place.folder, ignore_errors=True)  # of a build before this one into the same staging
             os.makedirs(place.layout / "blobs")
             artifact.link_all(staging.layout, place.layout)
-        part = dataclasses.replace(plan, platforms=parts[number])
-        watched = _Part(shared, number, parts[number][0] if len(parts[number]) == 1 else "")
+        part = parts[number]
+        watched = _Part(shared, number, part.platforms[0] if len(part.platforms) == 1 else "")
         try:
             return buildx.build(part, command, place, watched, environment=environment)
         except ToolError as error:
@@ -97,6 +124,9 @@ def build(
     if failed is not None:
         failed.result()
     built = [future.result() for future in running]
+    for folder in (entry.folder for part in parts for entry in part.caches):
+        if folder is not None:
+            local_cache.prune(folder)
     merged = merge.combine([merge.read(place.layout, deep=False) for place in places], plan.options.names)
     merge.write(merged, staging)
     return Built(

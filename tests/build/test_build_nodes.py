@@ -80,6 +80,33 @@ def test_each_platform_goes_to_its_machine(
     assert nodes.groups(platforms, machines) == parts
 
 
+@pytest.mark.parametrize(
+    ("typed", "places"),
+    [
+        (
+            "registry=ghcr.io/acme/app:cache",
+            ("ref=ghcr.io/acme/app:cache-amd64-386", "ref=ghcr.io/acme/app:cache-arm64"),
+        ),
+        ("registry=127.0.0.1:5000/cache", ("ref=127.0.0.1:5000/cache:amd64-386", "ref=127.0.0.1:5000/cache:arm64")),
+        ("gha,scope=x", ("scope=x.amd64-386", "scope=x.arm64")),
+        ("gha", ("scope=image.amd64-386", "scope=image.arm64")),
+        ("s3=bucket=b,region=r", ("name=buildkit-amd64-386", "name=buildkit-arm64")),
+        ("s3=bucket=b,region=r,name=n", ("name=n-amd64-386", "name=n-arm64")),
+        ("local=kept", ("/kept/amd64-386", "/kept/arm64")),
+    ],
+)
+def test_each_machine_has_its_own_part_of_a_cache(tmp_path: Path, typed: str, places: tuple[str, str]) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
+    options = Options(platforms=("amd64,386,arm64",), caches=(typed,))
+    made = plan.make(options, Settings(), tmp_path)
+    parts = nodes.parts_of(made, (AMD, ARM))
+    assert [part.platforms for part in parts] == [("linux/amd64", "linux/386"), ("linux/arm64",)]
+    for part, place in zip(parts, places, strict=True):
+        (target,) = (entry.target for entry in part.caches)
+        assert target is not None and any(field.endswith(place) for field in target), target
+    assert nodes.parts_of(made, (AMD,)) == (made,)
+
+
 class Seen:
     """A view that keeps what it is told, and that two threads must not use at once."""
 

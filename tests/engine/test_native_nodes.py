@@ -99,7 +99,8 @@ def test_each_node_builds_its_platform_and_one_index_comes_of_it(farm: Farm) -> 
     assert [one["platform"] for one in document["platforms"]] == ["linux/amd64", "linux/arm64"]
     assert [machine(farm.folder / ".buildopt/image", number) for number in (0, 1)] == ["x86_64", "aarch64"]
     assert steps_of(farm.second) == 1, "the second engine ran arm64's, and nothing else"
-    again = farm.build("--progress", "plain")
+    again = farm.build("--progress", "plain", "--cache", "local=kept")
+    assert all((farm.folder / "kept" / name / "index.json").is_file() for name in ("amd64", "arm64"))
     assert again.stdout.strip() == document["digest"] and "6 of 6 steps cached" in again.stderr
     assert "cached linux/arm64 3/3 RUN" in again.stderr and "#2" not in again.stderr
     assert sorted(os.listdir(farm.folder / ".buildopt/image")) == ["blobs", "index.json", "oci-layout"]
