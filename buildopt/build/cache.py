@@ -16,7 +16,7 @@ _FORM = "gha, registry=REF, local=DIR, or s3=bucket=NAME,region=REGION"
 # Fields that matter to reading and to writing, and those that only writing knows.
 _BOTH = {
     "gha": "scope url url_v2 timeout version",
-    "registry": "ref registry.insecure",
+    "registry": "registry.insecure",
     "local": "tag",
     "s3": "bucket region name prefix blobs_prefix manifests_prefix endpoint_url use_path_style access_key_id",
 }
@@ -84,8 +84,10 @@ class Cache:
 def parse(text: str, folder: Path, scopes: Scopes | None = None) -> Cache:
     """Read one ``--cache``. ``folder`` is what a local one is relative to, ``scopes`` are for a gha one without.
 
-    A place may be followed by fields that buildx knows: ``registry=REF,mode=min``. Raises UsageError.
+    A place may be followed by fields that buildx knows: ``registry=REF,mode=min``. What buildx itself is given
+    (``type=registry,ref=REF``) is understood too. Raises UsageError.
     """
+    text = _ours(text)
     kind, separator, rest = re.fullmatch(r"([^=,]*)([=,]?)(.*)", text, re.DOTALL).groups()  # type: ignore[union-attr]
     if kind not in KINDS:
         raise UsageError(f"unknown kind of cache: {kind!r}", hint=nearest(kind, list(KINDS)) if kind else _FORM)
@@ -104,6 +106,35 @@ def parse(text: str, folder: Path, scopes: Scopes | None = None) -> Cache:
         return Cache(kind, fields, writing, folder=(folder / place).absolute())
     own = kind == "gha" and not any(field.startswith("scope=") for field in fields)
     return Cache(kind, fields, writing, scopes=scopes if own else None)
+
+
+def _ours(text: str) -> str:
+    """A cache as buildx writes it, ``type=KIND,…``, the way it is written here."""
+    match = re.match(r"type=(\w*),?", text)
+    if match is None:
+        return text
+    kind, rest = match[1], text[match.end() :]
+    places = {"registry": ("ref",), "local": ("dest", "src")}.get(kind, ())
+    found = {name: value for name, equals, value in (field.partition("=") for field in rest.split(",")) if equals}
+    place = next((found[name] for name in places if name in found), "")
+    others = [field for field in rest.split(",") if field and field.partition("=")[0] not in places]
+    return ",".join([f"{kind}={place}" if place else kind, *others])
+
+
+def check_folder(folder: Path) -> None:
+    """Raise UsageError unless a folder for a cache is absent, empty, or was one before."""
+    try:
+        names = {entry.name for entry in folder.iterdir()}
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UsageError(
+            f"the cache {folder} cannot be used: {error.strerror}", hint="choose another folder with --cache"
+        ) from error
+    if names and not names & {"index.json", "ingest"}:
+        raise UsageError(
+            f"{folder} is neither empty nor a cache; nothing was written", hint="choose another folder with --cache"
+        )
 
 
 def _place(kind: str, rest: str) -> tuple[str, str]:

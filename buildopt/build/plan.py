@@ -210,6 +210,10 @@ def make(options: Options, settings: Settings, folder: Path, environment: Mappin
     base, texts = (folder, options.caches) if options.caches else (settings.folder, image.cache)
     caches = tuple(dict.fromkeys(cache.parse(text, base, scopes) for text in texts))
     local = tuple(entry.folder for entry in caches if entry.folder is not None)
+    for place in local:
+        if place in output.written or place == context:
+            raise UsageError(f"the cache {place} would be written over something else", hint="give it its own folder")
+        cache.check_folder(place)
     new = rewritten.rewrite(dockerfile, context) if options.optimize else None
     written = (*output.written, *local, folder / HOME / "records")
     return BuildPlan(

@@ -157,6 +157,9 @@ def test_configured_caches_count_unless_others_are_typed(folder: Path) -> None:
         "gha=scope",
         "gha,mod=max",
         "gha,mode=all",
+        "type=registry,mode=max",
+        "type=nothing",
+        "registry=a/b,ref=c",
         "gha=token=x",
         "s3=bucket=b,region=r,secret_access_key=x",
     ],
@@ -289,3 +292,28 @@ def test_secrets_are_not_printed(folder: Path) -> None:
 )  # fmt: skip
 def test_names_that_sound_secret(name: str, secret: bool) -> None:
     assert plan.sounds_secret(name) is secret
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("type=gha,mode=min", "gha,mode=min"),
+        ("type=registry,ref=a/b:c,mode=min", "registry=a/b:c,mode=min"),
+        ("type=local,dest=cache", "local=cache"),
+        ("type=local,src=cache", "local=cache"),
+        ("type=s3,region=r,bucket=b", "s3=region=r,bucket=b"),
+    ],
+)
+def test_a_cache_may_be_written_as_buildx_does(folder: Path, theirs: str, ours: str) -> None:
+    assert make(folder, Options(caches=(theirs,))).caches == make(folder, Options(caches=(ours,))).caches
+
+
+def test_a_cache_is_not_written_over_something_else(folder: Path) -> None:
+    (folder / "full").mkdir()
+    (folder / "full/notes").write_text("")
+    (folder / "file").write_text("")
+    for place in ("full", "file", ".", ".buildopt/image"):
+        with pytest.raises(UsageError):
+            make(folder, Options(caches=(f"local={place}",)))
+    (folder / "full/index.json").write_text("{}")
+    make(folder, Options(caches=("local=full",)))

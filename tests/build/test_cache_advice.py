@@ -119,7 +119,8 @@ def test_a_folder_is_for_one_build_at_a_time(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ToolError, match="cannot be made"), local_cache.held(made(tmp_path, "local=file/x").caches):
+    caches = (cache.parse("local=file/x", tmp_path),)
+    with pytest.raises(ToolError, match="cannot be made"), local_cache.held(caches):
         pytest.fail("it was made")
 
 
