@@ -26,7 +26,7 @@ class Node:
 def nodes(steps: Sequence[Step], platforms: Sequence[str]) -> list[Node]:
     """All instructions, each behind those that it is made from. ``platforms`` are the names that the build was for."""
     graph = {step.id: step for step in steps}
-    order = [graph[name] for name in _ordered(graph) if graph[name].counts]
+    order = _own([graph[name] for name in _ordered(graph) if graph[name].counts], graph, max(1, len(platforms)))
     position = {step.id: number for number, step in enumerate(order)}
     needs, bases = [], []
     for number, step in enumerate(order):
@@ -61,6 +61,29 @@ def _ordered(graph: Mapping[str, Step]) -> list[str]:
                 started.add(top)
                 waiting += reversed([entry for entry in missing if entry not in started])
     return list(done)
+
+
+def _own(order: Sequence[Step], graph: Mapping[str, Step], images: int) -> list[Step]:
+    """The steps that lead to as many ``images``: BuildKit also tells of those of another build that runs just now, as
+    far as both have steps in common."""
+    direct = {step.id: _direct(step, graph)[0] for step in order}
+    used = set().union(*direct.values()) if direct else set()
+    ends = [step.id for step in order if step.id not in used]
+    if len(ends) <= images:
+        return list(order)
+    reached = {name: _reached(name, direct) for name in ends}
+    ends.sort(key=lambda name: -len(reached[name]))
+    kept = set().union(*(reached[name] for name in ends[:images]))
+    return [step for step in order if step.id in kept]
+
+
+def _reached(name: str, direct: Mapping[str, set[str]]) -> set[str]:
+    found, waiting = {name}, [name]
+    while waiting:
+        new = direct[waiting.pop()] - found
+        found |= new
+        waiting += new
+    return found
 
 
 def _direct(step: Step, graph: Mapping[str, Step]) -> tuple[set[str], set[str]]:

@@ -44,7 +44,7 @@ def record(run: Run, facts: Facts) -> Record:
         syntax = directive.value if directive is not None else ""
     return Record(
         id=run.id,
-        started=datetime.fromtimestamp(run.began, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        started=datetime.fromtimestamp(run.began, timezone.utc).isoformat(timespec="milliseconds"),
         seconds=round(run.seconds, 3),
         ok=run.ok,
         context=_place(plan.context, run.folder),
@@ -88,9 +88,8 @@ def _steps(run: Run, facts: Facts) -> tuple[Step, ...]:
 
 def _ended(step: Step, seen: Seen, ok: bool) -> Step:
     """The step with whether it was cached, how it ended, and how long it took. In a build that failed, a step that
-    never began was not reached; in any other one it was not needed, which is as good as cached."""
-    begun = seen.started is not None or seen.completed is not None
-    cached = seen.cached or (ok and not begun)
+    never began was not reached; in any other one it was not needed, or another build ended it: as good as cached."""
+    cached = seen.cached or (ok and not seen.completed)
     state = FAILED if seen.failed else UNFINISHED if seen.error or not (cached or seen.completed) else DONE
     return replace(step, cached=cached, state=state, seconds=0.0 if cached else round(seen.seconds, 3))
 

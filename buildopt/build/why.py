@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from difflib import SequenceMatcher
 
 from buildopt.build import why_causes as causes
@@ -133,6 +134,8 @@ class _Explainer:
             return Cause(
                 "unknown", "it is no instruction of this Dockerfile, and what it reads is not on record", NOT_SURE
             )
+        if _at_once(self.record, other):
+            return Cause("concurrent", f"another build made it at the same time ({other.id})", LIKELY)
         if "remote" in step.parts:
             return Cause("remote", f"what {step.parts['remote']} serves changed, or was cached no longer", LIKELY)
         if other.syntax != self.record.syntax:
@@ -255,6 +258,17 @@ class _Explainer:
                 return Cause("never-built", f"the stage {step.stage} was not built before: {shown}")
             return Cause("never-built", f"the stage {step.stage} was not needed before")
         return Cause("instruction", f"the stage {step.stage} is new", LIKELY, (f"+ {causes.first_line(step.text)}",))
+
+
+def _at_once(record: Record, other: Record) -> bool:
+    """Whether a build was still running when this one began."""
+    try:
+        began, before = (
+            datetime.fromisoformat(text.replace("Z", "+00:00")) for text in (record.started, other.started)
+        )
+        return (began - before).total_seconds() < other.seconds
+    except (ValueError, TypeError):
+        return False
 
 
 def _has_stage(record: Record, name: str) -> bool:

@@ -22,7 +22,8 @@ _UNSET = "not set"
 @dataclass(frozen=True, slots=True)
 class Cause:
     """Why a step ran. ``kind`` is one of instruction, base-image, files, build-argument, never-built, no-cache,
-    evicted, unfinished, remote, context, add-host, source-date-epoch, unknown; ``detail`` are lines that show it."""
+    evicted, unfinished, remote, context, add-host, source-date-epoch, concurrent, unknown; ``detail`` are lines that
+    show it."""
 
     kind: str
     text: str

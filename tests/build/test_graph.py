@@ -87,3 +87,14 @@ def test_a_long_chain_takes_no_recursion() -> None:
     nodes = graph.nodes(steps(**vertices), ("linux/amd64",))
     assert [node.step.number for node in nodes] == list(range(1, count + 1))
     assert all(need < number for number, node in enumerate(nodes) for need in node.needs)
+
+
+def test_steps_of_another_build_are_left_out() -> None:
+    made = steps(
+        a=("[1/3] COPY a b", ""),
+        b=("[2/3] RUN x", "a"),
+        c=("[3/3] RUN y", "b"),
+        other=("[1/3] COPY a b", ""),
+        more=("[2/3] RUN x", "other"),
+    )
+    assert set(found(made, BOTH[:1])) == {"a", "b", "c"}

@@ -96,6 +96,13 @@ def test_the_same_inputs_were_evicted() -> None:
     assert (cause.kind, cause.certainty) == ("no-cache", CERTAIN)
 
 
+def test_a_build_at_the_same_time_is_no_eviction() -> None:
+    now = record(step(1, "COPY a /a", True), step(2, "RUN one", True), number=2, started="2026-01-01T00:00:05Z")
+    (cause,) = causes(now, replace(FIRST, started="2026-01-01T00:00:00Z"))
+    assert (cause.kind, cause.certainty) == ("concurrent", LIKELY)
+    assert causes(now, replace(FIRST, started="2025-12-31T23:59:00Z"))[0].kind == "evicted"
+
+
 def test_what_did_not_end_well_is_not_evicted() -> None:
     failed = record(step(1, "COPY a /a"), step(2, "RUN one", True, state=FAILED), ok=False)
     now = record(step(1, "COPY a /a"), step(2, "RUN one", True, state=FAILED), number=2, ok=False)
