@@ -65,14 +65,15 @@ def _ordered(graph: Mapping[str, Step]) -> list[str]:
 
 def _own(order: Sequence[Step], graph: Mapping[str, Step], images: int) -> list[Step]:
     """The steps that lead to as many ``images``: BuildKit also tells of those of another build that runs just now, as
-    far as both have steps in common."""
+    far as both have steps in common, and a build that was tried again has those of the first attempt too."""
     direct = {step.id: _direct(step, graph)[0] for step in order}
     used = set().union(*direct.values()) if direct else set()
     ends = [step.id for step in order if step.id not in used]
     if len(ends) <= images:
         return list(order)
     reached = {name: _reached(name, direct) for name in ends}
-    ends.sort(key=lambda name: -len(reached[name]))
+    latest = {name: max(graph[step].started or 0.0 for step in reached[name]) for name in ends}
+    ends.sort(key=lambda name: (-len(reached[name]), -latest[name]))
     kept = set().union(*(reached[name] for name in ends[:images]))
     return [step for step in order if step.id in kept]
 
