@@ -16,7 +16,8 @@ LARGEST = 1 << 20
 _PASSED_OVER = re.compile(
     r"usr/share/(?!nginx/|caddy/|httpd/|apache2/|www/|app/)|usr/local/share/(?:doc|man|perl|info)/|"
     r"usr/local/go/|(?:.*/)?(?:node_modules|testdata|go/pkg/mod|\.cargo/registry|\.m2/repository|\.gradle/caches)/|"
-    r"(?:opt/conda|opt/miniconda3?)/pkgs/|"
+    r"(?:opt/conda|opt/miniconda3?)/pkgs/|(?:.*/)?google-cloud-sdk/|"
+    r"(?:.*/)?lib(?:64)?/python[0-9.]+/(?:.*/)?(?:tests?|idle_test|testing|test_data)/|"
     r"(?:usr/|usr/local/|opt/[^/]+/)?lib(?:64|exec)?/(?:.*/)?(?:tests?|idle_test|testing|test_data|docs?|examples?|"
     r"samples?|fixtures|spec|specs)/|"
     r"(?:.*/)?(?:site-packages|dist-packages|gems|vendor)/(?:.*/)?(?:tests?|testing|test_data|docs?|examples?|"

@@ -148,6 +148,7 @@ EMPTY_HANDED = {
     "usr/share/doc/app/id_rsa": KEY,
     "usr/lib/python3/dist-packages/twisted/test/server.pem": KEY,
     "usr/local/lib/python3.11/test/certdata/keycert.pem": KEY,
+    "opt/pyenv/versions/3.12.1/lib/python3.12/test/certdata/nosan.pem": KEY,
     "app/node_modules/https-proxy/test/key.pem": KEY,
     "usr/local/go/src/crypto/tls/testdata/key.pem": KEY,
     "etc/ssl/private/ssl-cert-snakeoil.key": KEY,
@@ -194,7 +195,7 @@ def test_settings_and_history_are_looked_through_and_no_value_is_told(tmp_path: 
         "#RUN |2 SIGNING_KEY_PASSWORD=s3cr3t value VERSION=1 /bin/sh -c make # buildkit",
         "#RUN /bin/sh -c curl -H 'Authorization: Bearer s3cr3t-value' https://example.org # buildkit",
         '#RUN /bin/sh -c TOKEN=$(cat /run/secrets/token) PASSWORD="$PASSWORD" make # buildkit',
-        "#RUN /bin/sh -c export GNUPGHOME=\"$(mktemp -d)\"; key='B97B0AFCAA1A47F044F244A07FCC7D46ACCC4CF8'; gpg --recv-keys $key",
+        "#RUN /bin/sh -c export GNUPGHOME=\"$(mktemp -d)\"; key='B97B0AFCAA1A47F044F244A07FCC7D46ACCC4CF8'; gpg $key",
     ]
     source, image = gate_images.make(tmp_path, settings=settings, steps=steps)
     lines = [str(secret) for secret in SecretScan(source).secrets(image)]
