@@ -67,9 +67,10 @@ class _State:
     user: str = ""
     workdir: str | None = None
     shell: tuple[str, ...] = DEFAULT_SHELL
+    platform: str = ""
 
     def copy(self) -> _State:
-        return _State(self.scope.copy(), self.user, self.workdir, self.shell)
+        return _State(self.scope.copy(), self.user, self.workdir, self.shell, self.platform)
 
 
 def inputs(dockerfile: Dockerfile, settings: Settings, platform: str) -> Inputs:
@@ -78,7 +79,10 @@ def inputs(dockerfile: Dockerfile, settings: Settings, platform: str) -> Inputs:
     ends: dict[int, _State] = {}
     steps: list[Planned] = []
     for stage in dockerfile.stages:
-        reader = _Reader(dockerfile, settings, stage, overall.args, _start(stage, ends, overall))
+        state = _start(stage, ends, overall)
+        if stage.platform is not None:
+            state.platform = overall.real(stage.platform.value or "")
+        reader = _Reader(dockerfile, settings, stage, overall.args, state)
         steps += reader.steps()
         ends[stage.index] = reader.state
     return Inputs(tuple(steps))
@@ -149,6 +153,8 @@ class _Reader:
     def _step(self, instruction: Instruction) -> Planned:
         make = {"RUN": self._run, "WORKDIR": self._workdir}.get(instruction.keyword, self._copy)
         parts, seen, reads = make(instruction)
+        if self.state.platform:
+            parts["platform"] = self.state.platform
         text = self.settings.outside.redact(self.dockerfile.source.text[instruction.span.start : instruction.span.end])
         line = instruction.lines[0]
         return Planned(self.name, self.number, instruction.keyword, line, text, parts, seen, reads)

@@ -167,6 +167,7 @@ def _variables(pair: Compared) -> list[Cause]:
     names = [name for name in now.keys() | before.keys() if _value(now.get(name)) != _value(before.get(name))]
     arguments: dict[str, Cause] = {}
     written: list[Cause] = []
+    derived: list[Cause] = []  # the same words, another value: a hidden one, or one that comes from another variable
     for name in sorted(names):
         new, old = now.get(name), before.get(name)
         roots = set(new.arguments if new else ()) | set(old.arguments if old else ())
@@ -174,9 +175,10 @@ def _variables(pair: Compared) -> list[Cause]:
         for root in given:
             values = pair.other.arguments.get(root), pair.record.arguments.get(root)
             arguments[root] = Cause("build-argument", _argument(root, *values), pair.sure)
-        if not given and (old.definition if old else "") != (new.definition if new else ""):
-            written.append(_definition(old, new, pair.sure))
-    return [*arguments.values(), *written]
+        if not given:
+            same = (old.definition if old else "") == (new.definition if new else "")
+            (derived if same else written).append(_definition(old, new, pair.sure))
+    return [*arguments.values(), *written] or derived
 
 
 def _value(entry: Variable | None) -> str | None:
@@ -207,6 +209,7 @@ _SETTINGS = {
     "user": ("instruction", "USER changed"),
     "workdir": ("instruction", "WORKDIR changed"),
     "shell": ("instruction", "SHELL changed"),
+    "platform": ("instruction", "FROM --platform changed"),
     "hosts": ("add-host", "--add-host changed"),
     "epoch": ("source-date-epoch", "SOURCE_DATE_EPOCH changed"),
     "remote": ("instruction", "the address changed"),

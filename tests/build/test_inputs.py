@@ -117,3 +117,9 @@ def test_the_epoch_counts_for_working_folders_alone() -> None:
     text = "FROM debian\nWORKDIR /w\nCOPY a b\n"
     first, second = read(text, SOURCE_DATE_EPOCH="1").steps
     assert first.parts["epoch"] == "1" and "epoch" not in second.parts
+
+
+def test_a_stage_may_be_of_another_platform() -> None:
+    text = "FROM --platform=$BUILDPLATFORM debian AS a\nRUN x\nFROM a\nRUN y\nFROM debian\nRUN z\n"
+    steps = read(text, "linux/arm64").steps
+    assert [step.parts.get("platform") for step in steps] == ["linux/amd64", "linux/amd64", None]

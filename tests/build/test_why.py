@@ -176,6 +176,10 @@ def variable(value: str, definition: str, *arguments: str, name: str = "A", kind
             *("instruction", "ENV A was added (line 2)"),
         ),
         (variable("1", "ARG A=1"), None, ({}, {}), "instruction", "ARG A was removed"),
+        (
+            *(variable("#1", "ARG A=***"), variable("#2", "ARG A=***"), ({}, {})),
+            *("instruction", "ARG A changed (line 2)"),
+        ),
     ],
 )
 def test_variables_that_run_sees(
