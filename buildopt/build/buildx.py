@@ -22,8 +22,9 @@ from buildopt.errors import ToolError
 _CACHE_STEP = re.compile(r"(importing cache manifest from|exporting cache to|exporting to (GitHub|Amazon))")
 
 
-PAUSES = (0.5, 2.0, 5.0)
-"""Seconds to wait for BuildKit to end a killed build, before each further try of one that failed for it."""
+PAUSES = (0.5, 1.0, 1.0)
+"""Seconds to wait for BuildKit to end a killed build, before each further try of one that failed for what that left: as
+before, without the cache records it failed for, without any cache."""
 
 
 class View(Protocol):
@@ -77,11 +78,15 @@ def build(
     redact = redactor(plan.secret_values(environment))
     with nearby.offering(contents, staging.layout) as offered:
         status, progress = _watched(argv, variables, view, redact)
-        for pause in PAUSES:
-            if status == 0 or not meets_canceled(progress):
+        for number, pause in enumerate(PAUSES):
+            records = lost(progress)
+            if status == 0 or not records:
                 break
             time.sleep(pause)
-            status, progress = _watched(argv, variables, view, redact)
+            if number:
+                _forget(buildx, records, environment)
+            again = [*buildx, "build", "--no-cache", *argv[len(buildx) + 1 :]] if number == len(PAUSES) - 1 else argv
+            status, progress = _watched(again, variables, view, redact)
     if status != 0:
         raise failure(plan, progress, status, staging)
     nearby.take(staging.layout, frozenset(offered))
@@ -102,12 +107,24 @@ def _watched(
     return running.returncode, progress
 
 
-def meets_canceled(progress: Progress) -> bool:
-    """Whether a build failed for another one that was killed while it made the same step: BuildKit shares the step
-    between both, and clears away below the second one what the first had begun. A moment later it is gone."""
+def lost(progress: Progress) -> frozenset[str]:
+    """Records of BuildKit's cache that a build failed for, as what they stand for is gone: a build that was killed just
+    when it made them can leave such ones, and every later build that comes upon them fails, until they are removed."""
     errors = [step.error for step in progress.steps.values() if step.failed]
     errors += [text for text in progress.messages if text.startswith("ERROR:")]
-    return any(re.search(r"failed to commit \S+ to \S+ .*snapshot \S+ does not exist", text) for text in errors)
+    return frozenset(
+        name
+        for text in errors
+        if re.search(r"\bsnapshot \S+ does not exist", text)
+        for name in re.findall(r"\b[a-z0-9]{25}\b", text)
+    )
+
+
+def _forget(buildx: Sequence[str], records: frozenset[str], environment: Mapping[str, str]) -> None:
+    """Remove records from BuildKit's cache, and nothing else."""
+    for name in sorted(records):
+        argv = [*buildx, "prune", "--all", "--force", "--filter", f"id={name}"]
+        process.run(argv, env=environment, timeout=60.0, check=False)
 
 
 def survived(progress: Progress) -> tuple[Step, ...]:

@@ -13,16 +13,21 @@ from buildopt.build.progress import Event
 from buildopt.errors import ToolError
 from buildopt.settings import Settings
 
-CANCELED = "failed to commit a1 to b2 during finalize: failed to stat active key: snapshot a1 does not exist: not found"
+ONE, OTHER = "qkiisvhqaebk1l45ygqk76tvf", "v8gu7j04x6hyb23nx9dzav4fb"
+CANCELED = f"failed to commit {ONE} to {OTHER} during finalize: snapshot {ONE} does not exist: not found"
 DIGEST = f"sha256:{'a' * 64}"
-# Fails so many times with an error, then writes a digest where --metadata-file says.
+# Fails so many times with an error, then writes a digest.
 PROGRAM = """#!/bin/sh
-echo run >> {folder}/runs
+if [ $1 = prune ]; then
+    echo $5 >> {folder}/pruned
+    exit
+fi
+echo "$2" >> {folder}/runs
 if [ $(wc -l < {folder}/runs) -le {failures} ]; then
     echo 'ERROR: failed to build: failed to solve: {error}' >&2
     exit 1
 fi
-echo '{{"containerimage.digest": "{digest}"}}' > "$5"
+echo '{{"containerimage.digest": "{digest}"}}' > "{folder}/staging/metadata.json"
 """
 
 
@@ -63,13 +68,17 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(buildx, "PAUSES", (0.0, 0.0, 0.0))
 
 
-@pytest.mark.parametrize("failures", [0, 1, 3])
+@pytest.mark.parametrize("failures", [0, 1, 2, 3])
 def test_what_a_killed_build_takes_along_is_made_again(tmp_path: Path, failures: int) -> None:
     assert run(tmp_path, failures, CANCELED) == (DIGEST, failures + 1)
+    words = (tmp_path / "runs").read_text().split()
+    assert words == ["--progress"] * min(failures + 1, 3) + ["--no-cache"] * (failures > 2)
+    pruned = (tmp_path / "pruned").read_text().split() if failures > 1 else []
+    assert set(pruned) == ({f"id={ONE}", f"id={OTHER}"} if failures > 1 else set())
 
 
 def test_it_is_not_tried_for_ever(tmp_path: Path) -> None:
-    with pytest.raises(ToolError, match="snapshot a1 does not exist"):
+    with pytest.raises(ToolError, match=f"snapshot {ONE} does not exist"):
         run(tmp_path, 9, CANCELED)
     assert (tmp_path / "runs").read_text().count("\n") == 4
 

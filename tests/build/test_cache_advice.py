@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from buildopt.build import cache, cache_advice, local_cache
-from buildopt.build.buildx import meets_canceled, survived
+from buildopt.build.buildx import lost, survived
 from buildopt.build.plan import BuildPlan, Options, make
 from buildopt.build.progress import Progress, Step
 from buildopt.errors import BuildoptError, ToolError
@@ -139,15 +139,16 @@ def test_failed_steps_of_a_build_that_went_on() -> None:
     ]  # fmt: skip
 
 
-def test_a_step_that_a_killed_build_took_along() -> None:
+def test_records_that_a_killed_build_left_behind() -> None:
     progress = Progress()
+    one, other = "qkiisvhqaebk1l45ygqk76tvf", "v8gu7j04x6hyb23nx9dzav4fb"
     error = (
-        "failed to commit a1 to b2 during finalize: failed to stat active key during commit: snapshot a1 does not exist"
+        f"failed to commit {one} to {other} during finalize: failed to stat active key: snapshot {one} does not exist"
     )
     progress.steps["1"] = Step("1", "[1/1] COPY a /a", "COPY a /a", number=1, error="exit code: 1")
-    assert not meets_canceled(progress)
+    assert not lost(progress)
     progress.steps["1"] = Step("1", "[1/1] COPY a /a", "COPY a /a", number=1, error=f"{error}: not found")
-    assert meets_canceled(progress)
+    assert lost(progress) == {one, other}
     progress = Progress()
     list(progress.feed(f"ERROR: failed to build: failed to solve: {error}: not found\n"))
-    assert meets_canceled(progress)
+    assert lost(progress) == {one, other}
