@@ -243,6 +243,7 @@ def test_the_name_of_the_stage(tmp_path: Path) -> None:
         (TOP + "WORKDIR /var/www\nCOPY . .\nRUN rm -rf /var/www/h*\n" + INSTALL, "replaces a folder"),
         (TOP + APP + INSTALL + "RUN rm /usr/bin/unzip\n", "changes a program of the build stage"),
         (TOP + APP + INSTALL + "RUN useradd -m -d /var/www/html app\n", "may make the folder"),
+        (TOP + APP + "RUN chown www-data .\nRUN usermod -u 1000 www-data\n" + INSTALL, "gets another number"),
         (TOP + APP + INSTALL + "VOLUME /var/www\n", "the volume may cover"),
         (TOP + "ENV VIEW_COMPILED_PATH=/views\n" + APP + INSTALL, "VIEW_COMPILED_PATH may lead files"),
         (TOP + "ENV COMPOSER_VENDOR_DIR=/vendor\n" + APP + INSTALL, "COMPOSER_VENDOR_DIR may lead files"),
@@ -250,6 +251,13 @@ def test_the_name_of_the_stage(tmp_path: Path) -> None:
         (TOP + "RUN curl https://example.com/x | sh\n" + APP + INSTALL, "needs programs of the build stage"),
         (TOP + APP + "COPY files /\n" + INSTALL, "from above"),
         (BASE + "RUN docker-php-ext-install zip\n" + APP + INSTALL, "there is nothing to leave behind"),
+        (
+            BASE
+            + "RUN apt-get update && apt-get install -y git && a2enmod rewrite\nRUN apt-get install -y nano\n"
+            + APP
+            + INSTALL,
+            "the lists of packages come from another RUN",
+        ),
         (
             BASE + "RUN apt-get update && apt-get install -y git\nRUN apt-get install -y nano\n" + APP + INSTALL,
             "the lists of packages come from another RUN",

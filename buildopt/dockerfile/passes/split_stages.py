@@ -8,7 +8,8 @@ needs. What the program may read goes with it: templates, migrations, settings, 
 libraries. ENV, WORKDIR, USER, EXPOSE, VOLUME, LABEL, HEALTHCHECK, STOPSIGNAL, ENTRYPOINT and CMD stay what they were,
 and so do owners of files. RUNs that make users, folders or install what is needed at run time are repeated in the
 runtime stage, without the packages that only the build needs. Gems of Ruby are shipped on the same slim image, without
-compilers; the other images of Ruby have these anyhow.
+compilers; the other images of Ruby have these anyhow. An application of PHP is built with Composer, git, unzip and
+Node.js in a stage of its own; that one and the runtime stage start from a third one, which has the extensions.
 
 Where a tag does not tell the release of Debian, a program that needs only what every release has is shipped on
 ``bookworm``, any other on ``stable``, whose C library is never older than that of the tag.
