@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
@@ -55,12 +56,13 @@ def main() -> None:
         engine_for(Path(name, "engine"), chosen.own_engine) as engine,
     ):
         project = Project(Path(name, "project"), {**os.environ, **engine.environment})
-        for kill in choose(chosen.seed):
-            outcomes.append(project.kill(kill))
-            if outcomes[-1].problem:
-                print(f"{kill}: {outcomes[-1].problem}", file=sys.stderr, flush=True)
-            if sum(item.state != "finished" for item in outcomes) == chosen.kills:
-                break
+        with suppress(KeyboardInterrupt):  # the table is printed then too
+            for kill in choose(chosen.seed):
+                outcomes.append(project.kill(kill))
+                if outcomes[-1].problem:
+                    print(f"{kill}: {outcomes[-1].problem}", file=sys.stderr, flush=True)
+                if sum(item.state != "finished" for item in outcomes) == chosen.kills:
+                    break
         running = left_running(project.folder, patience=30)
     print("\n".join(table(outcomes)))
     problems = sum(bool(item.problem) for item in outcomes)

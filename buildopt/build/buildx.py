@@ -22,9 +22,9 @@ from buildopt.errors import ToolError
 _CACHE_STEP = re.compile(r"(importing cache manifest from|exporting cache to|exporting to (GitHub|Amazon))")
 
 
-PAUSES = (0.5, 1.0, 1.0)
-"""Seconds to wait for BuildKit to end a killed build, before each further try of one that failed for what that left: as
-before, without the cache records it failed for, without any cache."""
+PAUSES = (0.5, 1.0)
+"""Seconds to wait for BuildKit to end a killed build, before each further try of one that failed for what that left:
+without the cache records that it failed for, and last without any cache."""
 
 
 class View(Protocol):
@@ -83,8 +83,7 @@ def build(
             if status == 0 or not records:
                 break
             time.sleep(pause)
-            if number:
-                _forget(buildx, records, environment)
+            _forget(buildx, records, environment)
             again = [*buildx, "build", "--no-cache", *argv[len(buildx) + 1 :]] if number == len(PAUSES) - 1 else argv
             status, progress = _watched(again, variables, view, redact)
     if status != 0:
