@@ -95,7 +95,7 @@ def test_each_node_builds_its_platform_and_one_index_comes_of_it(farm: Farm) -> 
     document = json.loads(farm.build("--format", "json", "--quiet").stdout)
     image = oci.resolve(oci.open_artifact(farm.folder / ".buildopt/image"))
     assert check(oci.open_artifact(farm.folder / ".buildopt/image")) == ()
-    assert document["digest"] == str(image.digest)
+    assert document["digest"] == str(image.digest) and document["record"]
     assert [one["platform"] for one in document["platforms"]] == ["linux/amd64", "linux/arm64"]
     assert [machine(farm.folder / ".buildopt/image", number) for number in (0, 1)] == ["x86_64", "aarch64"]
     assert steps_of(farm.second) == 1, "the second engine ran arm64's, and nothing else"
