@@ -59,7 +59,11 @@ Examples:
 @click.option("--annotation", "annotations", multiple=True, metavar="K=V", help="An annotation.")
 @click.option("--build-context", "build_contexts", multiple=True, metavar="NAME=PATH", help="A named context.")
 @click.option(
-    "--cache", "caches", multiple=True, metavar="KIND", help="gha, registry=REF, local=DIR or s3=… (all stages)."
+    "--cache",
+    "caches",
+    multiple=True,
+    metavar="KIND",
+    help="gha, registry=REF, local=DIR or s3=bucket=…,region=…; then fields, such as ,mode=min (max).",
 )
 @click.option("--compression", metavar="gzip|zstd[:LEVEL]", help="How layers are compressed.")
 @click.option("--no-cache", is_flag=True, help="Run every step anew.")

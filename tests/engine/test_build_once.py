@@ -469,16 +469,6 @@ def test_dry_run_shows_the_command_and_writes_nothing(project: Project) -> None:
     assert not (project.folder / ".buildopt").exists()
 
 
-def test_what_is_configured_but_not_acted_on_is_said(project: Project) -> None:
-    project.write(
-        "buildopt.yaml",
-        "build: {platforms: [amd64]}\ngates: {test: ['/app --version']}\n",
-    )
-    done = project.run()
-    assert "gates.test is not acted on" in done.stderr
-    assert [str(entry.platform) for entry in check(project.live).platforms] == ["linux/amd64"]
-
-
 def test_usage_errors_come_before_the_engine_is_asked(tmp_path: Path, project: Project) -> None:
     # A private engine of whoever runs the tests may be up.
     nothing = {"DOCKER_HOST": f"unix://{tmp_path}/none.sock", "XDG_CACHE_HOME": str(tmp_path)}
