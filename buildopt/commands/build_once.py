@@ -74,7 +74,9 @@ Examples:
 @click.option("--sbom", is_flag=True, help="Attest what is in the image (needs BuildKit's scanner image).")
 @click.option(
     "--source-date-epoch",
-    metavar="N|git|auto",
+    is_flag=False,
+    flag_value="auto",
+    metavar="[N|git|auto]",
     help="Times in the image: N seconds since 1970, git (the last commit's), auto ($SOURCE_DATE_EPOCH, else git).",
 )
 @click.option(
