@@ -21,7 +21,7 @@ def advise(plan: BuildPlan, settings: Settings) -> None:
         return
     from buildopt.build import cache_advice
 
-    for line in cache_advice.before(plan, settings, os.environ):
+    for line in dict.fromkeys(cache_advice.before(plan, settings, os.environ)):
         click.echo(f"warning: {line}", err=True)
 
 
