@@ -44,15 +44,18 @@ Examples:
     help=f"The layout folder or tar to test ({DEFAULT_ARTIFACT}).",
 )
 @click.option("--platform", metavar="P", help="Only this platform's image.")
+@click.option("--anew", is_flag=True, help="Forget what is recorded of other gates.")
 @click.argument("words", nargs=-1, metavar="[-- CMD...]")
 @shared.gate_options
 @output_options()
-def test(artifact: str, platform: str | None, words: tuple[str, ...], flags: GateFlags, output: Output) -> int:
+def test(
+    artifact: str, platform: str | None, anew: bool, words: tuple[str, ...], flags: GateFlags, output: Output
+) -> int:
     """Run gates on an artifact: those of buildopt.yaml and those named here. Exit code 1 where one fails.
 
     Commands run in the image of the engine's own platform, without a network, and without the image's ENTRYPOINT:
     through /bin/sh where the image has one. What came of them is recorded with the artifact: push refuses it while a
-    gate is failed or interrupted. With --platform, what is recorded of other platforms stays.
+    gate is failed or interrupted. What is recorded of gates that do not run this time stays (unless --anew).
     """
     from dataclasses import replace
 
@@ -74,7 +77,7 @@ def test(artifact: str, platform: str | None, words: tuple[str, ...], flags: Gat
     with terminated(), recording.alone(path if path.is_dir() else layout), reading(path):
         source = open_artifact(path)
         image = resolve(source)
-        gates, recorded = _run(plan, source, image, layout, output)
+        gates, recorded = _run(plan, source, image, layout, output, anew)
     if output.json:
         document = {
             "version": 1,
@@ -100,7 +103,7 @@ def _is_artifact(word: str) -> bool:
 
 
 def _run(
-    plan: GatePlan, source: ArtifactSource, image: Image, layout: Path | None, output: Output
+    plan: GatePlan, source: ArtifactSource, image: Image, layout: Path | None, output: Output, anew: bool
 ) -> tuple[tuple[GateResult, ...], bool]:
     """What came of the gates, and whether it was recorded."""
     from buildopt.gates import recording, run
@@ -108,7 +111,8 @@ def _run(
 
     runner = _runner(plan)
     tasks = run.tasks(plan, source, image, runner.native if runner is not None else "")
-    record = recording.Record(source.path, str(image.digest), _kept(plan, source, image, tasks), layout)
+    kept = () if anew else _kept(source, image, tasks)
+    record = recording.Record(source.path, str(image.digest), kept, layout)
     recorded = _record(record, tuple(task.gate for task in tasks))
     source = open_artifact(source.path)  # a tar was written anew for its record: its blobs lie elsewhere now
     where = run.Where(source, image, source.path if source.path.is_dir() else layout, None, dict(os.environ))
@@ -123,6 +127,7 @@ def _run(
         if recorded:
             _record(record, running.gates)
         raise
+    _warn(kept)
     return gates, recorded and _record(record, gates)
 
 
@@ -136,17 +141,25 @@ def _runner(plan: GatePlan) -> Runner | None:
     return run.runner(connection.find(environment=os.environ))
 
 
-def _kept(plan: GatePlan, source: ArtifactSource, image: Image, tasks: tuple[Task, ...]) -> tuple[GateResult, ...]:
-    """With --platform: what is recorded of other platforms, and of the whole image where that does not run again."""
-    if plan.platform is None:
-        return ()
+def _kept(source: ArtifactSource, image: Image, tasks: tuple[Task, ...]) -> tuple[GateResult, ...]:
+    """What is recorded of gates that do not run this time: a failure is not forgotten because another gate passes."""
     try:
         record = gate_record.of(source, image)
     except ArtifactError:
         return ()  # damaged: it is written anew
-    again, tested = {task.gate.key for task in tasks}, {task.image.platform for task in tasks if task.image is not None}
-    gates = record.gates if record is not None else ()
-    return tuple(gate for gate in gates if gate.key not in again and gate.platform not in tested)
+    again = {task.gate.key for task in tasks if task.gate.result != gate_record.SKIPPED}
+    return tuple(gate for gate in record.gates if gate.key not in again) if record is not None else ()
+
+
+def _warn(kept: tuple[GateResult, ...]) -> None:
+    bad = [gate for gate in kept if gate.result in (gate_record.FAILED, gate_record.INTERRUPTED)]
+    if bad:
+        several = f", and {len(bad) - 1} more" if len(bad) > 1 else ""
+        click.echo(
+            f"warning: push still refuses it: {bad[0].label} {bad[0].result} before{several}"
+            " (run that again too, or forget it with --anew)",
+            err=True,
+        )
 
 
 def _record(record: Record, gates: tuple[GateResult, ...]) -> bool:

@@ -195,5 +195,5 @@ def _errors(what: str, kind: type[ToolError] = ToolError, hint: str = "") -> Ite
 
 def _said(error: Exception) -> str:
     text = getattr(error, "stderr", None) or str(error)
-    lines = [line for line in str(text).splitlines() if line.strip()]
+    lines = [line for line in str(text).splitlines() if line.strip() and "failed to start containers" not in line]
     return lines[-1].strip() if lines else type(error).__name__

@@ -10,7 +10,7 @@ from pathlib import Path
 from buildopt.build import artifact, tarball
 from buildopt.errors import BuildoptError
 from buildopt.oci import lock
-from buildopt.oci.gate_record import GateRecord, GateResult
+from buildopt.oci.gate_record import SKIPPED, GateRecord, GateResult
 from buildopt.oci.layout import GATES, Image, open_artifact, resolve
 
 
@@ -26,7 +26,9 @@ class Record:
 
     def write(self, gates: tuple[GateResult, ...]) -> None:
         """Put what is known of the gates in place, whole or not at all. Raises ToolError where it cannot be written."""
-        record = GateRecord(self.digest, (*self.kept, *gates))
+        known = {gate.key for gate in self.kept}
+        told = (gate for gate in gates if gate.result != SKIPPED or gate.key not in known)
+        record = GateRecord(self.digest, (*self.kept, *told))
         with artifact.writes(self.path):
             if self.path.is_dir():
                 write_folder(self.path, record)

@@ -132,7 +132,7 @@ def test_all_kinds_of_gates_in_one_build(shop: Shop, ghcr: RunningRegistry, cert
     assert "the gate /bin/busybox false" in refused.stderr
     assert "--allow-ungated" in refused.stderr
     pushing.run("push", place, "--allow-ungated", "--quiet")
-    shop.run("test", "--quiet")
+    shop.run("test", "--quiet", "--anew")
     pushing.run("push", place, "--require-gates", "--quiet")
 
 

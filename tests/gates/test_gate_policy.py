@@ -258,16 +258,28 @@ def test_the_command_without_an_engine(tmp_path: Path) -> None:
         done = run(tmp_path, *wrong)
         assert (done.returncode, "hint:" in done.stderr) == (2, True), wrong
     assert run(tmp_path, "test", "--from-oci", "nowhere", "--gate", "non-root").returncode == 5
-    # With --platform, what is known of other platforms stays.
+    # What is known of other gates and platforms stays.
     artifacts.make_layout(tmp_path / "two")
     assert run(tmp_path, "test", "--from-oci", "two", "--gate", "labels=x").returncode == 1
     one = ("test", "--from-oci", "two", "--platform", "amd64", "--gate", "max-size=1MB")
     assert run(tmp_path, *one).returncode == 0
     record = json.loads((tmp_path / "two/gates.json").read_text())
     assert [(gate["name"], gate["platform"], gate["result"]) for gate in record["gates"]] == [
+        ("labels", "linux/amd64", "failed"),
         ("labels", "linux/arm64", "failed"),
         ("max-size", "linux/amd64", "passed"),
     ]
+
+
+def test_a_failure_is_not_forgotten_because_another_gate_passes(tmp_path: Path) -> None:
+    artifacts.make_layout(tmp_path / "image")
+    push = ("push", "127.0.0.1:1/a:1", "--from-oci", "image", "--dry-run")
+    assert run(tmp_path, "test", "--from-oci", "image", "--scan", "false").returncode == 1
+    passed = run(tmp_path, "test", "--from-oci", "image", "--scan", "true")
+    assert (passed.returncode, "push still refuses it: false failed before" in passed.stderr) == (0, True)
+    assert run(tmp_path, *push).returncode == 1
+    assert run(tmp_path, "test", "--from-oci", "image", "--scan", "true", "--anew").returncode == 0
+    assert run(tmp_path, *push, "--require-gates").returncode == 0
 
 
 def test_a_record_that_cannot_be_written_is_said(tmp_path: Path) -> None:
