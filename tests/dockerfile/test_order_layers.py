@@ -666,3 +666,15 @@ def _commands(dockerfile: Dockerfile) -> list[str]:
     words = " ; ".join(item.arguments.text for item in dockerfile.instructions if item.keyword == "RUN")
     found = [" ".join(part.split()) for part in words.replace("&&", ";").split(";")]
     return sorted(part for part in found if not part.startswith(("cd ", "set ")))
+
+
+def test_a_file_that_ends_with_the_install_and_no_line_break(tmp_path: Path) -> None:
+    (tmp_path / "composer.json").write_text("{}")
+    (tmp_path / "composer.lock").write_text("{}")
+    (tmp_path / "index.php").write_text("<?php\n")
+    text = "FROM php:8.2-cli\nWORKDIR /app\nCOPY . .\nRUN composer install"
+    result = optimize(Source("Dockerfile", text), tmp_path, only=("order_layers",))
+    assert result.source.text == (
+        "FROM php:8.2-cli\nWORKDIR /app\nCOPY composer.json composer.lock ./\n"
+        "RUN composer install --no-scripts --no-autoloader\nCOPY . .\nRUN composer install"
+    )

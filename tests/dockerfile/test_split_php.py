@@ -303,7 +303,7 @@ def test_scripts_that_are_refused(line: str, tmp_path: Path) -> None:
     ],
 )
 def test_manifests_that_are_refused(manifest: dict[str, object], reason: str, tmp_path: Path) -> None:
-    write(tmp_path, **manifest)
+    write(tmp_path, None, **manifest)
     assert reason in refusal(TOP + APP + INSTALL, tmp_path)
 
 

@@ -134,13 +134,7 @@ def cut_edits(dockerfile: Dockerfile, cut: Cut, moved: Sequence[Block], *, space
     source, instruction = dockerfile.source, cut.run.instruction
     newline = source.newline
     gap = newline * (2 if spaced else 1)
-    edits = []
-    if cut.options and cut.command is not None:
-        word = _anchor(cut.command)
-        if not cut.run.exact(word):
-            raise Unknown("the install is quoted")
-        point = cut.run.logical.span(word.span.end, word.span.end)
-        edits.append(Edit(point, "".join(f" {option}" for option in cut.options)))
+    edits = _options(cut)
     body = gap.join(item.text for item in moved)
     again = _again(cut) if cut.again else ""
     if cut.last is None:
@@ -148,8 +142,10 @@ def cut_edits(dockerfile: Dockerfile, cut: Cut, moved: Sequence[Block], *, space
         ended = source.text[: lines.end].endswith("\n")
         tail = f"{gap}{_head(dockerfile, instruction)}{again}" if again else ""
         text = f"{newline if spaced else ''}{body}{tail}{newline}"
-        edits.append(Edit(Span(lines.end, lines.end), text if ended else f"{newline}{text.rstrip(newline)}"))
-        return edits
+        behind_it = Edit(Span(lines.end, lines.end), text if ended else f"{newline}{text.rstrip(newline)}")
+        if edits and edits[0].span == behind_it.span:  # where the file ends without a line break
+            return [Edit(behind_it.span, edits[0].text + behind_it.text)]
+        return [*edits, behind_it]
     parts = cut.run.script.parts
     behind, following = parts[cut.last], parts[cut.last + 1]
     start = cut.run.span(behind.span).end
@@ -163,6 +159,17 @@ def cut_edits(dockerfile: Dockerfile, cut: Cut, moved: Sequence[Block], *, space
     entered = f"{again} && " if again else _entered(cut.run, parts[: cut.last + 1])
     edits.append(Edit(Span(start, end), f"{gap}{body}{gap}{kept}{head}{entered}"))
     return edits
+
+
+def _options(cut: Cut) -> list[Edit]:
+    """The options that the install gets. Raises Unknown."""
+    if not cut.options or cut.command is None:
+        return []
+    word = _anchor(cut.command)
+    if not cut.run.exact(word):
+        raise Unknown("the install is quoted")
+    point = cut.run.logical.span(word.span.end, word.span.end)
+    return [Edit(point, "".join(f" {option}" for option in cut.options))]
 
 
 def _anchor(command: Command) -> Word:

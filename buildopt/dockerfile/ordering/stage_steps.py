@@ -10,19 +10,6 @@ from buildopt.dockerfile.passes.state import base_reference
 from buildopt.dockerfile.runs import Run, runs
 from buildopt.dockerfile.scope import Scope, joined, walk
 
-# Images that start in another folder than /.
-_FOLDERS = {
-    "golang": "/go",
-    "composer": "/app",
-    "php": "/var/www/html",
-    "oven/bun": "/home/bun/app",
-    "gradle": "/home/gradle",
-    "public.ecr.aws/lambda/python": "/var/task",
-    "public.ecr.aws/lambda/nodejs": "/var/task",
-    "amazon/aws-lambda-python": "/var/task",
-    "amazon/aws-lambda-nodejs": "/var/task",
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -63,7 +50,7 @@ def steps(dockerfile: Dockerfile, stage: Stage) -> list[Step]:
     while chain[0].base_index is not None:
         chain.insert(0, dockerfile.stages[chain[0].base_index])
     origin = base(dockerfile, stage)
-    folder = _FOLDERS.get(origin.repository)
+    folder = origin.folder
     if folder is None and (origin.runs_as_root or origin.repository == "scratch"):
         folder = "/"
     of_run = {run.instruction.span.start: run for run in runs(dockerfile)}

@@ -70,6 +70,17 @@ _ENVIRONMENTS = {
     "composer": {"COMPOSER_HOME": "/tmp"},
     "ruby": {"GEM_HOME": "/usr/local/bundle"},
 }
+# Images that start in another folder than /.
+_FOLDERS = {
+    "golang": "/go",
+    "composer": "/app",
+    "oven/bun": "/home/bun/app",
+    "gradle": "/home/gradle",
+    "public.ecr.aws/lambda/python": "/var/task",
+    "public.ecr.aws/lambda/nodejs": "/var/task",
+    "amazon/aws-lambda-python": "/var/task",
+    "amazon/aws-lambda-nodejs": "/var/task",
+}
 _ACCOUNTS = {
     "node": (Account("node", 1000, "/home/node"),),
     "oven/bun": (Account("bun", 1000, "/home/bun"),),
@@ -97,6 +108,13 @@ class Image:
             return re.match(r"[1-5]\.", self.tag) is None
         known = self.repository in _ROOT or self.repository.startswith(_ROOT_PREFIXES)
         return known or _UBI.fullmatch(self.repository) is not None
+
+    @property
+    def folder(self) -> str | None:
+        """The working folder that the image sets, None where it is / or not known."""
+        if self.repository == "php":
+            return "/var/www/html" if re.search(r"(?:^|-)(?:apache|fpm)(?:-|$)", self.tag) else None
+        return _FOLDERS.get(self.repository)
 
     @property
     def environment(self) -> Mapping[str, str]:

@@ -118,20 +118,12 @@ def states_on(dockerfile: Dockerfile, environment: Mapping[str, str | None]) -> 
             state = found[-1 - stage.base_index]  # its ARG too
         else:
             base = image(base_reference(dockerfile, stage))
-            workdir = _folder(base)
-            state = State(base, "root" if base.runs_as_root else None, environment, workdir=workdir)
+            state = State(base, "root" if base.runs_as_root else None, environment, workdir=base.folder or "/")
         for instruction in stage.instructions:
             found[instruction.span.start] = state
             state = _after(state, instruction, dockerfile.escape)
         found[-1 - stage.index] = state
     return found
-
-
-def _folder(base: Image) -> str:
-    """The working folder that a base image sets."""
-    if base.repository == "php":
-        return "/var/www/html" if re.search(r"(?:^|-)(?:apache|fpm)(?:-|$)", base.tag) else "/"
-    return {"golang": "/go", "gradle": "/home/gradle", "composer": "/app"}.get(base.repository, "/")
 
 
 def _after(state: State, instruction: Instruction, escape: str) -> State:

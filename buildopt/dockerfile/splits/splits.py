@@ -134,8 +134,8 @@ class Split:
     build stage; both stand before ``copies``, in the order of the file, among ENV, WORKDIR and ARG. ``environment`` are
     lines right before the copies, ``first`` right behind FROM. ``workdir`` is the working folder of the old base where
     the new one has another one. ``texts`` are the words of replayed instructions that are to be written otherwise.
-    ``finish`` are lines at the end of the build stage. With ``fork`` there are three or four stages. ``changed`` are the
-    words of instructions that are written otherwise where they stand, empty for those that are taken out.
+    ``finish`` are lines at the end of the build stage. With ``fork`` there are three or four stages. ``changed`` are
+    the words of instructions that are written otherwise where they stand, empty for those that are taken out.
     """
 
     image: str
