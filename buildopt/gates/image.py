@@ -71,7 +71,8 @@ def platform_images(source: ArtifactSource, image: Image) -> tuple[PlatformImage
 def _images(source: ArtifactSource, image: Image) -> Iterator[PlatformImage]:
     for entry in image.platforms:
         name = str(entry.manifest.config.digest)
-        config = load_json(source.read(entry.manifest.config.digest), name)
+        inline = entry.manifest.config.data  # such as the empty one, which needs no file
+        config = load_json(inline if inline is not None else source.read(entry.manifest.config.digest), name)
         settings = config.get("config") or {}
         if not isinstance(settings, dict):
             raise ArtifactError(f"the settings in {name} are no object", hint="build the image again")

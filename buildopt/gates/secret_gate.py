@@ -174,6 +174,8 @@ def shortened(step: str, limit: int = 60) -> str:
 def _statements(source: ArtifactSource, image: PlatformImage) -> Iterator[Secret]:
     """Build arguments that the provenance tells the world, and tokens anywhere in it."""
     for layer in image.statements:
+        if layer.size > _MAX_STATEMENT:  # a bill of materials: no provenance is that long
+            continue
         data = source.read(layer.digest, _MAX_STATEMENT)
         for match in re.finditer(rb'"build-arg:([^"]+)"\s*:\s*"((?:[^"\\]|\\.)*)"', data):
             name, value = (part.decode("utf-8", "replace") for part in match.groups())
