@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import gzip
-import importlib
 import posixpath
 import tarfile
-import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, Any, cast
+from typing import IO
 
-from buildopt.errors import ArtifactError
 from buildopt.oci.descriptor import Descriptor
-from buildopt.oci.layout import ArtifactSource, Blob
+from buildopt.oci.layout import ArtifactSource
+from buildopt.oci.unpacked import unpacked
 
 _BLOCK = 1 << 20
-_GZIP = b"\x1f\x8b"
-_ZSTD = b"\x28\xb5\x2f\xfd"
 _WHITEOUT = ".wh."
 OPAQUE = ".wh..wh..opq"
 
@@ -40,19 +34,13 @@ class Member:
 
 def members(source: ArtifactSource, layer: Descriptor) -> Iterator[Member]:
     """What is in a layer, in its order. Raises ArtifactError where it cannot be read to its end."""
-    with source.blob(layer.digest) as blob:
-        try:
-            with (
-                _unpacked(blob, layer) as stream,
-                tarfile.open(fileobj=stream, mode="r|", bufsize=_BLOCK, errorlevel=2) as archive,
-            ):
-                while (member := archive.next()) is not None:
-                    archive.members = []  # type: ignore[attr-defined] # tarfile would remember them all
-                    yield _member(archive, member)
-        except (tarfile.TarError, zlib.error, EOFError, OSError, ValueError, OverflowError) as error:
-            raise ArtifactError(
-                f"layer {layer.digest} cannot be read: {error}", hint="build the image again"
-            ) from error
+    with (
+        unpacked(source, layer) as stream,
+        tarfile.open(fileobj=stream, mode="r|", bufsize=_BLOCK, errorlevel=2) as archive,
+    ):
+        while (member := archive.next()) is not None:
+            archive.members = []  # type: ignore[attr-defined] # tarfile would remember them all
+            yield _member(archive, member)
 
 
 def _member(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Member:
@@ -69,34 +57,3 @@ def _member(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Member:
     if member.isreg():
         return Member(path, "file", member.size, stream=archive.extractfile(member))
     return Member(path, "other")
-
-
-@contextmanager
-def _unpacked(blob: Blob, layer: Descriptor) -> Iterator[IO[bytes]]:
-    """A layer's tar. What its first bytes say counts, as it does for engines."""
-    start = blob.read(4)
-    blob.seek(0)
-    if start.startswith(_GZIP):
-        with gzip.GzipFile(fileobj=cast(IO[bytes], blob), mode="rb") as stream:
-            yield cast(IO[bytes], stream)
-    elif start == _ZSTD:
-        with _zstd(blob, layer) as stream:
-            yield stream
-    else:
-        yield cast(IO[bytes], blob)
-
-
-def _zstd(blob: Blob, layer: Descriptor) -> Any:
-    """Python 3.14 reads zstd itself; before, a package does."""
-    for name in ("compression.zstd", "backports.zstd"):
-        try:
-            return importlib.import_module(name).ZstdFile(blob, "rb")
-        except ImportError:
-            continue
-    try:
-        return importlib.import_module("zstandard").ZstdDecompressor().stream_reader(blob, read_across_frames=True)
-    except ImportError as error:
-        raise ArtifactError(
-            f"layer {layer.digest} is compressed with zstd, which cannot be read here",
-            hint="install the Python package zstandard, or build with --compression gzip",
-        ) from error

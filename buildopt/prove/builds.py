@@ -24,7 +24,6 @@ from buildopt.build.plan import BuildPlan, Options
 from buildopt.build.progress import Event
 from buildopt.engine.connection import Engine
 from buildopt.errors import BuildoptError, EngineError, ToolError
-from buildopt.prove.image import needs_recompression
 from buildopt.prove.workspace import Workspace
 
 NAMESPACE = "BUILDKIT_CACHE_MOUNT_NS"
@@ -111,10 +110,6 @@ class Builder:
             began = time.monotonic()
             built = self._build(plan, staging, view)
             seconds = time.monotonic() - began
-            if needs_recompression(staging.layout):
-                # Nothing is built again: only the layers are packed in a way that everybody can read.
-                plan = _recompressed(plan)
-                built = self._build(plan, staging, view)
             artifact.publish(staging, built.digest)
         return Built(layout, seconds, built.total, built.cached)
 
@@ -202,11 +197,6 @@ def forget_mounts(
             process.run(argv, env=environment, timeout=_SECONDS)
         return
     say(f"warning: cache mounts named {namespace.rstrip('-')} could not be removed; docker buildx prune does")
-
-
-def _recompressed(plan: BuildPlan) -> BuildPlan:
-    options = dataclasses.replace(plan.options, no_cache=False)
-    return dataclasses.replace(plan, compression=("compression=gzip", "force-compression=true"), options=options)
 
 
 def _without_target(plan: BuildPlan) -> BuildPlan:

@@ -5,13 +5,11 @@ Layers are read as streams, a block at a time; of a file only its digest is kept
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import io
 import posixpath
 import tarfile
 import tempfile
-import zlib
 from collections import ChainMap
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,7 +18,8 @@ from typing import IO, cast
 
 from buildopt.errors import ArtifactError
 from buildopt.oci.descriptor import Descriptor
-from buildopt.oci.layout import ArtifactSource, Blob
+from buildopt.oci.layout import ArtifactSource
+from buildopt.oci.unpacked import unpacked
 from buildopt.prove.elf import Elf, read_elf
 
 _BLOCK = 1 << 20
@@ -304,21 +303,10 @@ class _Counting(io.RawIOBase):
 @contextmanager
 def _opened(source: ArtifactSource, descriptor: Descriptor) -> Iterator[tuple[tarfile.TarFile, _Counting]]:
     """A layer's tar, read as a stream, and the stream itself."""
-    with source.blob(descriptor.digest) as blob:
-        count = _Counting(_unpacked(blob, descriptor))
-        try:
-            with tarfile.open(fileobj=count, mode="r|", bufsize=_BLOCK) as archive:
-                yield archive, count
-        except (tarfile.TarError, zlib.error, EOFError, gzip.BadGzipFile) as error:
-            raise ArtifactError(f"layer {descriptor.digest} cannot be read: {error}", hint=_ADVICE) from error
-
-
-def _unpacked(blob: Blob, descriptor: Descriptor) -> IO[bytes]:
-    kind = descriptor.media_type
-    if kind.endswith("zstd"):
-        raise ArtifactError(f"layer {descriptor.digest} is compressed with zstd", hint="export it as gzip")
-    stream = cast(IO[bytes], blob)
-    return cast(IO[bytes], gzip.GzipFile(fileobj=stream, mode="rb")) if kind.endswith("gzip") else stream
+    with unpacked(source, descriptor) as stream:
+        count = _Counting(stream)
+        with tarfile.open(fileobj=count, mode="r|", bufsize=_BLOCK) as archive:
+            yield archive, count
 
 
 def contents(

@@ -86,9 +86,3 @@ class Reader:
         if digest not in self._layers:
             self._layers[digest] = read_layer(source, descriptor)
         return self._layers[digest]
-
-
-def needs_recompression(path: Path) -> bool:
-    """Whether a layout has layers that cannot be read as they are."""
-    image = oci.resolve(oci.open_artifact(path))
-    return any(blob.media_type.endswith("zstd") for entry in image.platforms for blob in entry.manifest.layers)

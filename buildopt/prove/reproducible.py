@@ -247,8 +247,6 @@ def _layers(
             yield dataclasses.replace(found, note=f"only the {which} build wrote a layer here")
         elif old.unpacked is not None and old.unpacked == new.unpacked:
             yield dataclasses.replace(found, note="the same content, compressed in another way")
-        elif any(step.layer is not None and step.layer.media_type.endswith("zstd") for step in (old, new)):
-            yield dataclasses.replace(found, note="its files are not compared: build with --compression gzip for that")
         else:
             yield _with_files(found, read_layer(first[0], old.layer), read_layer(second[0], new.layer))
 
