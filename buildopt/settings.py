@@ -55,12 +55,23 @@ class LintSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Creation:
+    """How a repository that does not exist is made: with ``immutable`` tags, and images scanned when they arrive."""
+
+    immutable: bool = False
+    scan: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Destination:
-    """Where an image goes: a reference without a tag usually; a failure of an ``optional`` one is not fatal."""
+    """Where an image goes: a reference without a tag usually; a failure of an ``optional`` one is not fatal.
+
+    Its repository is made first where ``create`` says how.
+    """
 
     ref: str
     optional: bool = False
-    create: bool = False
+    create: Creation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -401,8 +412,15 @@ class _Checker:
         return Destination(
             self.text(table["ref"], f"{where}.ref"),
             optional=self.flag(table.get("optional", False), f"{where}.optional"),
-            create=self.flag(table.get("create", False), f"{where}.create"),
+            create=self.creation(table.get("create", False), f"{where}.create"),
         )
+
+    def creation(self, value: object, where: str) -> Creation | None:
+        if not isinstance(value, dict):
+            return Creation() if self.flag(value, where) else None
+        table = self.table(value, where, "tags scan")
+        tags = self.one_of(table.get("tags", "mutable"), f"{where}.tags", "a way of tags", ("mutable", "immutable"))
+        return Creation(tags == "immutable", self.flag(table.get("scan", False), f"{where}.scan"))
 
 
 def _kind(value: object) -> str:

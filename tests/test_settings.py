@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from buildopt.errors import UsageError
-from buildopt.settings import Destination, Gates, Settings, find, load
+from buildopt.settings import Creation, Destination, Gates, Settings, find, load
 
 FULL = """
 lint:   {ignore: [unpinned-apt-package], exclude: ["vendor/**"], fail-on: info}
@@ -48,7 +48,22 @@ def test_build_and_push_are_the_short_form_of_one_image(tmp_path: Path) -> None:
     (image,) = settings(tmp_path, SHORT).images
     assert image.platforms == ("amd64", "arm64")
     assert image.platforms_when == (("pull_request", ("amd64",)),)
-    assert image.to[1] == Destination("123456789012.dkr.ecr.eu-west-1.amazonaws.com/app", optional=True, create=True)
+    assert image.to[1] == Destination("123456789012.dkr.ecr.eu-west-1.amazonaws.com/app", True, Creation())
+
+
+@pytest.mark.parametrize(
+    ("value", "creation"),
+    [
+        ("true", Creation()),
+        ("false", None),
+        ("{}", Creation()),
+        ("{tags: immutable, scan: true}", Creation(immutable=True, scan=True)),
+        ("{tags: mutable}", Creation()),
+    ],
+)
+def test_how_a_repository_is_made(tmp_path: Path, value: str, creation: Creation | None) -> None:
+    (image,) = settings(tmp_path, f"push: {{to: [{{ref: a/b, create: {value}}}]}}").images
+    assert image.to[0].create == creation
 
 
 @pytest.mark.parametrize(
@@ -59,6 +74,10 @@ def test_build_and_push_are_the_short_form_of_one_image(tmp_path: Path) -> None:
         ("push: {to: [{reff: a}]}", "push.to[0]: unknown key 'reff'", "did you mean ref?"),
         ("push: {to: [{optional: true}]}", "has no ref", "REGISTRY/REPOSITORY"),
         ("push: {to: [{ref: a, optional: maybe}]}", "must be true or false", ""),
+        ("push: {to: [{ref: a, create: maybe}]}", "create: must be true or false", ""),
+        ("push: {to: [{ref: a, create: {tag: x}}]}", "push.to[0].create: unknown key 'tag'", "did you mean tags?"),
+        ("push: {to: [{ref: a, create: {tags: no}}]}", "must be text", ""),
+        ("push: {to: [{ref: a, create: {tags: fixed}}]}", "'fixed' is not a way of tags", "mutable, immutable"),
         ("lint: {fail-on: fatal}", "'fatal' is not a severity", "warning"),
         ("lint: [a]", "lint: must be a mapping", "ignore"),
         ("- a", "must be a mapping, not a list", ""),

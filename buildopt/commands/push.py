@@ -17,11 +17,11 @@ from buildopt.oci.layout import open_artifact, resolve
 from buildopt.oci.lock import reading
 from buildopt.oci.reference import Reference, is_reference
 from buildopt.registry import tags
-from buildopt.settings import Destination, Settings
+from buildopt.settings import Creation, Destination, Settings
 from buildopt.source import write_atomic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from buildopt.registry.push import Event, Target
 
@@ -50,6 +50,7 @@ Examples:
 @click.option("--tag", "templates", multiple=True, metavar="T", help="Tag; fields {branch} {sha} {version} {date}.")
 @click.option("--optional", multiple=True, metavar="REF", help="Push there too; its failure is not fatal.")
 @click.option("--platform", metavar="P", help="Push this platform as an image of its own.")
+@click.option("--create", is_flag=True, help="Make repositories of ECR that do not exist.")
 @click.option("--jobs", type=click.IntRange(1, 64), metavar="N", help="Blobs sent at once to each registry.")
 @click.option("--dry-run", is_flag=True, help="Say what would be pushed where, and send nothing.")
 @click.option("--allow-ungated", is_flag=True, help="Push it though a gate failed or was interrupted.")
@@ -64,6 +65,7 @@ def push(
     templates: tuple[str, ...],
     optional: tuple[str, ...],
     platform: str | None,
+    create: bool,
     jobs: int | None,
     dry_run: bool,
     allow_ungated: bool,
@@ -84,7 +86,7 @@ def push(
     check_path(artifact, refs, optional)
     if report_file is not None:
         check_writable(report_file)
-    targets = destinations(refs, optional, templates, output.settings(Path()), output)
+    targets = destinations(refs, optional, templates, output.settings(Path()), output, create)
     with reading(Path(artifact)):  # a build that finishes meanwhile leaves these blobs where they are
         source = open_artifact(Path(artifact))
         image = resolve(source)
@@ -94,7 +96,8 @@ def push(
         plan = pushing.PushPlan(source, image, targets, jobs or pushing.DEFAULT_JOBS)
         if dry_run:
             pushing.check_sizes(source, image)
-            output.result(show.plan_json(plan) if output.json else show.plan_text(plan))
+            creations = pushing.planned_creations(plan)
+            output.result(show.plan_json(plan, creations) if output.json else show.plan_text(plan, creations))
             return 0
         with _progress(output) as on_event:
             report = pushing.push(plan, Keychain.load(os.environ), Trust(os.environ), on_event)
@@ -132,31 +135,57 @@ def check_path(artifact: str, refs: tuple[str, ...], optional: tuple[str, ...]) 
 
 
 def destinations(
-    refs: tuple[str, ...], optional: tuple[str, ...], templates: tuple[str, ...], settings: Settings, output: Output
+    refs: tuple[str, ...],
+    optional: tuple[str, ...],
+    templates: tuple[str, ...],
+    settings: Settings,
+    output: Output,
+    create: bool = False,
 ) -> tuple[Target, ...]:
-    """Every reference to push to, with its tag. Raises UsageError where there is none, or a tag cannot be made."""
+    """Every reference to push to, with its tag; missing repositories are made at all of them where ``create`` is set.
+
+    Raises UsageError where there is none, or a tag cannot be made.
+    """
     from buildopt.registry.push import Target
 
     if refs or optional:
         wanted = [*(Destination(ref) for ref in refs), *(Destination(ref, optional=True) for ref in optional)]
     else:
         wanted = _configured(settings)
-        for entry in wanted:
-            if entry.create:
-                output.message(f"warning: {entry.ref}: create is not acted on yet; the repository must exist")
-    parsed = [(Reference.parse(entry.ref), entry.optional) for entry in wanted]
+    parsed = [(Reference.parse(entry.ref), entry) for entry in wanted]
+    creations = {entry: entry.create or (Creation() if create else None) for entry in wanted}
+    _check_creations([(reference, creations[entry]) for reference, entry in parsed], output)
     names: tuple[str, ...] = ()
     if any(not (reference.tag or reference.digest) for reference, _ in parsed):
         names = _tags(templates, settings, output)
     elif templates:
         raise UsageError("--tag has no destination: every REF has a tag already", hint="leave out --tag or the tags")
     targets: dict[str, Target] = {}
-    for reference, is_optional in parsed:
+    for reference, entry in parsed:
         tagged = [reference] if reference.tag or reference.digest else [reference.with_tag(name) for name in names]
         for one in tagged:
             known = targets.get(str(one))
-            targets[str(one)] = Target(one, is_optional and (known is None or known.optional))
+            made = creations[entry] or (known.create if known is not None else None)
+            targets[str(one)] = Target(one, entry.optional and (known is None or known.optional), made)
     return tuple(targets.values())
+
+
+def _check_creations(wanted: Sequence[tuple[Reference, Creation | None]], output: Output) -> None:
+    """Say where nothing will be made, or not as it is wanted."""
+    from buildopt.registry.profiles import profile_of
+
+    said = []
+    for reference, creation in wanted:
+        profile = profile_of(reference.registry)
+        if creation is None:
+            continue
+        if not profile.service:
+            first = "the first push makes the repository" if profile.first_push else "it is for ECR only"
+            said.append(f"{reference.registry}: nothing to create: {first}")
+        elif profile.region and creation != Creation():
+            said.append(f"{reference.registry}: create: tags and scan cannot be set at ECR Public")
+    for line in dict.fromkeys(said):
+        output.message(line)
 
 
 def _configured(settings: Settings) -> list[Destination]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import math
 import re
 import socket
 import threading
@@ -17,14 +18,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import urlencode, urlsplit
 
-from buildopt.registry.credentials import Credentials, Keychain
-from buildopt.registry.failure import Answer, RegistryError, refused
+from buildopt.registry.credentials import Credentials, Issued, Keychain
+from buildopt.registry.failure import NO_IDENTITY, Answer, RegistryError, refused
 from buildopt.registry.profiles import profile_of
 from buildopt.registry.transport import Origin, Transport
 
 TOKEN_SECONDS = 60.0
 """How long a token holds where the server does not say."""
 TOKEN_TIMEOUT = 60.0
+REISSUE_SECONDS = 60.0
+"""Credentials that were issued are not replaced before: what is refused at once is refused for another reason."""
+_MARGIN = 900.0
 _TOKEN_CAP = 1 << 20
 _CLIENT = "buildopt"
 
@@ -74,7 +78,8 @@ class _Token:
 class Authenticator:
     """The Authorization header for requests to one registry; safe to be used by many threads.
 
-    ``origin`` is the registry's own; ``registry`` is its name in references and configuration files.
+    ``origin`` is the registry's own; ``registry`` is its name in references and configuration files. ``issuer`` gets
+    credentials where the keychain has none, or has what is refused.
     """
 
     def __init__(
@@ -84,8 +89,13 @@ class Authenticator:
         keychain: Keychain,
         transport: Transport,
         clock: Callable[[], float] = time.monotonic,
+        issuer: Callable[[], Issued] | None = None,
     ) -> None:
         self.registry = registry
+        self._issuer = issuer
+        self._issued_at: float | None = None
+        self._ends = math.inf
+        self._unissued: RegistryError | None = None
         self.origin = origin
         self._keychain = keychain
         self._transport = transport
@@ -107,6 +117,20 @@ class Authenticator:
         """Whether these credentials got a token at the token server."""
         return self._credentials is not None and self._accepted
 
+    @property
+    def issues(self) -> bool:
+        """Whether credentials can be had elsewhere, should those that there are be refused."""
+        return self._issuer is not None
+
+    def explained(self, error: RegistryError) -> RegistryError:
+        """The error for refused credentials, with the reason why no others were had."""
+        reason = self._unissued
+        if reason is None or error.kind != "credentials":
+            return error
+        return RegistryError(
+            error.kind, f"{error.message}; {reason.message}", hint=reason.hint, code=error.code, status=error.status
+        )
+
     def header(self, scope: str, repository: str) -> str:
         """The Authorization header for a request within ``scope``, empty before the registry asked for one.
 
@@ -122,8 +146,7 @@ class Authenticator:
                 return credentials.basic() if credentials is not None else ""
             token = self._tokens.get(scope)
             if token is None or token.ends <= self._clock():
-                token = self._fetch(self._challenge, scope, repository, credentials)
-                self._tokens[scope] = token
+                token = self._tokens[scope] = self._fetched(self._challenge, scope, repository)
                 self._accepted = True
             return f"Bearer {token.value}"
 
@@ -147,11 +170,72 @@ class Authenticator:
                 del self._tokens[scope]
             return fresh or choice.scheme == "bearer"
 
+    def replaced(self, scope: str, used: str) -> bool:
+        """Have other credentials than those in the header ``used``, which the registry refused; whether there are.
+
+        Raises RegistryError where whoever issues them fails.
+        """
+        with self._lock:
+            if self._challenge is None:
+                return False
+            token = self._tokens.pop(scope, None) if self._challenge.scheme == "bearer" else None
+            if token is not None:  # the token server is asked anew, and says whether the credentials are good
+                if used != f"Bearer {token.value}":
+                    self._tokens[scope] = token  # another thread was first
+                return True
+            known = self._credentials
+            if known is not None and used not in (known.basic(), f"Bearer {known.registry_token}"):
+                return True  # likewise
+            return self._issue()
+
     def _look(self, repository: str) -> Credentials | None:
         if not self._looked:
-            self._credentials = self._keychain.get(self.registry, repository)
+            try:
+                self._credentials = self._keychain.get(self.registry, repository)
+            except RegistryError:
+                if not self._issue():
+                    raise
+            if self._credentials is None:
+                self._issue()
             self._looked = True
+        elif self._ends <= self._clock():
+            self._issue()
         return self._credentials
+
+    def _issue(self) -> bool:
+        """Whether new credentials were issued; those before are forgotten then."""
+        now = self._clock()
+        if self._issuer is None or (self._issued_at is not None and now - self._issued_at < REISSUE_SECONDS):
+            return False
+        if self._unissued is None:
+            try:
+                issued = self._issuer()
+            except RegistryError as error:
+                if error.transient:
+                    raise
+                self._unissued = error
+            else:
+                self._credentials, self._issued_at = issued.credentials, now
+                # Renewed before their end, so that no upload starts with what is about to expire.
+                self._ends = now + issued.seconds - min(_MARGIN, issued.seconds / 4)
+                self._tokens.clear()
+                return True
+        if self._unissued.code != NO_IDENTITY:
+            raise self._unissued
+        return False
+
+    def _fetched(self, challenge: Challenge, scope: str, repository: str) -> _Token:
+        """A token, asked for a second time with issued credentials where the first ones are refused."""
+        try:
+            token = self._fetch(challenge, scope, repository, self._credentials)
+        except RegistryError as error:
+            if error.kind != "credentials":
+                raise
+            if not self._issue():
+                raise self.explained(error) from error
+            token = self._fetch(challenge, scope, repository, self._credentials)
+        self._accepted = True
+        return token
 
     def _fetch(self, challenge: Challenge, scope: str, repository: str, credentials: Credentials | None) -> _Token:
         realm = challenge.get("realm")

@@ -8,16 +8,16 @@ https nothing ever leads to http.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from urllib.parse import quote, urljoin
 
 from buildopt.oci.descriptor import DOCUMENT_TYPES, Digest
 from buildopt.oci.reference import is_loopback
 from buildopt.registry.auth import Authenticator
-from buildopt.registry.credentials import Keychain
+from buildopt.registry.credentials import Issued, Keychain
 from buildopt.registry.failure import UNTRUSTED, Answer, RegistryError, refused
 from buildopt.registry.profiles import endpoint
-from buildopt.registry.transport import READ_SECONDS, Body, Origin, Transport
+from buildopt.registry.transport import Body, Origin, Transport
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 MAX_REDIRECTS = 5
@@ -28,11 +28,14 @@ ACCEPT = ", ".join(sorted(DOCUMENT_TYPES))
 class Registry:
     """One registry, spoken to by any number of threads. Every method raises RegistryError.
 
-    ``name`` is ``host`` or ``host:port`` as in references.
+    ``name`` is ``host`` or ``host:port`` as in references; ``issuer`` gets credentials where the keychain's do not do.
     """
 
-    def __init__(self, name: str, keychain: Keychain, transport: Transport) -> None:
+    def __init__(
+        self, name: str, keychain: Keychain, transport: Transport, issuer: Callable[[], Issued] | None = None
+    ) -> None:
         self.name = name
+        self._issuer = issuer
         self._keychain = keychain
         self._transport = transport
         self._lock = threading.Lock()
@@ -116,7 +119,8 @@ class Registry:
         if answer.status == 401 and self._auth is not None and self._auth.has_token:
             # The token server knew the user and gave a token, but not one for this: 403 in other words.
             answer = Answer(403, answer.headers, answer.data)
-        return refused(answer, self.name, what, repository=repository, signed_in=self.signed_in)
+        error = refused(answer, self.name, what, repository=repository, signed_in=self.signed_in)
+        return self._auth.explained(error) if self._auth is not None else error
 
     def _cancel(self, repository: str, answer: Answer) -> None:
         location = answer.headers.get("location", "")
@@ -149,9 +153,9 @@ class Registry:
                 answered = second.kind not in ("unreachable", "timeout") and second.status != 400
                 raise (second if answered else error) from second
 
-    def _greet(self, base: str, seconds: float = READ_SECONDS) -> Authenticator:
+    def _greet(self, base: str, seconds: float | None = None) -> Authenticator:
         answer = self._transport.send("GET", f"{base}/v2/", {}, cap=1 << 20, seconds=seconds)
-        auth = Authenticator(self.name, Origin.of(base), self._keychain, self._transport)
+        auth = Authenticator(self.name, Origin.of(base), self._keychain, self._transport, issuer=self._issuer)
         if answer.status == 401:
             auth.challenged(answer, "", "")
         elif answer.status == 404 or answer.status in REDIRECTS:
@@ -177,17 +181,19 @@ class Registry:
         auth = self._connected()
         scope = f"repository:{repository}:pull,push" + (f" repository:{also}:pull" if also else "")
         url = urljoin(f"{auth.origin}/", path)
-        asked_again = False
-        for _ in range(MAX_REDIRECTS + 2):
+        asked_again = replaced = False
+        for _ in range(MAX_REDIRECTS + 3):
             self._check_way(auth.origin, url, what)
             own = Origin.of(url) == auth.origin
             authorization = auth.header(scope, repository) if own else ""
             sent = dict(headers or {}) | ({"Authorization": authorization} if authorization else {})
             answer = self._transport.send(method, url, sent, body)
-            if answer.status == 401 and own and not asked_again:
-                if not auth.challenged(answer, scope, authorization):
-                    return answer
+            if answer.status == 401 and own and not asked_again and auth.challenged(answer, scope, authorization):
                 asked_again = True
+            elif own and not replaced and self._unwelcome(auth, answer, authorization):
+                if not auth.replaced(scope, authorization):
+                    return Answer(401, answer.headers, answer.data)
+                asked_again = replaced = True
             elif answer.status in REDIRECTS and answer.headers.get("location"):
                 url = joined(url, answer.headers["location"])
                 if answer.status == 303:
@@ -196,6 +202,15 @@ class Registry:
                 return Answer(answer.status, {**answer.headers, _URL: url}, answer.data)
             _rewind(body)
         raise RegistryError("protocol", f"{self.name} sends {what} from one place to the next without an end")
+
+    def _unwelcome(self, auth: Authenticator, answer: Answer, authorization: str) -> bool:
+        """Whether it is the credentials that were refused, and there may be others. The registry's root tells them
+        from a permission that is missing: ECR says 400 or 403 for both, and nothing more to a HEAD.
+        """
+        if answer.status not in (400, 401, 403) or not authorization or not auth.issues:
+            return False
+        root = self._transport.send("GET", f"{auth.origin}/v2/", {"Authorization": authorization}, cap=1 << 20)
+        return root.status in (400, 401, 403)
 
     def _check_way(self, own: Origin, url: str, what: str) -> None:
         if own.scheme == "https" and Origin.of(url).scheme != "https":

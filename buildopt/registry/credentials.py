@@ -40,6 +40,14 @@ class Credentials:
 
 
 @dataclass(frozen=True, slots=True)
+class Issued:
+    """Credentials that were made for this run, and the seconds from now that they hold."""
+
+    credentials: Credentials
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class _File:
     """One configuration file: its entries by host (containers: also by repository), and its helpers."""
 

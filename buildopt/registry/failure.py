@@ -19,6 +19,8 @@ RETRIED_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 
 """Answers that may differ the next time. 501 and 505 do not."""
 UNTRUSTED = "UNTRUSTED"
 """The code of a certificate that was there but is not trusted: nobody may fall back to plain HTTP from it."""
+NO_IDENTITY = "NO_IDENTITY"
+"""The code where there is nobody to sign in as."""
 
 
 class RegistryError(PushError):
@@ -64,7 +66,7 @@ class Answer:
             code, message = first.get("code", ""), first.get("message") or first.get("details") or ""
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             return "", ""
-        return (code if isinstance(code, str) else ""), _line(message if isinstance(message, str) else "")
+        return (code if isinstance(code, str) else ""), one_line(message if isinstance(message, str) else "")
 
     def retry_after(self, now: datetime | None = None) -> float | None:
         """Seconds to wait, from Retry-After as seconds or a date, or from a body that says ``retry-after: 10.3ms``."""
@@ -124,6 +126,8 @@ def _kind(status: int, code: str, message: str, signed_in: bool) -> str:
         return "digest"
     if status == 401 or (status == 400 and "authorization" in text) or "no basic auth credentials" in text:
         return "credentials"
+    if "authorization token" in text:  # ECR says 403 when its token has expired
+        return "credentials"
     if status == 403:
         return "permission" if signed_in else "credentials"
     if status == 404 or code in ("NAME_UNKNOWN", "RepositoryNotFoundException"):
@@ -158,7 +162,7 @@ def unreachable(error: Exception, registry: str) -> RegistryError:
         return RegistryError(
             "timeout", f"{registry} did not answer in time", hint="check the network, then push again", transient=True
         )
-    reason = cause.strerror if isinstance(cause, OSError) and cause.strerror else _line(str(cause))
+    reason = cause.strerror if isinstance(cause, OSError) and cause.strerror else one_line(str(cause))
     if isinstance(cause, OSError) and cause.errno in (errno.ECONNREFUSED, errno.ENETUNREACH, errno.EHOSTUNREACH):
         hint = "check the address, and that the registry runs"
     else:
@@ -182,7 +186,7 @@ def _cause(error: BaseException) -> BaseException:
     return error
 
 
-def _line(text: str, limit: int = 200) -> str:
+def one_line(text: str, limit: int = 200) -> str:
     """A stranger's words as one printable line."""
     line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
     return line if len(line) <= limit else f"{line[:limit]}…"

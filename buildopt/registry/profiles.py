@@ -21,19 +21,36 @@ _PLAIN: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """One registry's ways. ``hints`` replace the plain ones by kind of failure; ``anonymous`` is for no sign-in."""
+    """One registry's ways. ``hints`` replace the plain ones by kind of failure, and are by operation for AWS's API.
+
+    ``service`` is AWS's name of the API that signs one in and makes repositories, empty elsewhere; ``region`` is where
+    that is, unless the registry's name says it. ``first_push`` makes the repository there.
+    """
 
     name: str
     pattern: str
     hints: Mapping[str, str] = field(default_factory=dict)
+    service: str = ""
+    region: str = ""
+    first_push: bool = False
 
     def hint(self, kind: str, registry: str, repository: str, *, signed_in: bool = True) -> str:
         """What to do about a failure of ``kind``."""
         text = self.hints.get(kind, _PLAIN.get(kind, ""))
         if kind == "permission" and not signed_in:
             text = self.hints.get("credentials", _PLAIN["credentials"])
-        region = registry.split(".")[3] if self.name == "ecr" else ""
-        return text.format(registry=registry, repository=repository or "the repository", region=region)
+        parts = self.parts(registry)
+        return text.format(
+            registry=registry,
+            repository=repository or "the repository",
+            region=parts.get("region", self.region),
+            account=parts.get("account", ""),
+        )
+
+    def parts(self, registry: str) -> Mapping[str, str]:
+        """What the registry's name says by itself: its account, region, and whether it is a FIPS one."""
+        match = re.fullmatch(self.pattern, registry)
+        return {name: value for name, value in match.groupdict().items() if value} if match is not None else {}
 
 
 PROFILES = (
@@ -48,29 +65,46 @@ PROFILES = (
             "rate-limit": "wait some minutes: GitHub limits bursts of uploads; fewer --jobs help",
             "too-large": "GHCR takes layers up to 10 GB; split the layer",
         },
+        first_push=True,
     ),
     Profile(
         "ecr",
-        r"\d{12}\.dkr\.ecr(?:-fips)?\.[a-z0-9-]+\.amazonaws\.com(?:\.cn)?",
+        r"(?P<account>\d{12})\.dkr[.-]ecr(?P<fips>-fips)?\.(?P<region>[a-z0-9-]+)\.(?:amazonaws\.(?:com(?:\.cn)?|eu)"
+        r"|on\.(?:aws|amazonwebservices\.com\.cn)|s?c2s\.(?:sgov|ic)\.gov|cloud\.adc-e\.uk|csp\.hci\.ic\.gov)",
         {
             "credentials": "aws ecr get-login-password --region {region} | docker login --username AWS "
-            "--password-stdin {registry} (it holds for 12 hours)",
+            "--password-stdin {registry} (it holds for 12 hours); or pip install 'buildopt[aws]' and have an identity "
+            "of AWS (AWS_PROFILE, a role)",
             "permission": "the role needs ecr:InitiateLayerUpload, ecr:UploadLayerPart, ecr:CompleteLayerUpload, "
             "ecr:BatchCheckLayerAvailability and ecr:PutImage on {repository}",
-            "not-found": "ECR repositories must exist first: aws ecr create-repository --region {region} "
-            "--repository-name {repository}",
+            "not-found": "ECR repositories must exist first: push --create, or aws ecr create-repository "
+            "--region {region} --repository-name {repository}",
             "immutable": "the repository's tags are immutable and this one holds another digest: push a new tag",
+            "GetAuthorizationToken": "allow the role ecr:GetAuthorizationToken on *",
+            "CreateRepository": "allow the role ecr:CreateRepository on {repository} in account {account}, or make the "
+            "repository first",
+            "DescribeRepositories": "allow the role ecr:DescribeRepositories on {repository}",
         },
+        service="ecr",
     ),
     Profile(
         "ecr-public",
         r"public\.ecr\.aws",
         {
-            "credentials": "aws ecr-public get-login-password --region us-east-1 | docker login --username AWS "
-            "--password-stdin public.ecr.aws",
-            "not-found": "repositories of ECR Public must exist first: aws ecr-public create-repository "
-            "--region us-east-1 --repository-name NAME",
+            "credentials": "aws ecr-public get-login-password --region {region} | docker login --username AWS "
+            "--password-stdin {registry} (it holds for 12 hours); or pip install 'buildopt[aws]' and have an identity "
+            "of AWS (AWS_PROFILE, a role)",
+            "permission": "the role needs ecr-public:InitiateLayerUpload, ecr-public:UploadLayerPart, "
+            "ecr-public:CompleteLayerUpload, ecr-public:BatchCheckLayerAvailability and ecr-public:PutImage",
+            "not-found": "repositories of ECR Public must exist first: push --create, or aws ecr-public "
+            "create-repository --region {region} --repository-name NAME",
+            "GetAuthorizationToken": "allow the role ecr-public:GetAuthorizationToken and sts:GetServiceBearerToken",
+            "CreateRepository": "allow the role ecr-public:CreateRepository, or make the repository first",
+            "DescribeRepositories": "allow the role ecr-public:DescribeRepositories",
+            "DescribeRegistries": "allow the role ecr-public:DescribeRegistries",
         },
+        service="ecr-public",
+        region="us-east-1",
     ),
     Profile(
         "docker-hub",
@@ -80,6 +114,7 @@ PROFILES = (
             "permission": "the account must own {repository} or be its collaborator, with a token that may write",
             "rate-limit": "Docker Hub limits requests: sign in, or wait",
         },
+        first_push=True,
     ),
     Profile("plain", r".*"),
 )

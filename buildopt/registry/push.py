@@ -19,11 +19,13 @@ from buildopt.errors import OK, ArtifactError, BuildoptError, CredentialsError, 
 from buildopt.oci.descriptor import Descriptor, Digest
 from buildopt.oci.layout import ArtifactSource, Image, ImageManifest, tampered, wrong_size
 from buildopt.oci.reference import Reference
+from buildopt.registry import ecr
 from buildopt.registry.client import Registry
 from buildopt.registry.credentials import Keychain
 from buildopt.registry.failure import RegistryError
 from buildopt.registry.retry import Stopped, attempt
 from buildopt.registry.transport import Body, Transport, Trust, hang_up
+from buildopt.settings import Creation
 
 DEFAULT_JOBS = 6
 """Blobs that are sent at once to one destination."""
@@ -31,10 +33,14 @@ DEFAULT_JOBS = 6
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One reference to push to, with its tag or digest. ``optional``: its failure is reported, not fatal."""
+    """One reference to push to, with its tag or digest. ``optional``: its failure is reported, not fatal.
+
+    ``create``: its repository is made first where there is none.
+    """
 
     reference: Reference
     optional: bool = False
+    create: Creation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,13 +151,21 @@ class Again:
 
 
 @dataclass(frozen=True, slots=True)
+class Noted:
+    """Something that people should know of, and that is no failure."""
+
+    repository: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
     """A destination is finished, for better or worse."""
 
     outcome: Outcome
 
 
-Event = Started | Moved | BlobDone | Again | Done
+Event = Started | Moved | BlobDone | Again | Noted | Done
 
 
 def one_platform(image: Image, platform: str) -> Image:
@@ -195,6 +209,32 @@ def push(
         run.transport.close()
 
 
+@dataclass(frozen=True, slots=True)
+class PlannedCreation:
+    """A repository that a push would make if it is missing; ``exists`` is None where that is not known, and ``why``."""
+
+    repository: str
+    how: str
+    exists: bool | None
+    why: str = ""
+
+
+def planned_creations(plan: PushPlan) -> tuple[PlannedCreation, ...]:
+    """What a push would make; AWS is asked what is there, and nothing is made."""
+    found: dict[str, PlannedCreation] = {}
+    for target in plan.targets:
+        reference = target.reference
+        if target.create is None or reference.name in found or not ecr.belongs_to_aws(reference.registry):
+            continue
+        how = ecr.described(reference.registry, target.create)
+        try:
+            exists = ecr.Api(reference.registry).exists(reference.repository)
+            found[reference.name] = PlannedCreation(reference.name, how, exists)
+        except RegistryError as error:
+            found[reference.name] = PlannedCreation(reference.name, how, None, error.message)
+    return tuple(found.values())
+
+
 def check_sizes(source: ArtifactSource, image: Image) -> None:
     """Raises ArtifactError for the first blob that is missing or has another size than its descriptor says."""
     for blob in image.blobs:
@@ -217,7 +257,7 @@ class _Run:
         self.on_event = on_event
         self.stop = threading.Event()
         self.registries = {
-            name: Registry(name, keychain, transport)
+            name: Registry(name, keychain, transport, ecr.issuer(name))
             for name in dict.fromkeys(target.reference.registry for target in plan.targets)
         }
         self._claims: dict[tuple[str, Digest], Future[str]] = {}
@@ -314,7 +354,13 @@ class _Destination:
     def _contents(self) -> None:
         """Everything but the tags."""
         self._attempt(lambda number: self.registry.ping())
-        self._blobs()
+        uncreated = self._create()
+        try:
+            self._blobs()
+        except RegistryError as error:
+            if error.kind == "not-found" and uncreated is not None:
+                raise uncreated from error
+            raise
         top = self.image.digest
         for entry in self.image.manifests:
             if entry.descriptor.digest != top:
@@ -322,6 +368,29 @@ class _Destination:
         for descriptor, index in self.image.indexes:
             if descriptor.digest != top:
                 self._manifest(descriptor, index.data)
+
+    def _create(self) -> RegistryError | None:
+        """Make the repository where that is wanted. Why it could not be made, which matters only where it is missing:
+        who may push to a repository need not be allowed to make one.
+        """
+        creation = next((target.create for target in self.targets if target.create is not None), None)
+        if creation is None or not ecr.belongs_to_aws(self.registry.name):
+            return None
+        made = False
+
+        def work(number: int) -> None:
+            nonlocal made
+            made = ecr.Api(self.registry.name).create(self.repository, creation) or made
+
+        try:
+            self._attempt(work)
+        except RegistryError as error:
+            self.run_.on_event(Noted(self.name, f"the repository was not made: {error.message}"))
+            return error
+        if made:
+            words = ecr.described(self.registry.name, creation)
+            self.run_.on_event(Noted(self.name, f"the repository was made ({words})"))
+        return None
 
     def _blobs(self) -> None:
         source = self.run_.plan.source

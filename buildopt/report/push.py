@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from buildopt.registry.push import Again, BlobDone, Done, Event, Moved, Outcome, PushPlan, PushReport, Started
+from buildopt.registry.push import Again, BlobDone, Done, Event, Moved, Noted, Outcome, PushPlan, PushReport, Started
 from buildopt.report.units import human
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
+    from buildopt.registry.push import PlannedCreation
 
-def plan_text(plan: PushPlan) -> str:
-    """What would be pushed where."""
+
+def plan_text(plan: PushPlan, creations: Sequence[PlannedCreation] = ()) -> str:
+    """What would be pushed where, and which repositories would be made first."""
     image = plan.image
     platforms = ", ".join(str(entry.platform or "one platform") for entry in image.platforms)
     lines = [
@@ -25,14 +27,25 @@ def plan_text(plan: PushPlan) -> str:
         f"  {platforms}; {len(image.blobs)} blobs, {len(image.manifests)} manifests, {human(image.size)}",
     ]
     lines += [f"  → {target.reference}{' (optional)' if target.optional else ''}" for target in plan.targets]
+    for entry in creations:
+        if entry.exists is None:
+            lines.append(f"  ? {entry.repository} would be made if it is missing ({entry.how}); not known: {entry.why}")
+        elif not entry.exists:
+            lines.append(f"  + {entry.repository} would be made ({entry.how})")
     return "\n".join(lines) + "\n"
 
 
-def plan_json(plan: PushPlan) -> str:
-    """The plan in the shape of a report, with nothing sent."""
+def plan_json(plan: PushPlan, creations: Sequence[PlannedCreation] = ()) -> str:
+    """The plan in the shape of a report, with nothing sent; ``create`` lists the repositories to be made if missing."""
     outcomes = (Outcome(str(target.reference), str(plan.image.digest), target.optional) for target in plan.targets)
     document = _document(PushReport(str(plan.image.digest), tuple(outcomes)))
-    return json.dumps({**document, "dry_run": True}, indent=2) + "\n"
+    document["dry_run"] = True
+    if creations:
+        document["create"] = [
+            {"repository": entry.repository, "exists": entry.exists, "how": entry.how, "problem": entry.why or None}
+            for entry in creations
+        ]
+    return json.dumps(document, indent=2) + "\n"
 
 
 def report_json(report: PushReport) -> str:
@@ -121,6 +134,8 @@ def plain_progress(tell: Callable[[str], None], *, everything: bool = False) -> 
                 tell(f"{event.repository}: {human(event.total)} in blobs")
             elif isinstance(event, Again):
                 tell(f"{event.repository}: {event.message}; again in {event.seconds:.1f} s")
+            elif isinstance(event, Noted):
+                tell(f"{event.repository}: {event.message}")
             elif isinstance(event, BlobDone):
                 # Blobs go side by side, so "slow" is a log that had nothing to say for so long.
                 slow = now - last.get(event.repository, now) > SLOW
@@ -159,6 +174,8 @@ def live_progress() -> Iterator[Callable[[Event], None]]:
                     progress.update(bars[event.repository], advance=event.count)
                 elif isinstance(event, BlobDone) and event.how != "sent":
                     progress.update(bars[event.repository], advance=event.size)
+                elif isinstance(event, Noted):
+                    progress.console.print(f"{event.repository}: {event.message}", markup=False)
                 elif isinstance(event, Again):
                     progress.console.print(
                         f"{event.repository}: {event.message}; again in {event.seconds:.1f} s", markup=False

@@ -1,0 +1,241 @@
+"""Amazon's registries through the API of AWS: a password where Docker's configuration has none, and new repositories.
+
+Who one is, boto3's own chain decides: environment, profiles, web identity (such as a workflow's role), the role of the
+machine. boto3 is an extra; without it nothing here fails before it is needed.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from buildopt.registry.credentials import Credentials, Issued
+from buildopt.registry.failure import NO_IDENTITY, RegistryError, one_line
+from buildopt.registry.profiles import profile_of
+from buildopt.settings import Creation
+
+if TYPE_CHECKING:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+CONNECT_SECONDS = 5.0
+READ_SECONDS = 20.0
+ATTEMPTS = 3
+TOKEN_SECONDS = 12 * 3600.0
+"""How long a password of ECR holds."""
+_SHORTEST = 300.0
+
+_DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError"})
+_UNKNOWN_USER = frozenset(
+    {
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "IncompleteSignature",
+        "IncompleteSignatureException",
+        "InvalidClientTokenId",
+        "InvalidIdentityToken",
+        "InvalidIdentityTokenException",
+        "InvalidSignatureException",
+        "MissingAuthenticationTokenException",
+        "RequestExpired",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
+    }
+)
+_TOO_MANY = frozenset({"Throttling", "ThrottlingException", "TooManyRequestsException", "RequestLimitExceeded"})
+_EXISTS = "RepositoryAlreadyExistsException"
+_NOT_THERE = frozenset({"RepositoryNotFoundException", "NotFoundException"})
+
+
+def belongs_to_aws(registry: str) -> bool:
+    """Whether a registry has an API of AWS."""
+    return bool(profile_of(registry).service)
+
+
+def issuer(registry: str) -> Callable[[], Issued] | None:
+    """What gets a new user and password for a registry from AWS; None for the registries of others.
+
+    Called, it raises RegistryError, with the code NO_IDENTITY where boto3 is missing or knows no identity.
+    """
+    return (lambda: Api(registry).password()) if belongs_to_aws(registry) else None
+
+
+def described(registry: str, creation: Creation) -> str:
+    """In words, how a repository is made."""
+    if profile_of(registry).region:  # ECR Public: neither of both can be set there
+        return "public"
+    return f"tags {'immutable' if creation.immutable else 'mutable'}, {'scan' if creation.scan else 'no scan'} on push"
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """The API of AWS for one registry. Every method raises RegistryError."""
+
+    registry: str
+
+    def password(self) -> Issued:
+        """A new user and password for this registry, and the seconds that they hold."""
+        data = self._call("GetAuthorizationToken", {})["authorizationData"]
+        entry = data[0] if isinstance(data, list) else data
+        user, _, password = base64.b64decode(entry["authorizationToken"]).decode().partition(":")
+        ends = entry.get("expiresAt")
+        seconds = (ends - datetime.now(timezone.utc)).total_seconds() if isinstance(ends, datetime) else TOKEN_SECONDS
+        # An end in the past is a clock that goes wrong; the registry itself will say if it is not.
+        return Issued(Credentials(user, password), min(max(seconds, _SHORTEST), TOKEN_SECONDS))
+
+    def exists(self, repository: str) -> bool:
+        """Whether there is such a repository."""
+        values = {**self._account(), "repositoryNames": [self._name(repository)]}
+        return self._call("DescribeRepositories", values, repository, unless=_NOT_THERE) is not None
+
+    def create(self, repository: str, creation: Creation) -> bool:
+        """Make a repository; False where it exists, and stays as it is."""
+        values: dict[str, Any] = {**self._account(), "repositoryName": self._name(repository)}
+        if profile_of(self.registry).region:
+            self._check_alias(repository)
+        else:
+            values["imageTagMutability"] = "IMMUTABLE" if creation.immutable else "MUTABLE"
+            values["imageScanningConfiguration"] = {"scanOnPush": creation.scan}
+        return self._call("CreateRepository", values, repository, unless=frozenset({_EXISTS})) is not None
+
+    def _account(self) -> dict[str, str]:
+        """The account of a private registry: nothing is made, or found, in the one that happens to be signed in."""
+        account = profile_of(self.registry).parts(self.registry).get("account")
+        return {"registryId": account} if account else {}
+
+    def _name(self, repository: str) -> str:
+        """A repository's name for AWS: at ECR Public it is behind the registry's alias."""
+        if not profile_of(self.registry).region:
+            return repository
+        _, _, name = repository.partition("/")
+        if not name:
+            raise RegistryError(
+                "refused",
+                f"{self.registry}/{repository} is no repository of ECR Public",
+                hint=f"the name is {self.registry}/ALIAS/NAME",
+            )
+        return name
+
+    def _check_alias(self, repository: str) -> None:
+        """That a repository of ECR Public will be made in the registry that the reference means."""
+        wanted = repository.partition("/")[0]
+        self._name(repository)
+        registries = self._call("DescribeRegistries", {}, repository)["registries"]
+        known = [alias["name"] for entry in registries for alias in entry.get("aliases", [])]
+        if wanted not in known:
+            raise RegistryError(
+                "permission",
+                f"{self.registry}/{wanted} is not the public registry of this AWS account",
+                hint=f"its aliases are: {', '.join(known) or 'none yet'}",
+            )
+
+    def _call(
+        self, operation: str, values: Mapping[str, Any], repository: str = "", unless: frozenset[str] = frozenset()
+    ) -> Any:
+        """The answer of an operation; None where its error code is one of ``unless``."""
+        try:
+            import botocore.config
+            import botocore.exceptions
+            import botocore.session
+            from boto3.session import Session
+        except ImportError as error:
+            raise self._unknown("boto3, which asks AWS for a password, is not installed") from error
+        try:
+            client = self._client(Session, botocore.session.Session(), botocore.config.Config)
+            return getattr(client, _snake(operation))(**values)
+        except botocore.exceptions.ClientError as error:
+            if error.response.get("Error", {}).get("Code") in unless:
+                return None
+            raise self._refused(error, operation, repository) from error
+        except (botocore.exceptions.BotoCoreError, OSError, EOFError, ValueError) as error:
+            raise self._failed(error) from error
+
+    def _client(self, session_type: Any, session: Any, config_type: Any) -> Any:
+        profile = profile_of(self.registry)
+        parts = profile.parts(self.registry)
+        region = parts.get("region", profile.region)
+        config = config_type(
+            connect_timeout=CONNECT_SECONDS,
+            read_timeout=READ_SECONDS,
+            retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+        )
+        # For what the chain itself asks too, such as a role for a web identity. The metadata service of machines
+        # has botocore's own limits: one attempt, one second.
+        session.set_default_client_config(config)
+        authorities = os.environ.get("SSL_CERT_FILE")
+        if authorities and not session.get_config_variable("ca_bundle"):
+            session.set_config_variable("ca_bundle", authorities)
+        own = os.environ.get("AWS_ENDPOINT_URL") or os.environ.get(f"AWS_ENDPOINT_URL_{_variable(profile.service)}")
+        if parts.get("fips") and not own:
+            config = config.merge(config_type(use_fips_endpoint=True))
+        made = session_type(botocore_session=session, region_name=region)
+        if made.get_credentials() is None:
+            raise self._unknown("boto3 found no identity of AWS")
+        return made.client(profile.service, config=config)
+
+    def _unknown(self, message: str) -> RegistryError:
+        hint = profile_of(self.registry).hint("credentials", self.registry, "")
+        return RegistryError("credentials", message, hint=hint, code=NO_IDENTITY)
+
+    def _refused(self, error: ClientError, operation: str, repository: str) -> RegistryError:
+        """The error for an answer of AWS. Of one about a signature nothing is repeated: it may hold what was sent."""
+        profile = profile_of(self.registry)
+        inner = error.response.get("Error", {})
+        code, said = str(inner.get("Code", "")), one_line(str(inner.get("Message", "")))
+        status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+        asked = error.operation_name or operation
+        action = f"{profile.service if asked == operation else 'sts'}:{asked}"
+        if code in _DENIED:
+            hint = profile.hint(asked, self.registry, repository) or f"allow {action}; check the role's trust policy"
+            return RegistryError("permission", f"AWS does not allow {action}: {said}", hint=hint, status=status)
+        if code in _UNKNOWN_USER:
+            return RegistryError(
+                "credentials",
+                f"AWS refused its credentials at {action} ({code})",
+                hint="sign in to AWS again: new keys, aws sso login, or the job's step that takes the role",
+                status=status,
+            )
+        if code in _TOO_MANY or status >= 500:
+            kind, hint = ("rate-limit" if code in _TOO_MANY else "server"), "AWS may answer later: push again"
+            return RegistryError(kind, f"AWS failed at {action} ({code})", hint=hint, transient=True, status=status)
+        hint = "check the name of the repository, its registry and the limits of the account"
+        return RegistryError("refused", f"AWS refused {action} ({code}): {said}", hint=hint, code=code, status=status)
+
+    def _failed(self, error: BotoCoreError | OSError | EOFError | ValueError) -> RegistryError:
+        """The error for a call that got no answer. Only messages that are known to hold no secret are repeated."""
+        from botocore import exceptions
+
+        where = f"AWS's API for {self.registry}"
+        if isinstance(error, exceptions.SSLError):
+            hint = "name the CA's bundle in AWS_CA_BUNDLE or SSL_CERT_FILE"
+            return RegistryError("certificate", f"the certificate of {where} is not trusted", hint=hint)
+        if isinstance(error, exceptions.HTTPClientError | exceptions.ConnectionError):
+            hint = "check the network, the region of the registry's name, and HTTPS_PROXY"
+            return RegistryError("unreachable", f"{where} cannot be reached", hint=hint, transient=True)
+        shown = (
+            exceptions.ProfileNotFound,
+            exceptions.PartialCredentialsError,
+            exceptions.ConfigNotFound,
+            exceptions.SSOError,
+            exceptions.TokenRetrievalError,
+        )
+        if isinstance(error, shown):
+            said = one_line(str(error))
+        elif isinstance(error, OSError) and error.strerror:
+            said = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        else:
+            said = type(error).__name__
+        hint = "check AWS_PROFILE and ~/.aws (aws sts get-caller-identity tells whether AWS knows you)"
+        return RegistryError("credentials", f"boto3 got no identity of AWS: {said}", hint=hint)
+
+
+def _snake(operation: str) -> str:
+    """An operation as boto3 spells it: ``create_repository``."""
+    return "".join(f"_{char.lower()}" if char.isupper() else char for char in operation).lstrip("_")
+
+
+def _variable(service: str) -> str:
+    return service.upper().replace("-", "_")
