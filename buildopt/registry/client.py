@@ -15,7 +15,7 @@ from buildopt.oci.descriptor import DOCUMENT_TYPES, Digest
 from buildopt.oci.reference import is_loopback
 from buildopt.registry.auth import Authenticator
 from buildopt.registry.credentials import Issued, Keychain
-from buildopt.registry.failure import UNTRUSTED, Answer, RegistryError, refused
+from buildopt.registry.failure import NO_TLS, UNTRUSTED, Answer, RegistryError, refused
 from buildopt.registry.profiles import endpoint
 from buildopt.registry.transport import Body, Origin, Transport
 
@@ -82,6 +82,11 @@ class Registry:
         place += f"{'&' if '?' in place else '?'}digest={quote(str(digest))}"
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
         answer = self._ask("PUT", repository, place, what, headers, body)
+        if answer.status in (404, 416):
+            # It got bytes already, such as with a request whose answer was lost: only a new session will do.
+            words = f"{self.name} ended {what} with status {answer.status}: the session is gone"
+            hint = "push again; what was sent stays there"
+            raise RegistryError("server", words, hint=hint, transient=True, status=answer.status)
         if answer.status not in (201, 204):
             raise self._refused(answer, repository, what)
 
@@ -112,7 +117,9 @@ class Registry:
             raise self._refused(answer, repository, what)
         digest = answer.headers.get("docker-content-digest", "")
         if digest.startswith("sha256:") and digest != str(Digest.of(data)):
-            raise RegistryError("digest", f"{self.name} stored {what} as {digest}", hint="a proxy may change manifests")
+            # Whether that is true shows when it is asked again.
+            words = f"{self.name} stored {what} as {digest}"
+            raise RegistryError("digest", words, hint="a proxy may change manifests", transient=True)
         return answer.headers
 
     def _refused(self, answer: Answer, repository: str, what: str) -> RegistryError:
@@ -151,7 +158,7 @@ class Registry:
             except RegistryError as second:
                 # A server that does answer plain HTTP has the better story, unless it says that it wants TLS.
                 answered = second.kind not in ("unreachable", "timeout") and second.status != 400
-                raise (second if answered else error) from second
+                raise (second if answered or error.code == NO_TLS else error) from second
 
     def _greet(self, base: str, seconds: float | None = None) -> Authenticator:
         answer = self._transport.send("GET", f"{base}/v2/", {}, cap=1 << 20, seconds=seconds)

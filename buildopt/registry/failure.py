@@ -19,6 +19,10 @@ RETRIED_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 
 """Answers that may differ the next time. 501 and 505 do not."""
 UNTRUSTED = "UNTRUSTED"
 """The code of a certificate that was there but is not trusted: nobody may fall back to plain HTTP from it."""
+NO_TLS = "NO_TLS"
+"""The code where something answered, but not in TLS: a server of plain HTTP."""
+MISSING_PARTS = frozenset({"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN"})
+"""The codes with which a manifest is refused because something that it names is not there."""
 NO_IDENTITY = "NO_IDENTITY"
 """The code where there is nobody to sign in as."""
 
@@ -130,11 +134,13 @@ def _kind(status: int, code: str, message: str, signed_in: bool) -> str:
         return "credentials"
     if status == 403:
         return "permission" if signed_in else "credentials"
+    if code in MISSING_PARTS:
+        return "server"  # it took all of it before
     if status == 404 or code in ("NAME_UNKNOWN", "RepositoryNotFoundException"):
         return "not-found"
     if status == 413:
         return "too-large"
-    return "server" if status >= 500 else "refused"
+    return "server" if status >= 500 or status in RETRIED_STATUSES else "refused"
 
 
 def unreachable(error: Exception, registry: str) -> RegistryError:
@@ -149,7 +155,10 @@ def unreachable(error: Exception, registry: str) -> RegistryError:
         )
     if isinstance(cause, ssl.SSLError) and "WRONG_VERSION_NUMBER" in str(cause):
         return RegistryError(
-            "certificate", f"{registry} does not speak TLS", hint="only registries on this machine may use plain HTTP"
+            "certificate",
+            f"{registry} does not speak TLS",
+            hint="only registries on this machine may use plain HTTP",
+            code=NO_TLS,
         )
     if isinstance(cause, socket.gaierror):
         return RegistryError(

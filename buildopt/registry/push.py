@@ -22,7 +22,7 @@ from buildopt.oci.reference import Reference
 from buildopt.registry import ecr
 from buildopt.registry.client import Registry
 from buildopt.registry.credentials import Keychain
-from buildopt.registry.failure import RegistryError
+from buildopt.registry.failure import MISSING_PARTS, RegistryError
 from buildopt.registry.retry import Stopped, attempt
 from buildopt.registry.transport import Body, Transport, Trust, hang_up
 from buildopt.settings import Creation
@@ -310,6 +310,8 @@ class _Destination:
         self.lock = threading.Lock()
         self.failed = threading.Event()
         self.named = False
+        self.mended = False
+        self.written: list[tuple[Descriptor, bytes]] = []
 
     def run(self) -> dict[Target, Outcome]:
         began = time.monotonic()
@@ -393,15 +395,18 @@ class _Destination:
         return None
 
     def _blobs(self) -> None:
-        source = self.run_.plan.source
-        blobs = [blob for blob in self.image.blobs if source.has(blob.digest) or blob.data is not None]
-        blobs.sort(key=lambda blob: -blob.size)
+        blobs = sorted(self._held(), key=lambda blob: -blob.size)
         self.run_.on_event(Started(self.name, sum(blob.size for blob in blobs)))
         with ThreadPoolExecutor(self.run_.plan.jobs, "blob") as pool:
             futures = [pool.submit(self._one, blob) for blob in blobs]
         errors = [error for error in (future.exception() for future in futures) if error is not None]
         for error in sorted(errors, key=lambda error: isinstance(error, Stopped)):
             raise error
+
+    def _held(self) -> list[Descriptor]:
+        """The blobs that can be sent; foreign layers may be elsewhere."""
+        source = self.run_.plan.source
+        return [blob for blob in self.image.blobs if source.has(blob.digest) or blob.data is not None]
 
     def _one(self, blob: Descriptor) -> None:
         try:
@@ -477,10 +482,37 @@ class _Destination:
             if self.registry.has_manifest(self.repository, str(descriptor.digest)):
                 how = "present" if number == 1 else how
                 return
-            self.registry.put_manifest(self.repository, str(descriptor.digest), data, descriptor.media_type)
+            self._put(str(descriptor.digest), data, descriptor.media_type)
 
         self._attempt(work)
+        self.written.append((descriptor, data))
         self.tally.add(how, len(data))
+
+    def _put(self, reference: str, data: bytes, media_type: str) -> None:
+        """Write a manifest. Where the registry lacks what it had said it holds, it gets that again, once."""
+        try:
+            self.registry.put_manifest(self.repository, reference, data, media_type)
+        except RegistryError as error:
+            if error.code in MISSING_PARTS and not self.mended:
+                self.mended = True
+                self._mend()
+                error.transient = True
+            raise
+
+    def _mend(self) -> None:
+        def blob_is_there(blob: Descriptor, number: int) -> None:
+            if not self.registry.has_blob(self.repository, blob.digest):
+                self._send(blob)
+
+        def manifest_is_there(descriptor: Descriptor, data: bytes, number: int) -> None:
+            name = str(descriptor.digest)
+            if not self.registry.has_manifest(self.repository, name):
+                self.registry.put_manifest(self.repository, name, data, descriptor.media_type)
+
+        for blob in self._held():
+            self._attempt(functools.partial(blob_is_there, blob))
+        for descriptor, data in self.written:
+            self._attempt(functools.partial(manifest_is_there, descriptor, data))
 
     def _name(self, target: Target) -> None:
         """Write the image's own manifest under a tag, and read it back."""
@@ -495,7 +527,7 @@ class _Destination:
                 # Writing an immutable tag again is refused even where nothing would change.
                 how = "present" if number == 1 else how
                 return
-            self.registry.put_manifest(self.repository, name, data, media_type)
+            self._put(name, data, media_type)
             back = self.registry.manifest(self.repository, name)
             actual = Digest.of(back[0], self.image.digest.algorithm) if back is not None else None
             if actual != self.image.digest:

@@ -29,8 +29,9 @@ from buildopt.registry.failure import Answer, RegistryError, unreachable
 BLOCK = 1 << 20
 CONNECT_SECONDS = 15.0
 SEND_SECONDS = 120.0
+ANSWER_SECONDS = 120.0
 READ_SECONDS = 600.0
-"""A registry may take minutes to store a large blob after its last byte arrived."""
+"""A registry may take minutes to store a large blob after its last byte arrived; for all else, silence is silence."""
 CERTIFICATE_FOLDERS = (Path("/etc/docker/certs.d"), Path("/etc/containers/certs.d"))
 _BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",
@@ -220,14 +221,17 @@ class Transport:
         body: Body | bytes | None = None,
         *,
         cap: int = MAX_DOCUMENT,
-        seconds: float = READ_SECONDS,
+        seconds: float | None = None,
     ) -> Answer:
         """Send one request and read at most ``cap`` bytes of its answer, whatever its status is.
 
+        ``seconds`` is how long each part of the answer may take; the usual time where it is left out.
         Raises RegistryError where there is no answer or it ends early.
         """
         origin = Origin.of(url)
         pool = self._pool(origin)
+        if seconds is None:
+            seconds = ANSWER_SECONDS if body is None or isinstance(body, bytes) else READ_SECONDS
         try:
             response = pool.urlopen(
                 method,
@@ -244,6 +248,8 @@ class Transport:
             if len(data) > cap:
                 response.close()
                 raise RegistryError("protocol", f"the answer of {origin.host} is larger than {cap} bytes")
+            if method != "HEAD":
+                response.read(1)  # nothing is left; only this tells an answer that ended early from a whole one
             response.drain_conn()
             response.release_conn()
         except (urllib3.exceptions.HTTPError, HTTPException, UnicodeError, OSError) as error:
