@@ -7,6 +7,7 @@ followed, and a registry on the internet cannot point to an address of a private
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import json
 import math
@@ -79,7 +80,8 @@ class Authenticator:
     """The Authorization header for requests to one registry; safe to be used by many threads.
 
     ``origin`` is the registry's own; ``registry`` is its name in references and configuration files. ``issuer`` gets
-    credentials where the keychain has none, or has what is refused.
+    credentials where the keychain has none, or has what is refused. Its RegistryError is final; with the code
+    NO_IDENTITY it means that there is nobody to sign in as.
     """
 
     def __init__(
@@ -199,7 +201,9 @@ class Authenticator:
                 self._issue()
             self._looked = True
         elif self._ends <= self._clock():
-            self._issue()
+            # Where that fails those that there are do until their end, and then the registry says so.
+            with contextlib.suppress(RegistryError):
+                self._issue()
         return self._credentials
 
     def _issue(self) -> bool:
@@ -211,8 +215,6 @@ class Authenticator:
             try:
                 issued = self._issuer()
             except RegistryError as error:
-                if error.transient:
-                    raise
                 self._unissued = error
             else:
                 self._credentials, self._issued_at = issued.credentials, now

@@ -197,9 +197,9 @@ class Registry:
             answer = self._transport.send(method, url, sent, body)
             if answer.status == 401 and own and not asked_again and auth.challenged(answer, scope, authorization):
                 asked_again = True
-            elif own and not replaced and self._unwelcome(auth, answer, authorization):
+            elif own and not replaced and (unwelcome := self._unwelcome(auth, answer, authorization)) is not None:
                 if not auth.replaced(scope, authorization):
-                    return Answer(401, answer.headers, answer.data)
+                    return Answer(401, unwelcome.headers, unwelcome.data)
                 asked_again = replaced = True
             elif answer.status in REDIRECTS and answer.headers.get("location"):
                 url = joined(url, answer.headers["location"])
@@ -210,14 +210,15 @@ class Registry:
             _rewind(body)
         raise RegistryError("protocol", f"{self.name} sends {what} from one place to the next without an end")
 
-    def _unwelcome(self, auth: Authenticator, answer: Answer, authorization: str) -> bool:
-        """Whether it is the credentials that were refused, and there may be others. The registry's root tells them
-        from a permission that is missing: ECR says 400 or 403 for both, and nothing more to a HEAD.
+    def _unwelcome(self, auth: Authenticator, answer: Answer, authorization: str) -> Answer | None:
+        """What the registry's root says, where it is the credentials that were refused, and there may be others.
+
+        It tells them from a permission that is missing: ECR says 400 or 403 for both, and nothing more to a HEAD.
         """
         if answer.status not in (400, 401, 403) or not authorization or not auth.issues:
-            return False
+            return None
         root = self._transport.send("GET", f"{auth.origin}/v2/", {"Authorization": authorization}, cap=1 << 20)
-        return root.status in (400, 401, 403)
+        return root if root.status in (400, 401, 403) else None
 
     def _check_way(self, own: Origin, url: str, what: str) -> None:
         if own.scheme == "https" and Origin.of(url).scheme != "https":

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 20.0
 ATTEMPTS = 3
+"""How often boto3 asks until it gives up."""
 TOKEN_SECONDS = 12 * 3600.0
 """How long a password of ECR holds."""
 _SHORTEST = 300.0
@@ -72,7 +73,10 @@ def described(registry: str, creation: Creation) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """The API of AWS for one registry. Every method raises RegistryError."""
+    """The API of AWS for one registry.
+
+    Every method raises RegistryError, never a transient one: boto3 has tried it again by itself.
+    """
 
     registry: str
 
@@ -142,9 +146,14 @@ class Api:
             import botocore.session
             from boto3.session import Session
         except ImportError as error:
-            raise self._unknown("boto3, which asks AWS for a password, is not installed") from error
+            raise self._unknown("boto3, which speaks to AWS, is not installed", operation, repository) from error
         try:
-            client = self._client(Session, botocore.session.Session(), botocore.config.Config)
+            session = self._session(Session, botocore.session.Session(), botocore.config.Config)
+            if session.get_credentials() is None:
+                raise self._unknown("boto3 found no identity of AWS", operation, repository)
+            # As an option of this client only: what the chain itself asks need not have such an address.
+            own = botocore.config.Config(use_fips_endpoint=True) if self._fips() else None
+            client = session.client(profile_of(self.registry).service, config=own)
             return getattr(client, _snake(operation))(**values)
         except botocore.exceptions.ClientError as error:
             if error.response.get("Error", {}).get("Code") in unless:
@@ -153,10 +162,10 @@ class Api:
         except (botocore.exceptions.BotoCoreError, OSError, EOFError, ValueError) as error:
             raise self._failed(error) from error
 
-    def _client(self, session_type: Any, session: Any, config_type: Any) -> Any:
+    def _session(self, session_type: Any, session: Any, config_type: Any) -> Any:
+        """boto3's session for the region of this registry, with limits."""
         profile = profile_of(self.registry)
-        parts = profile.parts(self.registry)
-        region = parts.get("region", profile.region)
+        region = profile.parts(self.registry).get("region", profile.region)
         config = config_type(
             connect_timeout=CONNECT_SECONDS,
             read_timeout=READ_SECONDS,
@@ -168,16 +177,17 @@ class Api:
         authorities = os.environ.get("SSL_CERT_FILE")
         if authorities and not session.get_config_variable("ca_bundle"):
             session.set_config_variable("ca_bundle", authorities)
-        own = os.environ.get("AWS_ENDPOINT_URL") or os.environ.get(f"AWS_ENDPOINT_URL_{_variable(profile.service)}")
-        if parts.get("fips") and not own:
-            config = config.merge(config_type(use_fips_endpoint=True))
-        made = session_type(botocore_session=session, region_name=region)
-        if made.get_credentials() is None:
-            raise self._unknown("boto3 found no identity of AWS")
-        return made.client(profile.service, config=config)
+        return session_type(botocore_session=session, region_name=region)
 
-    def _unknown(self, message: str) -> RegistryError:
-        hint = profile_of(self.registry).hint("credentials", self.registry, "")
+    def _fips(self) -> bool:
+        """Whether the API is to be asked at its FIPS address: not where it is said to be at another one."""
+        profile = profile_of(self.registry)
+        names = ("AWS_ENDPOINT_URL", f"AWS_ENDPOINT_URL_{profile.service.upper().replace('-', '_')}")
+        return "fips" in profile.parts(self.registry) and not any(os.environ.get(name) for name in names)
+
+    def _unknown(self, message: str, operation: str, repository: str) -> RegistryError:
+        about = "credentials" if operation == "GetAuthorizationToken" else "identity"
+        hint = profile_of(self.registry).hint(about, self.registry, repository)
         return RegistryError("credentials", message, hint=hint, code=NO_IDENTITY)
 
     def _refused(self, error: ClientError, operation: str, repository: str) -> RegistryError:
@@ -200,7 +210,11 @@ class Api:
             )
         if code in _TOO_MANY or status >= 500:
             kind, hint = ("rate-limit" if code in _TOO_MANY else "server"), "AWS may answer later: push again"
-            return RegistryError(kind, f"AWS failed at {action} ({code})", hint=hint, transient=True, status=status)
+            return RegistryError(kind, f"AWS failed at {action} ({code})", hint=hint, status=status)
+        if code.isdigit():  # botocore could not read it
+            hint = "a proxy may answer in AWS's place: check HTTPS_PROXY and AWS_ENDPOINT_URL"
+            message = f"{action} was answered with status {code}, and not in AWS's form"
+            return RegistryError("protocol", message, hint=hint, status=status)
         hint = "check the name of the repository, its registry and the limits of the account"
         return RegistryError("refused", f"AWS refused {action} ({code}): {said}", hint=hint, code=code, status=status)
 
@@ -214,7 +228,7 @@ class Api:
             return RegistryError("certificate", f"the certificate of {where} is not trusted", hint=hint)
         if isinstance(error, exceptions.HTTPClientError | exceptions.ConnectionError):
             hint = "check the network, the region of the registry's name, and HTTPS_PROXY"
-            return RegistryError("unreachable", f"{where} cannot be reached", hint=hint, transient=True)
+            return RegistryError("unreachable", f"{where} cannot be reached", hint=hint)
         shown = (
             exceptions.ProfileNotFound,
             exceptions.PartialCredentialsError,
@@ -235,7 +249,3 @@ class Api:
 def _snake(operation: str) -> str:
     """An operation as boto3 spells it: ``create_repository``."""
     return "".join(f"_{char.lower()}" if char.isupper() else char for char in operation).lstrip("_")
-
-
-def _variable(service: str) -> str:
-    return service.upper().replace("-", "_")

@@ -80,6 +80,8 @@ PROFILES = (
             "not-found": "ECR repositories must exist first: push --create, or aws ecr create-repository "
             "--region {region} --repository-name {repository}",
             "immutable": "the repository's tags are immutable and this one holds another digest: push a new tag",
+            "identity": "making repositories takes pip install 'buildopt[aws]' and an identity of AWS (AWS_PROFILE, a "
+            "role); or: aws ecr create-repository --region {region} --repository-name {repository}",
             "GetAuthorizationToken": "allow the role ecr:GetAuthorizationToken on *",
             "CreateRepository": "allow the role ecr:CreateRepository on {repository} in account {account}, or make the "
             "repository first",
@@ -98,6 +100,8 @@ PROFILES = (
             "ecr-public:CompleteLayerUpload, ecr-public:BatchCheckLayerAvailability and ecr-public:PutImage",
             "not-found": "repositories of ECR Public must exist first: push --create, or aws ecr-public "
             "create-repository --region {region} --repository-name NAME",
+            "identity": "making repositories takes pip install 'buildopt[aws]' and an identity of AWS (AWS_PROFILE, a "
+            "role); or: aws ecr-public create-repository --region {region} --repository-name NAME",
             "GetAuthorizationToken": "allow the role ecr-public:GetAuthorizationToken and sts:GetServiceBearerToken",
             "CreateRepository": "allow the role ecr-public:CreateRepository, or make the repository first",
             "DescribeRepositories": "allow the role ecr-public:DescribeRepositories",

@@ -22,7 +22,7 @@ from buildopt.oci.reference import Reference
 from buildopt.registry import ecr
 from buildopt.registry.client import Registry
 from buildopt.registry.credentials import Keychain
-from buildopt.registry.failure import MISSING_PARTS, RegistryError
+from buildopt.registry.failure import MISSING_PARTS, NO_IDENTITY, RegistryError
 from buildopt.registry.retry import Stopped, attempt
 from buildopt.registry.transport import Body, Transport, Trust, hang_up
 from buildopt.settings import Creation
@@ -360,9 +360,11 @@ class _Destination:
         try:
             self._blobs()
         except RegistryError as error:
-            if error.kind == "not-found" and uncreated is not None:
-                raise uncreated from error
-            raise
+            if error.kind != "not-found" or uncreated is None:
+                raise
+            kind = "not-found" if uncreated.code == NO_IDENTITY else uncreated.kind
+            message = f"{error.message}; it was not made: {uncreated.message}"
+            raise RegistryError(kind, message, hint=uncreated.hint) from error
         top = self.image.digest
         for entry in self.image.manifests:
             if entry.descriptor.digest != top:
@@ -378,14 +380,8 @@ class _Destination:
         creation = next((target.create for target in self.targets if target.create is not None), None)
         if creation is None or not ecr.belongs_to_aws(self.registry.name):
             return None
-        made = False
-
-        def work(number: int) -> None:
-            nonlocal made
-            made = ecr.Api(self.registry.name).create(self.repository, creation) or made
-
         try:
-            self._attempt(work)
+            made = ecr.Api(self.registry.name).create(self.repository, creation)
         except RegistryError as error:
             self.run_.on_event(Noted(self.name, f"the repository was not made: {error.message}"))
             return error
