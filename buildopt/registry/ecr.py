@@ -82,10 +82,17 @@ class Api:
 
     def password(self) -> Issued:
         """A new user and password for this registry, and the seconds that they hold."""
-        data = self._call("GetAuthorizationToken", {})["authorizationData"]
-        entry = data[0] if isinstance(data, list) else data
-        user, _, password = base64.b64decode(entry["authorizationToken"]).decode().partition(":")
-        ends = entry.get("expiresAt")
+        answer = self._call("GetAuthorizationToken", {})
+        try:
+            data = answer["authorizationData"]
+            entry = data[0] if isinstance(data, list) else data
+            user, _, password = base64.b64decode(entry["authorizationToken"]).decode().partition(":")
+            ends = entry.get("expiresAt")
+            if not password:
+                raise ValueError
+        except (LookupError, ValueError) as error:
+            message = f"AWS gave no valid password for {self.registry}"
+            raise RegistryError("protocol", message, hint="check AWS_ENDPOINT_URL") from error
         seconds = (ends - datetime.now(timezone.utc)).total_seconds() if isinstance(ends, datetime) else TOKEN_SECONDS
         # An end in the past is a clock that goes wrong; the registry itself will say if it is not.
         return Issued(Credentials(user, password), min(max(seconds, _SHORTEST), TOKEN_SECONDS))
@@ -93,14 +100,14 @@ class Api:
     def exists(self, repository: str) -> bool:
         """Whether there is such a repository."""
         values = {**self._account(), "repositoryNames": [self._name(repository)]}
+        self._check_alias(repository)
         return self._call("DescribeRepositories", values, repository, unless=_NOT_THERE) is not None
 
     def create(self, repository: str, creation: Creation) -> bool:
         """Make a repository; False where it exists, and stays as it is."""
         values: dict[str, Any] = {**self._account(), "repositoryName": self._name(repository)}
-        if profile_of(self.registry).region:
-            self._check_alias(repository)
-        else:
+        self._check_alias(repository)
+        if not profile_of(self.registry).region:
             values["imageTagMutability"] = "IMMUTABLE" if creation.immutable else "MUTABLE"
             values["imageScanningConfiguration"] = {"scanOnPush": creation.scan}
         return self._call("CreateRepository", values, repository, unless=frozenset({_EXISTS})) is not None
@@ -124,9 +131,10 @@ class Api:
         return name
 
     def _check_alias(self, repository: str) -> None:
-        """That a repository of ECR Public will be made in the registry that the reference means."""
+        """That a repository of ECR Public is one of the account that is signed in, and not of its namesake's."""
+        if not profile_of(self.registry).region:
+            return
         wanted = repository.partition("/")[0]
-        self._name(repository)
         registries = self._call("DescribeRegistries", {}, repository)["registries"]
         known = [alias["name"] for entry in registries for alias in entry.get("aliases", [])]
         if wanted not in known:

@@ -400,6 +400,15 @@ def test_the_address_that_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
 
 
+@pytest.mark.parametrize("data_of", [[], [{}], [{"authorizationToken": "?"}], None])
+def test_a_password_that_is_none_is_an_error(data_of: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    document: dict[str, object] = {} if data_of is None else {"authorizationData": data_of}
+    with api_server(lambda operation, values: (200, document)) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        with pytest.raises(RegistryError, match="no valid password"):
+            ecr.Api(ECR).password()
+
+
 def test_an_answer_that_is_not_of_aws_is_not_repeated(data: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
     data.fault = lambda handler: handler.error(403, "X", f"<html>{SECRET}")
     monkeypatch.setenv("AWS_ENDPOINT_URL", data.url)
@@ -560,6 +569,11 @@ def test_ecr_public(layout: Path, data: Scripted, tmp_path: Path, monkeypatch: p
         source = open_artifact(layout)
         (entry,) = planned_creations(PushPlan(source, resolve(source), (wanted,)))
         assert (entry.exists, entry.how) == (True, "public")
+        with pytest.raises(RegistryError, match="not the public registry of this AWS account") as caught:
+            ecr.Api(PUBLIC).exists("others/app")
+        assert caught.value.hint == "its aliases are: acme"
+        with pytest.raises(RegistryError, match="no repository of ECR Public"):
+            ecr.Api(PUBLIC).create("app", Creation())
         other = run(layout, target(f"{PUBLIC}/others/app:1", Creation()))
     assert [event.message for event in events if isinstance(event, Noted)] == ["the repository was made (public)"]
     assert api.made == ["team/app"]  # nothing was made in a registry that was not meant
