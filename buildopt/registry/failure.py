@@ -26,6 +26,9 @@ MISSING_PARTS = frozenset({"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN"})
 NO_IDENTITY = "NO_IDENTITY"
 """The code where there is nobody to sign in as."""
 
+STRANGE = "check the name of the registry; a proxy may answer in its place"
+"""What to do where something answers, but not like a registry."""
+
 
 class RegistryError(PushError):
     """A registry could not be used.
@@ -46,7 +49,7 @@ class RegistryError(PushError):
         code: str = "",
         status: int = 0,
     ) -> None:
-        super().__init__(message, hint=hint)
+        super().__init__(message, hint=hint or (STRANGE if kind == "protocol" else ""))
         self.kind = kind
         self.transient = transient
         self.retry_after = retry_after

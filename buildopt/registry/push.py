@@ -11,6 +11,7 @@ import functools
 import hashlib
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -202,7 +203,10 @@ def push(
                 f"{target.reference} names another digest than the artifact's {plan.image.digest}",
                 hint="leave out the digest",
             )
-    run = _Run(plan, Transport(trust, connections=plan.jobs + 1), keychain, on_event)
+    # The repositories of one registry share its connections; made anew for each request they would cost handshakes.
+    neighbours = Counter(group[0].reference.registry for group in plan.repositories)
+    connections = plan.jobs * max(neighbours.values(), default=1) + 1
+    run = _Run(plan, Transport(trust, connections=connections), keychain, on_event)
     try:
         return run.all()
     finally:

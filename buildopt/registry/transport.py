@@ -11,9 +11,9 @@ import threading
 import weakref
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse, IncompleteRead
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol, cast
 from urllib.parse import urlsplit
 
 import urllib3
@@ -154,13 +154,48 @@ def hang_up() -> None:
             socket.socket.shutdown(open_socket, socket.SHUT_RDWR)
 
 
+class _Lines:
+    """The lines of an answer's head, which must not end before the empty one."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._begun = False
+
+    def readline(self, limit: int = -1) -> bytes:
+        line = self._file.readline(limit)
+        if self._begun and not line:
+            raise IncompleteRead(b"")
+        self._begun = True
+        return line
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _Response(HTTPResponse):
+    """Python takes a head that breaks off for a whole one, with whatever headers arrived."""
+
+    def begin(self) -> None:
+        file = self.fp
+        self.fp = cast("Any", _Lines(file))
+        try:
+            super().begin()
+        finally:
+            if self.fp is not None:
+                self.fp = file
+
+
 class _Plain(HTTPConnection):
+    response_class = _Response
+
     def connect(self) -> None:
         super().connect()
         _patient(self)
 
 
 class _Secure(HTTPSConnection):
+    response_class = _Response
+
     def connect(self) -> None:
         super().connect()
         _patient(self)
