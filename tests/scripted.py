@@ -53,6 +53,7 @@ class Handler(BaseHTTPRequestHandler):
     """One connection."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # an answer leaves in two parts; the second is not to wait for anything
     server: Server
 
     def handle(self) -> None:
