@@ -22,7 +22,7 @@ from buildopt.sandbox.registries import registry_server
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from push_faults import Result, choose, described, impatient, run_all  # noqa: E402 - it lies beside the tests
+from push_faults import Result, choose, described, run_all  # noqa: E402 - it lies beside the tests
 
 
 def table(results: Sequence[Result]) -> Iterator[str]:
@@ -49,11 +49,7 @@ def main() -> None:
     chosen = parser.parse_args()
     numbers = chosen.only or list(range(chosen.runs))
     began = time.monotonic()
-    with (
-        tempfile.TemporaryDirectory(prefix="faults-") as name,
-        registry_server(Path(name, "registry")) as running,
-        impatient(),
-    ):
+    with tempfile.TemporaryDirectory(prefix="faults-") as name, registry_server(Path(name, "registry")) as running:
         choices = [choose(chosen.seed, number) for number in numbers]
         results = run_all(running.authority, choices, Path(name, "work"), chosen.workers)
     print("\n".join(table(results)))

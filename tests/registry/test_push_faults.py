@@ -24,7 +24,7 @@ def choices() -> list[push_faults.Choice]:
 
 
 def test_a_push_ends_whole_or_with_the_right_error_whatever_goes_wrong(tmp_path: Path) -> None:
-    with scripted_registry() as registry, push_faults.impatient(1.0):
+    with scripted_registry() as registry:
         results = push_faults.run_all(registry.host, choices(), tmp_path / "work", 12)
     broken = [
         f"{push_faults.described(result.choice)}: {text}" for result in results for text in sorted(result.violations)
@@ -40,7 +40,7 @@ def test_a_push_ends_whole_or_with_the_right_error_whatever_goes_wrong(tmp_path:
 
 def test_the_judge_misses_nothing(tmp_path: Path) -> None:
     """What the proxy's runs rely on: the registry's own word, where something is gone or changed behind a tag."""
-    with scripted_registry() as registry, push_faults.rig(registry.host) as place, push_faults.impatient(1.0):
+    with scripted_registry() as registry, push_faults.rig(registry.host) as place, push_faults.impatient(30.0):
         choice = push_faults.Choice(SEED, 0, "one tag", 2000, False, False, ())
         (tmp_path / "run").mkdir()
         run = push_faults.Run(place, choice, tmp_path / "run")
