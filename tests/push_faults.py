@@ -100,7 +100,7 @@ def choose(seed: int, number: int) -> Choice:
         number,
         "two repositories" if "mount" in steps else chance.choice(SHAPES),
         chance.choice([2000, 2000, 30_000, 700_000]),
-        "token" in steps or ("sent elsewhere" not in names and chance.random() < 0.6),
+        "token" in steps or "sent elsewhere" in names or chance.random() < 0.6,
         chance.random() < 0.3,
         tuple(faults),
     )
