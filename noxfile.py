@@ -34,17 +34,17 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def engine(session: nox.Session) -> None:
-    """The tests on a real engine and real registries (root on a Debian family system)."""
+    """The tests on a real engine and real registries, the slower builds too (root on a Debian family system)."""
     session.install("-e", ".[dev]")
-    session.run("pytest", "-m", "engine", *session.posargs)
+    session.run("pytest", "--all", "-m", "engine", *session.posargs)
 
 
 @nox.session
 def pairs(session: nox.Session) -> None:
-    """All pairs of dockerfiles/, built and compared; the session engine builds six of them."""
+    """All pairs of dockerfiles/, built and compared; the tests of every run build six of them."""
     session.install("-e", ".[dev]")
     files = ("tests/engine/test_built_pairs.py", "tests/dockerfile/test_pairs.py")
-    session.run("pytest", "--pairs", *files, *session.posargs)
+    session.run("pytest", "--all", *files, *session.posargs)
 
 
 @nox.session

@@ -17,16 +17,16 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """``--pairs``: all pairs of dockerfiles/ are built, not only the quick ones."""
-    parser.addoption("--pairs", action="store_true", help="build all pairs of dockerfiles/, not only the quick ones")
+    """``--all``: nothing is left out for the time that it takes."""
+    parser.addoption("--all", action="store_true", help="also the slower builds: all pairs of dockerfiles/, and more")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip what ``--pairs`` is for."""
-    if not config.getoption("--pairs"):
+    """Skip what ``--all`` is for."""
+    if not config.getoption("--all"):
         for item in items:
-            if item.get_closest_marker("pairs"):
-                item.add_marker(pytest.mark.skip(reason="a slower pair: pytest --pairs builds it"))
+            if item.get_closest_marker("slow"):
+                item.add_marker(pytest.mark.skip(reason="a slower build: pytest --all makes it"))
 
 
 @pytest.fixture

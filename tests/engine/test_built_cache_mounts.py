@@ -39,6 +39,7 @@ _SOURCE = '[[tool.poetry.source]]\nname = "simple"\nurl = "https://pypi.org/simp
 _PACKAGE = json.dumps({"name": "a", "version": "1.0.0", "dependencies": {"is-number": "7.0.0"}})
 _IS_NUMBER = "cd /app && node -e 'console.log(require(\"is-number\")(5))' ; find node_modules -type l -lname '*store*'"
 
+SLOW = ("poetry", "pdm", "pipenv")
 CASES = {
     "pip as a user that is made": Case(
         "python:3.11-slim",
@@ -129,7 +130,9 @@ def built(engine: Engine, folder: Path, context: Path, text: str, script: str) -
     return (done / "out").read_text().splitlines()
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name.startswith(SLOW) else []) for name in CASES]
+)
 def test_mounts_are_filled_used_and_not_in_the_image(
     name: str, engine: Engine, base_image: Callable[[str], Path], tmp_path: Path
 ) -> None:

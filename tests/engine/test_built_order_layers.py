@@ -73,6 +73,7 @@ PYTHON: Mapping[str, object] = {
 }
 
 # The base image, the context, and the Dockerfile behind its FROM.
+SLOW = ("poetry",)
 CASES: Mapping[str, tuple[str, Mapping[str, object], str]] = {
     "npm ci": ("node:18-slim", NODE, "WORKDIR /app\nCOPY . .\nRUN npm ci && npm run build\n"),
     "npm install": ("node:18-slim", NODE, "COPY . /app\nWORKDIR /app\nRUN npm install\n"),
@@ -162,7 +163,7 @@ def contents(engine: Engine, context: Path, text: str, folder: Path) -> list[str
     return (done / "out").read_text().splitlines()
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else []) for name in CASES])
 def test_the_images_hold_the_same(name: str, engine: Engine, base_image: Callable[[str], Path], tmp_path: Path) -> None:
     base, files, body = CASES[name]
     base_image(base)

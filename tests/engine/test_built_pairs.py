@@ -16,7 +16,7 @@ pytestmark = pytest.mark.engine
 
 
 @pytest.mark.parametrize(
-    "pair", [pytest.param(pair, id=pair.name, marks=[] if pair.quick else pytest.mark.pairs) for pair in PAIRS]
+    "pair", [pytest.param(pair, id=pair.name, marks=[] if pair.quick else pytest.mark.slow) for pair in PAIRS]
 )
 def test_both_images_are_equal_and_work(
     pair: Pair, engine: Engine, base_image: Callable[[str], Path], tmp_path: Path

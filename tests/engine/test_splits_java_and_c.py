@@ -86,9 +86,15 @@ int main(int count, char **words)
 @pytest.mark.parametrize(
     ("files", "images", "smoke", "says"),
     [
-        (JAVA, ("eclipse-temurin:17-jdk", "eclipse-temurin:17-jre"), "./run.sh", "words7\napp app"),
+        pytest.param(
+            JAVA,
+            ("eclipse-temurin:17-jdk", "eclipse-temurin:17-jre"),
+            "./run.sh",
+            "words7\napp app",
+            marks=pytest.mark.slow,
+        ),
         (CLASSES, ("eclipse-temurin:17-jdk", "eclipse-temurin:17-jre"), "java Main", "other7\nroot root"),
-        (C, ("debian:bookworm-slim",), "crc", "1 1.2.13 352441c2"),
+        pytest.param(C, ("debian:bookworm-slim",), "crc", "1 1.2.13 352441c2", marks=pytest.mark.slow),
     ],
     ids=["java-script", "java-classes", "c-library"],
 )

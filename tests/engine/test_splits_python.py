@@ -31,6 +31,7 @@ CMD ["python", "main.py"]
 """
 
 
+@pytest.mark.slow
 def test_two_stages_are_one_image(engine: Engine, base_image: Callable[[str], Path], tmp_path: Path) -> None:
     base_image("python:3.11-slim")
     context = tmp_path / "context"
