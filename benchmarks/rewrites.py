@@ -133,9 +133,15 @@ def _hidden(before: Dockerfile, after: Dockerfile) -> Iterator[str]:
             mounted = set(_targets(instruction))
             origin = instruction.flag("from")
             other = after.stage(origin.value or "", stage.index) if origin is not None else None
-            for target, line in (seen[other.index] if other is not None else mine).items():
-                if target not in mounted and re.search(rf"{re.escape(target)}(?![\w.-])", _said(instruction)):
-                    yield f"line {instruction.lines[0]} names {target}, where line {line} has a mount"
+            # What COPY takes lies in the other stage, where it puts it in this one.
+            said = [(mine, _said(instruction))]
+            if other is not None and instruction.keyword == "COPY":
+                words = [word.text for word in instruction.words]
+                said = [(seen[other.index], " ".join(words[:-1])), (mine, " ".join(words[-1:]))]
+            for mounts, text in said:
+                for target, line in mounts.items():
+                    if target not in mounted and re.search(rf"{re.escape(target)}(?![\w.-])", text):
+                        yield f"line {instruction.lines[0]} names {target}, where line {line} has a mount"
             mine.update((target, instruction.lines[0]) for target in mounted - old)
 
 
