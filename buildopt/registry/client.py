@@ -108,6 +108,13 @@ class Registry:
             raise self._refused(answer, repository, what)
         return answer.status == 200
 
+    def knows(self, repository: str) -> bool | None:
+        """Whether there is such a repository; None where the registry does not tell."""
+        answer = self._ask("GET", repository, f"/v2/{repository}/tags/list?n=1", f"the question for {repository}")
+        if answer.status == 404 and answer.problem()[0] == "NAME_UNKNOWN":
+            return False
+        return True if answer.status == 200 else None
+
     def put_manifest(self, repository: str, reference: str, data: bytes, media_type: str) -> Mapping[str, str]:
         """Write a manifest's exact bytes under a tag or its digest; returns the answer's headers."""
         what = f"the manifest {reference}"

@@ -130,6 +130,7 @@ class Moved:
 
     repository: str
     count: int
+    digest: Digest | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -561,11 +562,11 @@ class _Counted:
         if not data and self._count < self._blob.size:
             raise wrong_size(run.plan.source.path, self._blob, self._count)
         self._count += len(data)
-        run.on_event(Moved(self._destination.name, len(data)))
+        run.on_event(Moved(self._destination.name, len(data), self._blob.digest))
         return data
 
     def seek(self, position: int, /) -> int:
-        self._destination.run_.on_event(Moved(self._destination.name, -self._count))
+        self._destination.run_.on_event(Moved(self._destination.name, -self._count, self._blob.digest))
         self._count = position
         return self._body.seek(position)
 
