@@ -11,7 +11,6 @@ import functools
 import hashlib
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -204,10 +203,7 @@ def push(
                 f"{target.reference} names another digest than the artifact's {plan.image.digest}",
                 hint="leave out the digest",
             )
-    # The repositories of one registry share its connections; made anew for each request they would cost handshakes.
-    neighbours = Counter(group[0].reference.registry for group in plan.repositories)
-    connections = plan.jobs * max(neighbours.values(), default=1) + 1
-    run = _Run(plan, Transport(trust, connections=connections), keychain, on_event)
+    run = _Run(plan, Transport(trust), keychain, on_event)
     try:
         return run.all()
     finally:

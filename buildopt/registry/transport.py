@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import ipaddress
 import os
+import select
 import socket
 import ssl
 import threading
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from http.client import HTTPException, HTTPResponse, IncompleteRead
+from http.client import HTTPConnection, HTTPException, HTTPResponse, IncompleteRead, RemoteDisconnected
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
-from urllib.parse import urlsplit
-
-import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib.parse import unquote, urlsplit
 
 from buildopt import __version__
 from buildopt.errors import UsageError
@@ -32,6 +30,7 @@ SEND_SECONDS = 120.0
 ANSWER_SECONDS = 120.0
 READ_SECONDS = 600.0
 """A registry may take minutes to store a large blob after its last byte arrived; for all else, silence is silence."""
+_AGENT = f"buildopt/{__version__}"
 CERTIFICATE_FOLDERS = (Path("/etc/docker/certs.d"), Path("/etc/containers/certs.d"))
 _BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",
@@ -139,13 +138,6 @@ def _excluded(host: str, patterns: list[str]) -> bool:
 _sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
 
 
-def _patient(connection: HTTPConnection) -> None:
-    # urllib3 keeps the time limit of the connect for sending too; a slow uplink needs more than a connect does.
-    if connection.sock is not None:
-        connection.sock.settimeout(SEND_SECONDS)
-        _sockets.add(connection.sock)
-
-
 def hang_up() -> None:
     """End every open connection of this process, so that no thread waits for an answer any longer."""
     for open_socket in list(_sockets):
@@ -172,6 +164,10 @@ class _Lines:
         self._file.close()
 
 
+class _TooLarge(Exception):
+    """An answer has more bytes than anybody wants."""
+
+
 class _Response(HTTPResponse):
     """Python takes a head that breaks off for a whole one, with whatever headers arrived."""
 
@@ -184,29 +180,142 @@ class _Response(HTTPResponse):
             if self.fp is not None:
                 self.fp = file
 
+    def content(self, cap: int) -> bytes:
+        """The whole body. Raises IncompleteRead where it ends early, _TooLarge where it has more than ``cap`` bytes."""
+        if self.length is not None and self.length > cap:
+            raise _TooLarge
+        data = self.read() if self.length is not None else self.read(cap + 1)
+        if len(data) > cap:
+            raise _TooLarge
+        return data
 
-class _Plain(HTTPConnection):
+
+class _Connection(HTTPConnection):
+    """Plain HTTP, to an origin or to a proxy (``proxy_headers``) that is told the whole address."""
+
     response_class = _Response
 
+    def __init__(self, host: str, port: int, *, proxy_headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(host, port)
+        self.proxy_headers = proxy_headers
+        self.used = False
+
+    def open(self, seconds: float) -> None:
+        """Connect, within a time limit that sending has not: a slow uplink needs more than a connect does."""
+        self.timeout = seconds
+        self.connect()
+        if isinstance(self.sock, socket.socket):
+            _sockets.add(self.sock)
+        self.sock.settimeout(SEND_SECONDS)
+
+    def usable(self) -> bool:
+        """Whether the other side still listens, as far as is known: it has nothing to say unless it hangs up."""
+        # What TLS sends after its handshake may still wait to be read where nothing was asked yet.
+        return self.sock is not None and not (self.used and _readable(self.sock))
+
+
+class _Secure(_Connection):
+    """HTTPS. Through a proxy that is itself spoken to by TLS (``outer``), one TLS runs inside the other."""
+
+    default_port = 443
+
+    def __init__(self, host: str, port: int, context: ssl.SSLContext, outer: ssl.SSLContext | None = None) -> None:
+        super().__init__(host, port)
+        self._context = context
+        self._outer = outer
+
     def connect(self) -> None:
+        tunnelled: str | None = getattr(self, "_tunnel_host", None)
+        name = tunnelled or self.host
+        if self._outer is None:
+            super().connect()
+            self.sock = self._context.wrap_socket(self.sock, server_hostname=name)
+            return
+        from urllib3.util.ssltransport import SSLTransport
+
+        outer, proxy = self._outer, self.host
+        self._create_connection = lambda *words: outer.wrap_socket(
+            socket.create_connection(*words), server_hostname=proxy
+        )
         super().connect()
-        _patient(self)
+        _sockets.add(self.sock)
+        self.sock = SSLTransport(self.sock, self._context, server_hostname=name)
 
 
-class _Secure(HTTPSConnection):
-    response_class = _Response
-
-    def connect(self) -> None:
-        super().connect()
-        _patient(self)
-
-
-class _PlainPool(HTTPConnectionPool):
-    ConnectionCls = _Plain
+def _readable(sock: Any) -> bool:
+    if not hasattr(select, "poll"):
+        return bool(select.select([sock], [], [], 0)[0])
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))
 
 
-class _SecurePool(HTTPSConnectionPool):
-    ConnectionCls = _Secure
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """One request, to be sent over any connection to its origin."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: Body | bytes | None
+    cap: int
+    seconds: float | None
+
+    def exchange(self, connection: _Connection) -> Answer:
+        """Send it and read its answer; the connection is closed where it cannot be used again.
+
+        Raises OSError and HTTPException where there is no whole answer, _TooLarge where it is.
+        """
+        seconds = self.seconds
+        if seconds is None:
+            seconds = ANSWER_SECONDS if self.body is None or isinstance(self.body, bytes) else READ_SECONDS
+        if connection.sock is None:
+            connection.open(min(CONNECT_SECONDS, seconds))
+        connection.used = True
+        parts = urlsplit(self.url)
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        if connection.proxy_headers is not None:
+            target = self.url
+        connection.putrequest(self.method, target, skip_host=True, skip_accept_encoding=True)
+        connection.putheader("Host", parts.netloc)
+        for name, value in {"User-Agent": _AGENT, **(connection.proxy_headers or {}), **self.headers}.items():
+            connection.putheader(name, value)
+        if isinstance(self.body, bytes) and "Content-Length" not in self.headers:
+            connection.putheader("Content-Length", str(len(self.body)))
+        hung_up: OSError | None = None
+        try:
+            self._send(connection)
+        except (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError) as error:
+            hung_up = error  # perhaps it said why, before it had all of the body
+        connection.sock.settimeout(ANSWER_SECONDS if hung_up else seconds)
+        try:
+            response = cast("_Response", connection.getresponse())
+            data = response.content(self.cap)
+        except (OSError, HTTPException):
+            if hung_up is not None:
+                raise hung_up from None
+            raise
+        if hung_up is not None or response.will_close:
+            connection.close()
+        else:
+            connection.sock.settimeout(SEND_SECONDS)
+        return Answer(response.status, _flat(response.msg.items()), data)
+
+    def _send(self, connection: _Connection) -> None:
+        if self.body is None or isinstance(self.body, bytes):
+            connection.endheaders(self.body)
+            return
+        connection.endheaders()
+        while block := self.body.read(BLOCK):
+            connection.sock.sendall(block)
+
+
+def _flat(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, value in headers:
+        name = name.lower()
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,18 +343,54 @@ class Origin:
         """Whether it is on this machine."""
         return is_loopback(self.host)
 
+    @property
+    def authority(self) -> str:
+        """Host and port as people write them: the usual port left out."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == {"http": 80, "https": 443}[self.scheme] else f"{host}:{self.port}"
+
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}"
 
 
+class _Pool:
+    """The connections to one origin that nobody uses at this moment."""
+
+    def __init__(self, make: Callable[[], _Connection]) -> None:
+        self.new = make
+        self._idle: list[_Connection] = []
+        self._lock = threading.Lock()
+
+    def take(self) -> tuple[_Connection, bool]:
+        """A connection, and whether it was used or connected before."""
+        while True:
+            with self._lock:
+                if not self._idle:
+                    break
+                connection = self._idle.pop()
+            if connection.usable():
+                return connection, True
+            connection.close()
+        return self.new(), False
+
+    def give(self, connection: _Connection) -> None:
+        with self._lock:
+            self._idle.append(connection)
+
+    def close(self) -> None:
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+
 class Transport:
     """Sends single requests over kept connections; safe to be used by many threads."""
 
-    def __init__(self, trust: Trust, *, connections: int = 8) -> None:
+    def __init__(self, trust: Trust) -> None:
         self.trust = trust
-        self._connections = connections
-        self._pools: dict[Origin, urllib3.PoolManager] = {}
+        self._pools: dict[Origin, _Pool] = {}
         self._lock = threading.Lock()
 
     def send(
@@ -264,77 +409,83 @@ class Transport:
         Raises RegistryError where there is no answer or it ends early.
         """
         origin = Origin.of(url)
+        request = _Request(method, url, headers, body, cap, seconds)
         pool = self._pool(origin)
-        if seconds is None:
-            seconds = ANSWER_SECONDS if body is None or isinstance(body, bytes) else READ_SECONDS
+        connection, kept = pool.take()
         try:
-            response = pool.urlopen(
-                method,
-                url,
-                headers={"User-Agent": f"buildopt/{__version__}", **headers},
-                body=body,
-                retries=False,
-                redirect=False,
-                preload_content=False,
-                decode_content=False,
-                timeout=urllib3.Timeout(connect=min(CONNECT_SECONDS, seconds), read=seconds),
-            )
-            data = response.read(cap + 1) if method != "HEAD" else b""
-            if len(data) > cap:
-                response.close()
-                raise RegistryError("protocol", f"the answer of {origin.host} is larger than {cap} bytes")
-            if method != "HEAD":
-                response.read(1)  # nothing is left; only this tells an answer that ended early from a whole one
-            response.drain_conn()
-            response.release_conn()
-        except (urllib3.exceptions.HTTPError, HTTPException, UnicodeError, OSError) as error:
-            raise unreachable(error, _shown(origin)) from error
-        return Answer(response.status, _flat(response.headers), data)
+            try:
+                answer = request.exchange(connection)
+            except (RemoteDisconnected, ConnectionResetError, BrokenPipeError, ssl.SSLEOFError):
+                # The registry ended a connection that was kept for longer than it liked: no failure of its own.
+                if not kept or not (body is None or isinstance(body, bytes)):
+                    raise
+                connection.close()
+                connection = pool.new()
+                answer = request.exchange(connection)
+        except _TooLarge as error:
+            connection.close()
+            raise RegistryError("protocol", f"the answer of {origin.host} is larger than {cap} bytes") from error
+        except (HTTPException, ValueError, OSError) as error:
+            connection.close()
+            raise unreachable(error, origin.authority) from error
+        except BaseException:
+            connection.close()
+            raise
+        if connection.sock is not None:
+            pool.give(connection)
+        return answer
 
-    def _pool(self, origin: Origin) -> urllib3.PoolManager:
+    def prepare(self, url: str) -> None:
+        """Connect to an origin, so that a request finds a connection. That it cannot be done shows at the request."""
+        origin = Origin.of(url)
+        pool = self._pool(origin)
+        connection = pool.new()
+        try:
+            connection.open(CONNECT_SECONDS)
+        except (HTTPException, ValueError, OSError):
+            connection.close()
+        else:
+            pool.give(connection)
+
+    def _pool(self, origin: Origin) -> _Pool:
         with self._lock:
             if origin not in self._pools:
-                self._pools[origin] = self._make(origin)
+                self._pools[origin] = _Pool(self._maker(origin))
             return self._pools[origin]
 
-    def _make(self, origin: Origin) -> urllib3.PoolManager:
-        options: dict[str, Any] = {"maxsize": self._connections, "block": False, "blocksize": BLOCK}
-        if origin.scheme == "https":
-            options["ssl_context"] = self.trust.context(_shown(origin))
+    def _maker(self, origin: Origin) -> Callable[[], _Connection]:
         proxy = self.trust.proxy(origin.scheme, origin.host)
-        manager: urllib3.PoolManager
-        if proxy:
-            manager = _proxy(proxy, options)
-        else:
-            manager = urllib3.PoolManager(2, **options)
-        manager.pool_classes_by_scheme = {"http": _PlainPool, "https": _SecurePool}
-        return manager
+        context = self.trust.context(origin.authority) if origin.scheme == "https" else None
+        if not proxy:
+            if context is None:
+                return lambda: _Connection(origin.host, origin.port)
+            secure = context
+            return lambda: _Secure(origin.host, origin.port, secure)
+        return self._through(proxy, origin, context)
+
+    def _through(self, proxy: str, origin: Origin, context: ssl.SSLContext | None) -> Callable[[], _Connection]:
+        """How to connect by a proxy."""
+        parts = urlsplit(proxy)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise UsageError("the proxy of the environment is no http or https address", hint="check HTTPS_PROXY")
+        host, port = parts.hostname, parts.port or {"http": 80, "https": 443}[parts.scheme]
+        headers = {}
+        if parts.username:
+            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+            headers["Proxy-Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
+        if context is None:
+            return lambda: _Connection(host, port, proxy_headers=headers)
+        inner = context
+        outer = self.trust.context(host) if parts.scheme == "https" else None
+
+        def tunnel() -> _Connection:
+            connection = _Secure(host, port, inner, outer)
+            connection.set_tunnel(origin.host, origin.port, headers)
+            return connection
+
+        return tunnel
 
     def close(self) -> None:
         """Close every kept connection."""
         for pool in self._pools.values():
-            pool.clear()
-
-
-def _proxy(url: str, options: Mapping[str, Any]) -> urllib3.PoolManager:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UsageError("the proxy of the environment is no http or https address", hint="check HTTPS_PROXY")
-    headers = None
-    if parts.username:
-        from urllib.parse import unquote
-
-        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        headers = urllib3.make_headers(proxy_basic_auth=pair)
-    place = parts.netloc.rpartition("@")[2]
-    return urllib3.ProxyManager(f"{parts.scheme}://{place}", 2, proxy_headers=headers, **options)
-
-
-def _shown(origin: Origin) -> str:
-    """The registry as people write it: the usual port left out."""
-    host = f"[{origin.host}]" if ":" in origin.host else origin.host
-    return host if origin.port == {"http": 80, "https": 443}[origin.scheme] else f"{host}:{origin.port}"
-
-
-def _flat(headers: urllib3.HTTPHeaderDict) -> dict[str, str]:
-    return {name.lower(): ", ".join(headers.getlist(name)) for name in headers}
+            pool.close()
