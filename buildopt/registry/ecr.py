@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from buildopt.registry.credentials import Credentials, Issued
@@ -102,6 +103,17 @@ class Api:
         values = {**self._account(), "repositoryNames": [self._name(repository)]}
         self._check_alias(repository)
         return self._call("DescribeRepositories", values, repository, unless=_NOT_THERE) is not None
+
+    def immutable(self, repository: str, tag: str) -> bool:
+        """Whether a tag that a repository has cannot be moved to another image."""
+        if profile_of(self.registry).region:  # ECR Public knows no such tags
+            return False
+        values = {**self._account(), "repositoryNames": [self._name(repository)]}
+        found = self._call("DescribeRepositories", values, repository)["repositories"][0]
+        ways = str(found.get("imageTagMutability", ""))
+        filters = [str(entry.get("filter", "")) for entry in found.get("imageTagMutabilityExclusionFilters") or ()]
+        excluded = any(fnmatchcase(tag, pattern) for pattern in filters)
+        return ways.startswith("IMMUTABLE") != (excluded and ways.endswith("_WITH_EXCLUSION"))
 
     def create(self, repository: str, creation: Creation) -> bool:
         """Make a repository; False where it exists, and stays as it is."""
