@@ -38,9 +38,12 @@ MAX_ENTRIES = 2000
 """Most descriptors in one document."""
 MAX_DEPTH = 4
 """How deep indexes may lie inside indexes."""
+MAX_TOTAL = 64 * 1024 * 1024
+"""Most bytes of all manifests and indexes of one image."""
 MAX_SIZE = 1 << 50
 
-_HEX = {"sha256": 64, "sha512": 128}
+HEX_DIGITS = {"sha256": 64, "sha512": 128}
+"""Length of a digest by its algorithm."""
 _DIGEST = re.compile(r"(sha256|sha512):([0-9a-f]+)")
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}")
 
@@ -56,7 +59,7 @@ class Digest:
     def parse(cls, text: object) -> Digest:
         """Read a digest. Raises ArtifactError for anything but the strict grammar."""
         match = _DIGEST.fullmatch(text) if isinstance(text, str) else None
-        if match is None or len(match[2]) != _HEX[match[1]]:
+        if match is None or len(match[2]) != HEX_DIGITS[match[1]]:
             raise ArtifactError(
                 f"not a digest: {shown(text)}", hint="a digest is sha256: and 64, or sha512: and 128 small hex digits"
             )
@@ -179,6 +182,7 @@ def parse_document(data: bytes, media_type: str = "", *, what: str = "manifest")
     ``media_type`` is what its descriptor says; an embedded one must be equal to it. Raises ArtifactError.
     """
     document = load_json(data, what)
+    _plain_keys(document, what)
     embedded = _text(document, "mediaType", what)
     if embedded and media_type and embedded != media_type:
         raise ArtifactError(
@@ -216,6 +220,7 @@ def parse_descriptor(value: object, what: str) -> Descriptor:
     """Read a descriptor. Raises ArtifactError."""
     if not isinstance(value, dict):
         raise ArtifactError(f"{what} is not a descriptor", hint=_REBUILD)
+    _plain_keys(value, what)
     size = value.get("size")
     if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= MAX_SIZE:
         raise ArtifactError(f"{what} has no valid size: {shown(size)}", hint=_REBUILD)
@@ -239,6 +244,23 @@ def parse_descriptor(value: object, what: str) -> Descriptor:
 
 
 _REBUILD = "build the artifact again: buildopt build-once"
+_KEYS = {
+    key.casefold(): key
+    for key in (
+        *("mediaType", "artifactType", "config", "layers", "manifests", "subject", "annotations"),
+        *("digest", "size", "urls", "data", "platform"),
+    )
+}
+
+
+def _plain_keys(document: Mapping[str, object], what: str) -> None:
+    """Refuse ``Layers`` beside ``manifests``: some readers, those in Go, take any case, and so see something else."""
+    for key in document:
+        known = _KEYS.get(key.casefold(), key)
+        if known != key:
+            raise ArtifactError(
+                f"{what} has a key {shown(key)} that some readers take for {known}", hint="do not trust this artifact"
+            )
 
 
 def _platform(value: object, what: str) -> Platform | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
@@ -19,10 +19,12 @@ from buildopt.errors import ArtifactError
 from buildopt.oci import tarfile_index
 from buildopt.oci.descriptor import (
     DOCUMENT_TYPES,
+    HEX_DIGITS,
     IMAGE_NAME,
     MAX_DEPTH,
     MAX_DOCUMENT,
     MAX_ENTRIES,
+    MAX_TOTAL,
     REFERENCE_DIGEST,
     REFERENCE_NAME,
     Descriptor,
@@ -285,8 +287,11 @@ class Image:
         return sum(sizes.values())
 
 
-def open_artifact(path: Path) -> ArtifactSource:
-    """Open a layout folder or an OCI tar. Raises ArtifactError where there is none, or it is damaged or unsafe."""
+def open_artifact(path: Path, tell: Callable[[ArtifactError], None] | None = None) -> ArtifactSource:
+    """Open a layout folder or an OCI tar. Raises ArtifactError where there is none, or it is damaged or unsafe.
+
+    With ``tell`` unsafe entries of a tar are told to it, one by one, and left out.
+    """
     try:
         status = path.stat()
     except FileNotFoundError as error:
@@ -296,16 +301,17 @@ def open_artifact(path: Path) -> ArtifactSource:
     if stat.S_ISDIR(status.st_mode):
         return _open_folder(path)
     if stat.S_ISREG(status.st_mode):
-        return _open_tar(path)
+        return _open_tar(path, tell)
     raise ArtifactError(f"{path} is neither a folder nor a file", hint=_BUILD)
 
 
-def resolve(source: ArtifactSource) -> Image:
-    """The image inside an artifact.
+def resolve(source: ArtifactSource, wanted: str = "", *, partial: bool = False) -> Image:
+    """The image inside an artifact; of several the one whose name or digest is ``wanted``.
 
     index.json may name it several times, and list what it is made of beside it (as oras does); several images are an
     ArtifactError that names them, as is any document that is missing, tampered with or not what its descriptor says.
-    Layers are not looked at.
+    With ``partial`` an index may name manifests that are not there: they are left out of ``manifests``, as where an
+    engine saved the platforms that it holds. Layers are not looked at.
     """
     outer = parse_document(source.index_bytes, what="index.json")
     if not isinstance(outer, Index):
@@ -313,32 +319,60 @@ def resolve(source: ArtifactSource) -> Image:
     if not outer.manifests:
         raise ArtifactError(f"the artifact at {source.path} holds no image", hint=_BUILD)
     found = {entry.digest: entry for entry in outer.manifests}
-    if len(found) > 1:
-        whole = _Walk(source)
+    if wanted:
+        found = {entry.digest: entry for entry in outer.manifests if _called(entry, wanted)}
+        if not found:
+            raise ArtifactError(
+                f"no image in {source.path} is called {shown(wanted)}",
+                hint="these are its images: take one of their names or digests",
+                detail=_listed(outer.manifests),
+            )
+    elif len(found) > 1:
+        whole = _Walk(source, partial)
         for entry in found.values():
             whole.visit(entry, 0)
         inner = {child.digest for _, index in whole.indexes for child in index.manifests}
         found = {digest: entry for digest, entry in found.items() if digest not in inner}
     if len(found) > 1:
-        lines = [
-            f"{digest} {_names((entry,))[0] if _names((entry,)) else ''}".rstrip() for digest, entry in found.items()
-        ]
+        images = [entry for entry in outer.manifests if entry.digest in found]
         raise ArtifactError(
             f"the artifact at {source.path} holds {len(found)} different images",
-            hint="build into an empty folder: buildopt build-once -o PATH",
-            detail=lines,
+            hint="choose one with --image NAME (or its digest); a build into an empty folder makes an artifact of one",
+            detail=_listed(images),
         )
     (descriptor,) = found.values()
-    walk = _Walk(source)
+    walk = _Walk(source, partial)
     document = walk.visit(descriptor, 0)
-    return Image(descriptor, document, _names(outer.manifests), tuple(walk.manifests), tuple(walk.indexes))
+    names = _names(tuple(entry for entry in outer.manifests if entry.digest == descriptor.digest))
+    return Image(descriptor, document, names, tuple(walk.manifests), tuple(walk.indexes))
+
+
+def absent_layers(source: ArtifactSource, image: Image) -> tuple[Descriptor, ...]:
+    """The foreign layers whose bytes are not in the artifact. Nobody fetches them from where they are said to be."""
+    return tuple(blob for blob in image.blobs if blob.foreign and blob.data is None and not source.has(blob.digest))
+
+
+def _called(entry: Descriptor, wanted: str) -> bool:
+    names = _names((entry,))
+    return str(entry.digest) == wanted or any(name == wanted or name.endswith(f"/{wanted}") for name in names)
+
+
+def _listed(entries: Sequence[Descriptor]) -> list[str]:
+    """A line a descriptor, for people; names are a stranger's words."""
+    lines = []
+    for entry in entries:
+        names = _names((entry,))
+        lines.append(f"{entry.digest} {shown(names[0])}" if names else str(entry.digest))
+    return list(dict.fromkeys(lines))
 
 
 class _Walk:
     """Walks an image's documents, children first, each once."""
 
-    def __init__(self, source: ArtifactSource) -> None:
+    def __init__(self, source: ArtifactSource, partial: bool = False) -> None:
         self.source = source
+        self.partial = partial
+        self.bytes = 0
         self.seen: set[Digest] = set()
         self.manifests: list[ImageManifest] = []
         self.indexes: list[tuple[Descriptor, Index]] = []
@@ -353,18 +387,41 @@ class _Walk:
                 f"{descriptor.digest} is called {shown(descriptor.media_type)}, which is no image", hint=_BUILD
             )
         self.seen.add(descriptor.digest)
-        data = self.source.read(descriptor.digest)
+        data = document_bytes(self.source, descriptor)
         if len(data) != descriptor.size:
             raise wrong_size(self.source.path, descriptor, len(data))
+        self.bytes += len(data)
+        if self.bytes > MAX_TOTAL:
+            raise ArtifactError(
+                f"the manifests in {self.source.path} are larger than {MAX_TOTAL >> 20} MiB", hint=_BUILD
+            )
         document = parse_document(data, descriptor.media_type, what=str(descriptor.digest))
         if isinstance(document, Index):
-            for child in document.manifests:
-                if child.digest not in self.seen:
-                    self.visit(child, depth + 1)
+            self._children(document, depth)
             self.indexes.append((descriptor, document))
         else:
             self.manifests.append(ImageManifest(descriptor, document))
         return document
+
+    def _children(self, index: Index, depth: int) -> None:
+        there = [child for child in index.manifests if child.data is not None or self.source.has(child.digest)]
+        if len(there) < len(index.manifests) and there and not self.partial:
+            gone = next(child for child in index.manifests if child not in there)
+            names = [str(child.platform) for child in there if child.platform and not child.attestation]
+            raise ArtifactError(
+                f"{gone.digest} is missing from {self.source.path}" + (f": {gone.platform}" if gone.platform else ""),
+                hint=f"push a platform that is there: --platform {names[0]}" if names else _BUILD,
+            )
+        for child in there if self.partial else index.manifests:
+            if child.digest not in self.seen:
+                self.visit(child, depth + 1)
+
+
+def document_bytes(source: ArtifactSource, descriptor: Descriptor) -> bytes:
+    """A manifest's or index's bytes, from its blob or else from the descriptor that carries them."""
+    if descriptor.data is not None and not source.has(descriptor.digest):
+        return descriptor.data
+    return source.read(descriptor.digest)
 
 
 def missing(path: Path, digest: Digest) -> ArtifactError:
@@ -434,14 +491,17 @@ def _open_folder(path: Path) -> FolderSource:
 _BLOB_NAME = re.compile(r"blobs/(sha256|sha512)/([0-9a-f]+)")
 
 
-def _open_tar(path: Path) -> TarSource:
+def _open_tar(path: Path, tell: Callable[[ArtifactError], None] | None = None) -> TarSource:
     with _open_plain(path, follow=True) as stream:
-        entries = tarfile_index.entries(stream, path)
+        entries = tarfile_index.entries(stream, path, tell)
         for name in ("index.json", "oci-layout"):
             if name not in entries:
-                saved = "manifest.json" in entries  # by docker without the containerd image store
-                what = "it was made by docker save, without an OCI layout" if saved else f"the tar has no {name}"
-                raise ArtifactError(f"no artifact at {path}: {what}", hint=_BUILD)
+                if "manifest.json" in entries:  # docker before 25
+                    raise ArtifactError(
+                        f"no artifact at {path}: it was made by docker save, without an OCI layout",
+                        hint="docker 25 and later save one; or build it with: buildopt build-once -o image.tar",
+                    )
+                raise ArtifactError(f"no artifact at {path}: the tar has no {name}", hint=_BUILD)
         documents = {}
         for name in ("index.json", "oci-layout"):
             offset, size = entries[name]
@@ -449,7 +509,8 @@ def _open_tar(path: Path) -> TarSource:
     _check_layout(documents["oci-layout"], path)
     places = {}
     for name, place in entries.items():
-        if match := _BLOB_NAME.fullmatch(name):
+        match = _BLOB_NAME.fullmatch(name)
+        if match and len(match[2]) == HEX_DIGITS[match[1]]:  # nothing refers to other names
             places[Digest.parse(f"{match[1]}:{match[2]}")] = place
     return TarSource(path, documents["index.json"], places, entries.get(GATES))
 
