@@ -12,7 +12,7 @@ from pathlib import Path
 INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
-LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+LAYER = "application/vnd.oci.image.layer.v1.tar"
 
 Json = dict[str, object]
 
@@ -35,8 +35,9 @@ def put_json(folder: Path, document: Json, media_type: str) -> Json:
 def put_image(folder: Path, platform: str, layers: Sequence[bytes], *, media_type: str = MANIFEST) -> Json:
     """Write an image manifest of one platform; its descriptor."""
     os, _, architecture = platform.partition("/")
-    config = put(folder, json.dumps({"os": os, "architecture": architecture}).encode(), CONFIG)
     blobs = [put(folder, layer, LAYER) for layer in layers]
+    rootfs = {"type": "layers", "diff_ids": [blob["digest"] for blob in blobs]}
+    config = put(folder, json.dumps({"os": os, "architecture": architecture, "rootfs": rootfs}).encode(), CONFIG)
     descriptor = put_json(folder, {"config": config, "layers": blobs}, media_type)
     return {**descriptor, "platform": {"os": os, "architecture": architecture}}
 

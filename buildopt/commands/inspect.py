@@ -12,7 +12,7 @@ from buildopt.errors import OK, ArtifactError
 from buildopt.oci import gate_record
 from buildopt.oci.check import Problem, check
 from buildopt.oci.descriptor import REFERENCE_DIGEST, Descriptor
-from buildopt.oci.layout import ArtifactSource, Image, ImageManifest, open_artifact, resolve
+from buildopt.oci.layout import ArtifactSource, Image, ImageManifest, absent_layers, open_artifact, resolve
 from buildopt.oci.lock import reading
 from buildopt.report.units import human
 
@@ -26,16 +26,16 @@ Examples:
 
 @click.command(epilog=EXAMPLES)
 @click.argument("path", default=".buildopt/image", type=click.Path(path_type=Path))
+@click.option("--image", "wanted", default="", metavar="NAME", help="Of several images the one of this name or digest.")
 @click.option("--check", "checking", is_flag=True, help="Read every byte and list everything that is wrong.")
 @output_options()
-def inspect(path: Path, checking: bool, output: Output) -> int:
+def inspect(path: Path, wanted: str, checking: bool, output: Output) -> int:
     """Show platforms, layers, sizes, digests and attestations of an artifact (a layout folder or an OCI tar)."""
     with reading(path):  # a build that finishes meanwhile leaves these blobs where they are
-        source = open_artifact(path)
-        problems = check(source) if checking else ()
+        source, problems = _checked(path, wanted) if checking else (open_artifact(path), ())
         fatal = [problem for problem in problems if problem.fatal]
         try:
-            image = resolve(source)
+            image = resolve(source, wanted)
         except ArtifactError:
             if not fatal:
                 raise
@@ -45,6 +45,20 @@ def inspect(path: Path, checking: bool, output: Output) -> int:
         else:
             output.result(_text(source, image, problems, checking))
         return ArtifactError.exit_code if fatal else OK
+
+
+def _checked(path: Path, wanted: str) -> tuple[ArtifactSource, tuple[Problem, ...]]:
+    """An artifact and all that is wrong with it; what keeps it from being opened is an ArtifactError that lists it."""
+    unsafe: list[ArtifactError] = []
+    try:
+        source = open_artifact(path, unsafe.append)
+    except ArtifactError as error:
+        lines = [entry.message for entry in unsafe if entry.message != error.message]
+        raise ArtifactError(error.message, hint=error.hint, detail=[*error.detail, *lines]) from error
+    problems = check(source, contents=True)
+    if wanted:  # that there are several is no problem where one was chosen
+        problems = tuple(problem for problem in problems if problem.kind != "ambiguous")
+    return source, (*(Problem("unsafe", entry.message) for entry in unsafe), *problems)
 
 
 def _document(
@@ -70,7 +84,8 @@ def _document(
 
 
 def _blob(blob: Descriptor) -> dict[str, object]:
-    return {"digest": str(blob.digest), "media_type": blob.media_type, "size": blob.size}
+    document: dict[str, object] = {"digest": str(blob.digest), "media_type": blob.media_type, "size": blob.size}
+    return {**document, "urls": list(blob.urls)} if blob.foreign else document
 
 
 def _platform(entry: ImageManifest) -> dict[str, object]:
@@ -148,11 +163,16 @@ def _text(source: ArtifactSource, image: Image | None, problems: tuple[Problem, 
             lines += [f"  {layer.digest}  {human(layer.size):>10}" for layer in entry.manifest.layers]
         for entry, of in _attestations(image):
             lines.append(f"attestation  {entry.descriptor.digest}")
-            lines += [f"  of  {_of_platform(image, of) or 'nothing here:'}  {of}"] if of else []
-            lines += [f"  {_predicate(layer)}  {human(layer.size)}" for layer in entry.manifest.layers]
+            said = f"  of  {_of_platform(image, of) or 'nothing here:'}  {gate_record.printable(of)}"
+            lines += [said] if of else []
+            for layer in entry.manifest.layers:
+                lines.append(f"  {gate_record.printable(_predicate(layer))}  {human(layer.size)}")
+        for layer in absent_layers(source, image) if not checking else ():
+            where = ", ".join(gate_record.printable(url) for url in layer.urls[:3]) or "nowhere"
+            lines.append(f"note: layer {layer.digest} is not in the artifact; it is said to be at {where}")
         lines += _gate_lines(source, image)
     for problem in problems:
         lines.append(f"{'problem' if problem.fatal else 'note'}: {problem.message}")
     if checking and not any(problem.fatal for problem in problems):
-        lines.append("every blob is there and is what it says")
+        lines.append("every blob is there and is what it says, every layer what its config says")
     return "".join(f"{line}\n" for line in lines)

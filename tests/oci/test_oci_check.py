@@ -74,4 +74,6 @@ def test_a_foreign_layer_may_be_absent(tmp_path: Path) -> None:
     artifacts.finish(
         tmp_path, [artifacts.put_json(tmp_path, {"config": config, "layers": [layer]}, artifacts.MANIFEST)]
     )
-    assert kinds(tmp_path) == []
+    assert kinds(tmp_path) == ["foreign"]
+    (problem,) = check(open_artifact(tmp_path))
+    assert not problem.fatal and "http://127.0.0.1:1/never-fetched" in problem.message
