@@ -50,6 +50,12 @@ class Registry:
         """Find out how the registry is reached and how it wants to be asked; done once, before anything else."""
         self._connected()
 
+    def prepare(self) -> None:
+        """Connect ahead of the first question, to a registry that is surely spoken to by TLS."""
+        url = f"https://{endpoint(self.name)}/v2/"
+        if not Origin.of(url).loopback:
+            self._transport.prepare(url)
+
     def has_blob(self, repository: str, digest: Digest) -> bool:
         """Whether a repository holds a blob."""
         what = f"the question for {digest}"
@@ -133,7 +139,8 @@ class Registry:
         if answer.status == 401 and self._auth is not None and self._auth.has_token:
             # The token server knew the user and gave a token, but not one for this: 403 in other words.
             answer = Answer(403, answer.headers, answer.data)
-        error = refused(answer, self.name, what, repository=repository, signed_in=self.signed_in)
+        profile = self._auth.profile if self._auth is not None else None
+        error = refused(answer, self.name, what, repository=repository, signed_in=self.signed_in, profile=profile)
         return self._auth.explained(error) if self._auth is not None else error
 
     def _cancel(self, repository: str, answer: Answer) -> None:

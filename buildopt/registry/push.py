@@ -1,8 +1,9 @@
 """Copy one artifact to many registries, side by side, and say what came of each.
 
-For every repository: blobs first (largest first, several at once), then manifests (children before parents), tags
-last; then each tag is read back and compared. The bytes of manifests are those of the artifact. What fails at one
-destination never stops another.
+For every repository: it is asked what it holds (all questions at once), then come the blobs that it lacks (largest
+first, several at once), then manifests (children before parents). Once every required destination has all of that, or
+failed, come the tags; each is read back and compared. The bytes of manifests are those of the artifact. What fails at
+one destination never stops another.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import functools
 import hashlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
@@ -23,12 +24,17 @@ from buildopt.registry import ecr
 from buildopt.registry.client import Registry
 from buildopt.registry.credentials import Keychain
 from buildopt.registry.failure import MISSING_PARTS, NO_IDENTITY, RegistryError
-from buildopt.registry.retry import Stopped, attempt
+from buildopt.registry.pace import Pace
+from buildopt.registry.retry import Result, Stopped, attempt
 from buildopt.registry.transport import Body, Transport, Trust, hang_up
 from buildopt.settings import Creation
 
-DEFAULT_JOBS = 6
-"""Blobs that are sent at once to one destination."""
+BULK_JOBS = 6
+"""Large blobs that are sent at once to one destination: more would not make a line faster."""
+SMALL_JOBS = 10
+"""Other requests that are under way at once beside them: they cost round trips, not bytes."""
+SMALL = 4_000_000
+"""Bytes up to which a blob is small."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +51,15 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class PushPlan:
-    """What is to be pushed where. ``source`` and ``image`` are an artifact that was opened and resolved."""
+    """What is to be pushed where. ``source`` and ``image`` are an artifact that was opened and resolved.
+
+    ``jobs`` bounds all that is under way at once at one registry; None leaves that to ``BULK_JOBS`` and ``SMALL_JOBS``.
+    """
 
     source: ArtifactSource
     image: Image
     targets: tuple[Target, ...]
-    jobs: int = DEFAULT_JOBS
+    jobs: int | None = None
 
     @property
     def repositories(self) -> tuple[tuple[Target, ...], ...]:
@@ -261,8 +270,12 @@ class _Run:
             name: Registry(name, keychain, transport, ecr.issuer(name))
             for name in dict.fromkeys(target.reference.registry for target in plan.targets)
         }
+        most = plan.jobs or BULK_JOBS + SMALL_JOBS
+        self.paces = {name: Pace(most) for name in self.registries}
         self._claims: dict[tuple[str, Digest], Future[str]] = {}
         self._lock = threading.Lock()
+        self._filling = sum(1 for group in plan.repositories if any(not target.optional for target in group))
+        self._filled = threading.Condition(self._lock)
 
     def all(self) -> PushReport:
         groups = self.plan.repositories
@@ -274,6 +287,8 @@ class _Run:
                     outcomes |= future.result()
             except BaseException:
                 self.stop.set()  # Ctrl-C: workers end at their next block
+                with self._filled:
+                    self._filled.notify_all()
                 hang_up()
                 raise
         return PushReport(str(self.plan.image.digest), tuple(outcomes[target] for target in self.plan.targets))
@@ -285,6 +300,20 @@ class _Run:
             if mine:
                 self._claims[registry, digest] = Future()
             return self._claims[registry, digest], mine
+
+    def filled(self, required: bool) -> None:
+        """A destination has everything but its tags, or failed. Returns once that is so of all required ones.
+
+        So nobody sees the new image at one registry while another may lack it for minutes.
+        """
+        with self._filled:
+            if required:
+                self._filling -= 1
+                self._filled.notify_all()
+            while self._filling:
+                if self.stop.is_set():
+                    raise Stopped
+                self._filled.wait()
 
 
 @dataclass(slots=True)
@@ -310,16 +339,23 @@ class _Destination:
         self.tally = _Tally()
         self.lock = threading.Lock()
         self.failed = threading.Event()
-        self.named = False
+        self.held: frozenset[Digest] = frozenset()
+        self.named: frozenset[str] = frozenset()
+        self.counted = False
         self.mended = False
+        self.mending = threading.Lock()
         self.written: list[tuple[Descriptor, bytes]] = []
 
     def run(self) -> dict[Target, Outcome]:
         began = time.monotonic()
         outcomes: dict[Target, Outcome] = {}
-        problem = self._guarded(self._contents)
-        for target in self.targets:
-            failed = problem or self._guarded(functools.partial(self._name, target))
+        required = any(not target.optional for target in self.targets)
+        try:
+            problem = self._guarded(self._contents)
+        finally:
+            self.run_.filled(required)
+        problems = [problem] * len(self.targets) if problem is not None else self._names()
+        for target, failed in zip(self.targets, problems, strict=True):
             outcome = Outcome(
                 str(target.reference),
                 str(self.image.digest),
@@ -334,8 +370,14 @@ class _Destination:
             self.run_.on_event(Done(outcome))
             if problem is None:  # a further tag of the same repository finds everything there
                 everything = self.tally.sent + self.tally.mounted + self.tally.present
-                self.tally, began = _Tally(present=everything), time.monotonic()
+                self.tally = _Tally(present=everything)
         return outcomes
+
+    def _names(self) -> list[Problem | None]:
+        """Write all tags, and what came of each."""
+        with ThreadPoolExecutor(self.run_.plan.jobs or SMALL_JOBS, "tag") as pool:
+            futures = [pool.submit(self._guarded, functools.partial(self._name, target)) for target in self.targets]
+        return [future.result() for future in futures]
 
     def _guarded(self, work: Callable[[], None]) -> Problem | None:
         try:
@@ -348,17 +390,22 @@ class _Destination:
             return Problem("configuration", error.message, error.hint)
         return None
 
-    def _attempt(self, work: Callable[[int], None]) -> None:
+    def _attempt(self, work: Callable[[int], Result]) -> Result:
         def notice(error: RegistryError, seconds: float) -> None:
             self.run_.on_event(Again(self.name, error.message, seconds))
 
-        attempt(work, self.run_.stop, notice)
+        def paced(number: int) -> Result:
+            with self.run_.paces[self.registry.name].turn(self.run_.stop):
+                return work(number)
+
+        return attempt(paced, self.run_.stop, notice)
 
     def _contents(self) -> None:
         """Everything but the tags."""
-        self._attempt(lambda number: self.registry.ping())
+        self._connect()
         uncreated = self._create()
         try:
+            self._survey()
             self._blobs()
         except RegistryError as error:
             if error.kind != "not-found" or uncreated is None:
@@ -366,13 +413,7 @@ class _Destination:
             kind = "not-found" if uncreated.code == NO_IDENTITY else uncreated.kind
             message = f"{error.message}; it was not made: {uncreated.message}"
             raise RegistryError(kind, message, hint=uncreated.hint) from error
-        top = self.image.digest
-        for entry in self.image.manifests:
-            if entry.descriptor.digest != top:
-                self._manifest(entry.descriptor, entry.manifest.data)
-        for descriptor, index in self.image.indexes:
-            if descriptor.digest != top:
-                self._manifest(descriptor, index.data)
+        self._manifests()
 
     def _create(self) -> RegistryError | None:
         """Make the repository where that is wanted. Why it could not be made, which matters only where it is missing:
@@ -391,30 +432,82 @@ class _Destination:
             self.run_.on_event(Noted(self.name, f"the repository was made ({words})"))
         return None
 
-    def _blobs(self) -> None:
-        blobs = sorted(self._held(), key=lambda blob: -blob.size)
+    def _connect(self) -> None:
+        """Find out how the registry is reached. What will be asked side by side has its connections by then."""
+        questions = len(self.image.blobs) + len(self.image.manifests) + len(self.targets)
+        with ThreadPoolExecutor(SMALL_JOBS, "connect") as pool:
+            for _ in range(min(SMALL_JOBS, self.run_.plan.jobs or SMALL_JOBS, questions) - 1):
+                pool.submit(self.registry.prepare)
+            self._attempt(lambda number: self.registry.ping())
+
+    def _survey(self) -> None:
+        """Ask which blobs and manifests are there, and which tags are right already; all at once."""
+        blobs = self._sendable()
+        documents = [descriptor for descriptor, _ in self._documents()]
         self.run_.on_event(Started(self.name, sum(blob.size for blob in blobs)))
-        with ThreadPoolExecutor(self.run_.plan.jobs, "blob") as pool:
-            futures = [pool.submit(self._one, blob) for blob in blobs]
+        held: set[Digest] = set()
+        named: set[str] = set()
+
+        def ask(blob: Descriptor, number: int) -> None:
+            if self.registry.has_blob(self.repository, blob.digest):
+                held.add(blob.digest)
+
+        def ask_for_document(descriptor: Descriptor, number: int) -> None:
+            if self.registry.has_manifest(self.repository, str(descriptor.digest)):
+                held.add(descriptor.digest)
+
+        def ask_for_tag(name: str, number: int) -> None:
+            if self._named(name) == self.image.digest:
+                named.add(name)
+
+        work = [functools.partial(self._attempt, functools.partial(ask, blob)) for blob in blobs]
+        work += [functools.partial(self._attempt, functools.partial(ask_for_document, entry)) for entry in documents]
+        tags = [self._tag(target) for target in self.targets]
+        work += [functools.partial(self._attempt, functools.partial(ask_for_tag, name)) for name in tags]
+        self._together(work)
+        self.held, self.named = frozenset(held), frozenset(named)
+
+    def _blobs(self) -> None:
+        """Send what is missing: large blobs in a lane of their own, so that small ones need not wait behind them."""
+        blobs = sorted(self._sendable(), key=lambda blob: -blob.size)
+        work = [functools.partial(self._blob, blob) for blob in blobs]
+        if self.run_.plan.jobs is not None:
+            self._together(work)
+            return
+        large = sum(blob.size > SMALL for blob in blobs)
+        self._together(work[large:], work[:large])
+
+    def _together(self, work: Sequence[Callable[[], None]], bulk: Sequence[Callable[[], None]] = ()) -> None:
+        """Do all of it side by side. After the first failure nothing new begins, and that failure is raised."""
+        self.failed.clear()
+        most = self.run_.plan.jobs or SMALL_JOBS
+        with ThreadPoolExecutor(most, "small") as small, ThreadPoolExecutor(BULK_JOBS, "bulk") as large:
+            futures = [large.submit(self._unless_failed, one) for one in bulk]
+            futures += [small.submit(self._unless_failed, one) for one in work]
         errors = [error for error in (future.exception() for future in futures) if error is not None]
         for error in sorted(errors, key=lambda error: isinstance(error, Stopped)):
             raise error
 
-    def _held(self) -> list[Descriptor]:
+    def _sendable(self) -> list[Descriptor]:
         """The blobs that can be sent; foreign layers may be elsewhere."""
         source = self.run_.plan.source
         return [blob for blob in self.image.blobs if source.has(blob.digest) or blob.data is not None]
 
-    def _one(self, blob: Descriptor) -> None:
+    def _unless_failed(self, work: Callable[[], None]) -> None:
         try:
             if not self.failed.is_set():
-                self._blob(blob)
+                work()
         except BaseException:
-            self.failed.set()  # the other blobs end early: without this one they are of no use
+            self.failed.set()  # the others end early: without this one they are of no use
             raise
 
     def _blob(self, blob: Descriptor) -> None:
         claim, mine = self.run_.claim(self.registry.name, blob.digest)
+        if blob.digest in self.held:
+            if mine:
+                claim.set_result(self.repository)  # from here a neighbour may have it mounted
+            self._count(blob, "present")
+            return
         if not mine:
             self._neighbour(blob, claim)
             return
@@ -438,15 +531,18 @@ class _Destination:
 
         def work(number: int) -> None:
             nonlocal how
-            # Asked again at every attempt: the one before may have got through though its answer was lost.
-            if self.registry.has_blob(self.repository, blob.digest):
-                how = "present" if number == 1 else how
-            elif neighbour and self.registry.mount(self.repository, blob.digest, neighbour):
+            # Asked again: the attempt before may have got through though its answer was lost.
+            if number > 1 and self.registry.has_blob(self.repository, blob.digest):
+                return
+            if neighbour and self.registry.mount(self.repository, blob.digest, neighbour):
                 how = "mounted"
             else:
                 self._send(blob)
 
         self._attempt(work)
+        self._count(blob, how)
+
+    def _count(self, blob: Descriptor, how: str) -> None:
         with self.lock:
             self.tally.add(how, blob.size)
         self.run_.on_event(BlobDone(self.name, blob.digest, blob.size, how))
@@ -471,29 +567,48 @@ class _Destination:
                 body.seek(0)
                 raise
 
+    def _documents(self) -> list[tuple[Descriptor, bytes]]:
+        """All manifests and indexes but the one that gets the tags: children before parents, and what others speak
+        about before those."""
+        manifests = sorted(self.image.manifests, key=lambda entry: entry.manifest.subject is not None)
+        found = [(entry.descriptor, entry.manifest.data) for entry in manifests]
+        found += [(descriptor, index.data) for descriptor, index in self.image.indexes]
+        return [(descriptor, data) for descriptor, data in found if descriptor.digest != self.image.digest]
+
+    def _manifests(self) -> None:
+        """Write those that are missing: what does not wait for another one side by side."""
+        documents = {descriptor.digest: (descriptor, data) for descriptor, data in self._documents()}
+        about = [entry.descriptor.digest for entry in self.image.manifests if entry.manifest.subject is not None]
+        indexes = [descriptor.digest for descriptor, _ in self.image.indexes]
+        first = [digest for digest in documents if digest not in about and digest not in indexes]
+        for wave in (first, about, *([digest] for digest in indexes)):
+            entries = [documents[digest] for digest in wave if digest in documents]
+            self._together([functools.partial(self._manifest, *entry) for entry in entries])
+
     def _manifest(self, descriptor: Descriptor, data: bytes) -> None:
-        how = "sent"
-
         def work(number: int) -> None:
-            nonlocal how
-            if self.registry.has_manifest(self.repository, str(descriptor.digest)):
-                how = "present" if number == 1 else how
-                return
-            self._put(str(descriptor.digest), data, descriptor.media_type)
+            if number == 1 or not self.registry.has_manifest(self.repository, str(descriptor.digest)):
+                self._put(str(descriptor.digest), data, descriptor.media_type)
 
-        self._attempt(work)
-        self.written.append((descriptor, data))
-        self.tally.add(how, len(data))
+        held = descriptor.digest in self.held
+        if not held:
+            self._attempt(work)
+        with self.lock:
+            self.written.append((descriptor, data))
+            self.tally.add("present" if held else "sent", len(data))
 
     def _put(self, reference: str, data: bytes, media_type: str) -> None:
         """Write a manifest. Where the registry lacks what it had said it holds, it gets that again, once."""
+        mended = self.mended
         try:
             self.registry.put_manifest(self.repository, reference, data, media_type)
         except RegistryError as error:
-            if error.code in MISSING_PARTS and not self.mended:
-                self.mended = True
-                self._mend()
-                error.transient = True
+            if error.code in MISSING_PARTS:
+                with self.mending:
+                    if not self.mended:
+                        self._mend()
+                        self.mended = True
+                    error.transient = not mended
             raise
 
     def _mend(self) -> None:
@@ -506,39 +621,45 @@ class _Destination:
             if not self.registry.has_manifest(self.repository, name):
                 self.registry.put_manifest(self.repository, name, data, descriptor.media_type)
 
-        for blob in self._held():
+        for blob in self._sendable():
             self._attempt(functools.partial(blob_is_there, blob))
         for descriptor, data in self.written:
             self._attempt(functools.partial(manifest_is_there, descriptor, data))
 
     def _name(self, target: Target) -> None:
         """Write the image's own manifest under a tag, and read it back."""
-        name = target.reference.tag or str(self.image.digest)
+        name = self._tag(target)
         data, media_type = self.image.document.data, self.image.descriptor.media_type
-        how = "sent"
+        how = "present" if name in self.named else "sent"
 
         def work(number: int) -> None:
-            nonlocal how
-            held = self.registry.manifest(self.repository, name)
-            if held is not None and Digest.of(held[0], self.image.digest.algorithm) == self.image.digest:
-                # Writing an immutable tag again is refused even where nothing would change.
-                how = "present" if number == 1 else how
+            # Writing an immutable tag again is refused even where nothing would change.
+            if number > 1 and self._named(name) == self.image.digest:
                 return
             self._put(name, data, media_type)
-            back = self.registry.manifest(self.repository, name)
-            actual = Digest.of(back[0], self.image.digest.algorithm) if back is not None else None
+            actual = self._named(name)
             if actual != self.image.digest:
                 raise RegistryError(
                     "digest",
                     f"{target.reference} is {actual or 'not there'} after the push, not {self.image.digest}",
                     hint="someone else may push the same tag; push again",
-                    transient=back is None,
+                    transient=actual is None,
                 )
 
-        self._attempt(work)
-        if not self.named:
-            self.tally.add(how, len(data))
-            self.named = True
+        if how == "sent":
+            self._attempt(work)
+        with self.lock:
+            if not self.counted:
+                self.tally.add(how, len(data))
+                self.counted = True
+
+    def _tag(self, target: Target) -> str:
+        return target.reference.tag or str(self.image.digest)
+
+    def _named(self, name: str) -> Digest | None:
+        """The digest of what a tag names, by its bytes; None where there is no such tag."""
+        found = self.registry.manifest(self.repository, name)
+        return Digest.of(found[0], self.image.digest.algorithm) if found is not None else None
 
 
 class _Counted:
