@@ -20,11 +20,12 @@ from buildopt.oci import layout as oci
 
 pytestmark = pytest.mark.engine
 EPOCH = 1_700_000_000
+# A cache mount for each platform: they are built at the same time, and one must not empty what the other copies.
 DOCKERFILE = """FROM scratch
 ARG TARGETARCH
 COPY busybox-${TARGETARCH} /bin/busybox
 COPY busybox-${TARGETARCH} /bin/sh
-RUN --mount=type=cache,target=/kept echo again > /kept/list && /bin/busybox cp /kept/list /list
+RUN --mount=type=cache,id=kept-${TARGETARCH},target=/kept echo again > /kept/list && /bin/busybox cp /kept/list /list
 COPY data /data
 """
 
