@@ -119,6 +119,8 @@ class Settings:
     images: tuple[ImageSettings, ...] = (ImageSettings(),)
     gates: Gates = field(default_factory=Gates)
     tags: tuple[str, ...] = ()
+    semver: bool = False
+    """``push: semver:``: a version among the tags gets its shorter names too."""
     thresholds: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -283,7 +285,7 @@ class _Checker:
         top = self.table(document, "", "lint build images gates push thresholds")
         if "images" in top and "build" in top:
             raise self.error("build", "cannot stand beside images", "move it into an entry of images")
-        push = self.table(top.get("push"), "push", "tags to")
+        push = self.table(top.get("push"), "push", "tags to semver")
         if "images" in top:
             if "to" in push:
                 raise self.error("push.to", "cannot stand beside images", "give each image its own to")
@@ -297,6 +299,7 @@ class _Checker:
             images=images,
             gates=self.gates(top.get("gates")),
             tags=self.words(push.get("tags"), "push.tags"),
+            semver=self.flag(push.get("semver", False), "push.semver"),
             thresholds=tuple((key, self.text(value, f"thresholds.{key}")) for key, value in thresholds.items()),
         )
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
-from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from buildopt.commands.common import Output, output_options
+from buildopt.commands.push_view import asking, failing, progress, show_preview, show_report
 from buildopt.errors import UsageError
 from buildopt.oci import gate_record
 from buildopt.oci.layout import open_artifact, resolve
@@ -21,9 +21,9 @@ from buildopt.settings import Creation, Destination, Settings
 from buildopt.source import write_atomic
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from buildopt.registry.push import Event, Target
+    from buildopt.registry.push import Target
 
 DEFAULT_ARTIFACT = ".buildopt/image"
 
@@ -32,6 +32,8 @@ Examples:
   buildopt push ghcr.io/acme/app:1.0
   buildopt push ghcr.io/acme/app 123456789012.dkr.ecr.eu-west-1.amazonaws.com/app --tag {branch}-{sha}
   buildopt push --from-oci image.tar          (to the registries of buildopt.yaml)
+  buildopt push ghcr.io/acme/app --semver     (on the git tag v1.2.3: 1.2.3, 1.2, 1 and latest)
+  buildopt push --dry-run                     (what would be sent where, and which tags would move)
   buildopt push ghcr.io/acme/app:1.0 --optional quay.io/acme/app:1.0 --format json --report push.json
 """
 
@@ -48,11 +50,12 @@ Examples:
     help=f"The layout folder or tar to push ({DEFAULT_ARTIFACT}).",
 )
 @click.option("--tag", "templates", multiple=True, metavar="T", help="Tag; fields {branch} {sha} {version} {date}.")
+@click.option("--semver", is_flag=True, help="Tag a version 1.2.3 as 1.2, 1 and latest too.")
 @click.option("--optional", multiple=True, metavar="REF", help="Push there too; its failure is not fatal.")
 @click.option("--platform", metavar="P", help="Push this platform as an image of its own.")
 @click.option("--create", is_flag=True, help="Make repositories of ECR that do not exist.")
 @click.option("--jobs", type=click.IntRange(1, 64), metavar="N", help="Blobs sent at once to each registry.")
-@click.option("--dry-run", is_flag=True, help="Say what would be pushed where, and send nothing.")
+@click.option("--dry-run", is_flag=True, help="Ask the registries what would be sent; send nothing.")
 @click.option("--allow-ungated", is_flag=True, help="Push it though a gate failed or was interrupted.")
 @click.option("--require-gates", is_flag=True, help="Push only what has passed its gates.")
 @click.option(
@@ -63,6 +66,7 @@ def push(
     refs: tuple[str, ...],
     artifact: str,
     templates: tuple[str, ...],
+    semver: bool,
     optional: tuple[str, ...],
     platform: str | None,
     create: bool,
@@ -77,36 +81,50 @@ def push(
 
     Without REF, the destinations of buildopt.yaml are pushed to. A REF with a tag is pushed as typed; the tags of
     buildopt.yaml, or --tag, go to those without one. What failed its gates, or was interrupted in them, is not pushed.
+
+    The fields of tags are what GitHub Actions or GitLab CI say that they build, else what git has here: {branch} with
+    dashes for what no tag may hold (in a pull request: the branch that asks to be merged), {sha} the first seven digits
+    of the commit, {version} the git tag on it without its v, {date} today in UTC as YYYYMMDD.
+
+    --semver (push: {semver: true} in buildopt.yaml) tags the version 1.2.3 (git's, or a --tag 1.2.3) as 1.2.3, 1.2, 1
+    and latest; 0.2.3 as 0.2.3, 0.2 and latest; a prerelease, or a version with build metadata (1.2.3+5 as 1.2.3-5),
+    only as itself. These names move to what is pushed last, also where that is older than what they name: leave
+    --semver out for a fix of an older version. --dry-run tells which tags would move, and from where.
+
+    --dry-run sends only questions: which blobs and manifests are missing, which tags are new, would move or are
+    right already. It ends as the push would as far as can be known; who may write shows only when something is written.
     """
     from buildopt.registry import push as pushing
     from buildopt.registry.credentials import Keychain
     from buildopt.registry.transport import Trust
-    from buildopt.report import push as show
 
     check_path(artifact, refs, optional)
     if report_file is not None:
         check_writable(report_file)
-    targets = destinations(refs, optional, templates, output.settings(Path()), output, create)
-    with reading(Path(artifact)):  # a build that finishes meanwhile leaves these blobs where they are
-        source = open_artifact(Path(artifact))
-        image = resolve(source)
-        gate_record.check(source, image, allow=allow_ungated, require=require_gates)
-        if platform is not None:
-            image = pushing.one_platform(image, platform)
-        plan = pushing.PushPlan(source, image, targets, jobs or pushing.DEFAULT_JOBS)
-        if dry_run:
-            pushing.check_sizes(source, image)
-            creations = pushing.planned_creations(plan)
-            output.result(show.plan_json(plan, creations) if output.json else show.plan_text(plan, creations))
-            return 0
-        with _progress(output) as on_event:
-            report = pushing.push(plan, Keychain.load(os.environ), Trust(os.environ), on_event)
-    output.result(show.report_json(report) if output.json else show.report_text(report))
-    if not report.ok:
-        message, hint = show.failure_text(report)
-        click.echo(f"error: {message}\n  hint: {hint}", err=True)
+    with failing():
+        targets = destinations(refs, optional, templates, output.settings(Path()), output, create, semver)
+        with reading(Path(artifact)):  # a build that finishes meanwhile leaves these blobs where they are
+            source = open_artifact(Path(artifact))
+            image = resolve(source)
+            gate_record.check(source, image, allow=allow_ungated, require=require_gates)
+            if platform is not None:
+                image = pushing.one_platform(image, platform)
+            plan = pushing.PushPlan(source, image, targets)
+            if jobs is not None:
+                plan = replace(plan, jobs=jobs)
+            keychain, trust = Keychain.load(os.environ), Trust(os.environ)
+            if dry_run:
+                from buildopt.registry.preview import preview
+
+                found = preview(plan, keychain, trust, asking(output))
+                report = found.report
+                document = show_preview(plan, found, output)
+            else:
+                with progress(plan, output) as on_event:
+                    report = pushing.push(plan, keychain, trust, on_event)
+                document = show_report(report, output)
     if report_file is not None:
-        write_atomic(report_file, show.report_json(report).encode())
+        write_atomic(report_file, document.encode())
     return report.exit_code
 
 
@@ -141,10 +159,12 @@ def destinations(
     settings: Settings,
     output: Output,
     create: bool = False,
+    semver: bool = False,
 ) -> tuple[Target, ...]:
     """Every reference to push to, with its tag; missing repositories are made at all of them where ``create`` is set.
 
-    Raises UsageError where there is none, or a tag cannot be made.
+    ``semver``: a version among the tags, or git's, gets its shorter names too.
+    Raises UsageError where there is no destination, or a tag cannot be made.
     """
     from buildopt.registry.push import Target
 
@@ -157,9 +177,15 @@ def destinations(
     _check_creations([(reference, creations[entry]) for reference, entry in parsed], output)
     names: tuple[str, ...] = ()
     if any(not (reference.tag or reference.digest) for reference, _ in parsed):
-        names = _tags(templates, settings, output)
+        names = _tags(templates, settings, output, semver)
     elif templates:
         raise UsageError("--tag has no destination: every REF has a tag already", hint="leave out --tag or the tags")
+    elif semver:
+        first = parsed[0][0]
+        words = f"{first.name} --tag {first.tag} --semver" if first.tag else f"{first.name} --semver"
+        raise UsageError(
+            "--semver has no destination: a REF with a tag is pushed as it is typed", hint=f"buildopt push {words}"
+        )
     targets: dict[str, Target] = {}
     for reference, entry in parsed:
         tagged = [reference] if reference.tag or reference.digest else [reference.with_tag(name) for name in names]
@@ -200,32 +226,31 @@ def _configured(settings: Settings) -> list[Destination]:
     return found
 
 
-def _tags(templates: tuple[str, ...], settings: Settings, output: Output) -> tuple[str, ...]:
+def _tags(templates: tuple[str, ...], settings: Settings, output: Output, semver: bool) -> tuple[str, ...]:
     chosen = templates or settings.tags
-    if not chosen:
+    fanning = semver or settings.semver
+    if not chosen and not fanning:
         output.message("no tag given: using latest")
-        return ("latest",)
-    found = tags.values(os.environ, Path())
-    names: list[str] = []
-    for template in chosen:
-        name, missing = tags.fill(template, found)
-        if not missing:
-            names.append(name)
-            continue
+        return (tags.LATEST,)
+    asked = fanning or any("{" in template for template in chosen)
+    found = tags.checkout(os.environ, Path()) if asked else tags.Checkout()
+    named = tags.named(chosen, found, semver=fanning)
+    for template, missing in named.left_out:
         problem = f"the tag {template!r} has no {', '.join(missing)} here"
         if templates:
-            raise UsageError(problem, hint="run it in a git checkout or a workflow job, or write the tag out")
+            raise UsageError(problem, hint=tags.hint_for(missing))
         output.message(f"{problem}: left out")
-    if not names:
+    if fanning and not named.versioned:
+        problem = f"the git tag {found.tag!r} is no semantic version" if found.tag else "there is no version here"
+        if semver:
+            raise UsageError(
+                f"--semver: {problem}",
+                hint="run it where git has a tag such as v1.2.3 on this commit (a shallow clone needs: "
+                "git fetch --tags), or name the version: --tag 1.2.3 --semver",
+            )
+        output.message(f"{problem}: no tags of semver")
+    if not named.names:
         raise UsageError("none of the configured tags has a value here", hint="give one with --tag")
-    return tuple(dict.fromkeys(names))
-
-
-def _progress(output: Output) -> AbstractContextManager[Callable[[Event], None]]:
-    from buildopt.report import push as show
-
-    if output.quiet:
-        return nullcontext(lambda event: None)
-    if sys.stderr.isatty() and output.colored(sys.stderr):
-        return show.live_progress()
-    return show.plain_progress(output.message, everything=output.verbose)
+    if named.versioned:
+        output.message(f"tags: {', '.join(named.names)}")
+    return named.names

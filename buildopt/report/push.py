@@ -1,59 +1,25 @@
-"""What a push will do, does, and did: as text, as JSON, and live."""
+"""What a push does and did: as lines, as a table and as JSON."""
 
 from __future__ import annotations
 
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
-from buildopt.registry.push import Again, BlobDone, Done, Event, Moved, Noted, Outcome, PushPlan, PushReport, Started
+from buildopt.registry.push import Again, BlobDone, Done, Event, Noted, Outcome, PushReport, Started
+from buildopt.report.columns import aligned
 from buildopt.report.units import human
-
-if TYPE_CHECKING:
-    from rich.progress import TaskID
-
-    from buildopt.registry.push import PlannedCreation
-
-
-def plan_text(plan: PushPlan, creations: Sequence[PlannedCreation] = ()) -> str:
-    """What would be pushed where, and which repositories would be made first."""
-    image = plan.image
-    platforms = ", ".join(str(entry.platform or "one platform") for entry in image.platforms)
-    lines = [
-        f"{plan.source.path}: {image.digest}",
-        f"  {platforms}; {len(image.blobs)} blobs, {len(image.manifests)} manifests, {human(image.size)}",
-    ]
-    lines += [f"  → {target.reference}{' (optional)' if target.optional else ''}" for target in plan.targets]
-    for entry in creations:
-        if entry.exists is None:
-            lines.append(f"  ? {entry.repository} would be made if it is missing ({entry.how}); not known: {entry.why}")
-        elif not entry.exists:
-            lines.append(f"  + {entry.repository} would be made ({entry.how})")
-    return "\n".join(lines) + "\n"
-
-
-def plan_json(plan: PushPlan, creations: Sequence[PlannedCreation] = ()) -> str:
-    """The plan in the shape of a report, with nothing sent; ``create`` lists the repositories to be made if missing."""
-    outcomes = (Outcome(str(target.reference), str(plan.image.digest), target.optional) for target in plan.targets)
-    document = _document(PushReport(str(plan.image.digest), tuple(outcomes)))
-    document["dry_run"] = True
-    if creations:
-        document["create"] = [
-            {"repository": entry.repository, "exists": entry.exists, "how": entry.how, "problem": entry.why or None}
-            for entry in creations
-        ]
-    return json.dumps(document, indent=2) + "\n"
 
 
 def report_json(report: PushReport) -> str:
     """The report's stable JSON."""
-    return json.dumps(_document(report), indent=2) + "\n"
+    return json.dumps(report_document(report), indent=2) + "\n"
 
 
-def _document(report: PushReport) -> dict[str, object]:
+def report_document(report: PushReport) -> dict[str, object]:
+    """The report's stable JSON, as an object."""
     return {
         "version": 1,
         "digest": report.digest,
@@ -77,26 +43,45 @@ def _outcome(outcome: Outcome) -> dict[str, object]:
     }
 
 
-def report_text(report: PushReport) -> str:
-    """A line a destination, with what to do about each failure."""
-    width = max((len(outcome.reference) for outcome in report.outcomes), default=0)
-    lines = [f"digest {report.digest}"]
+def report_text(report: PushReport, *, width: int = 0, color: bool = False) -> str:
+    """The digest, a row a destination, and what to do about each failure. ``width`` is that of the terminal."""
+    rows: list[tuple[str, ...]] = [("", "reference", "sent", "mounted", "already there", "seconds")]
     for outcome in report.outcomes:
-        lines.append(f"{_mark(outcome)}  {outcome.reference:<{width}}  {_moved(outcome)}")
-        if outcome.problem is not None:
-            lines.append(f"        {outcome.problem.message}")
-            if outcome.problem.hint:
-                lines.append(f"        hint: {outcome.problem.hint}")
+        sizes = (outcome.bytes_sent, outcome.bytes_mounted, outcome.bytes_present)
+        figures = (human(size) if size else "-" for size in sizes)
+        rows.append((_mark(outcome), outcome.reference, *figures, f"{outcome.seconds:.1f}"))
+    table = aligned(rows, right=(2, 3, 4, 5), width=width)
+    height = len(table) // len(rows)
+    lines = [f"digest {report.digest}", *(_colored(line, "2", color) for line in table[:height])]
+    for number, outcome in enumerate(report.outcomes, 1):
+        first, *more = table[number * height : (number + 1) * height]
+        word = _mark(outcome)
+        lines += [_colored(word, _COLORS[word], color) + first[len(word) :], *more, *problem_lines(outcome)]
     return "\n".join(lines) + "\n"
 
 
-def failure_text(report: PushReport) -> tuple[str, str]:
-    """Message and hint for the required destinations that were not pushed."""
+_COLORS = {"pushed": "32", "missed": "33", "FAILED": "31"}
+
+
+def _colored(text: str, code: str, color: bool) -> str:
+    return f"\x1b[{code}m{text}\x1b[0m" if color else text
+
+
+def problem_lines(outcome: Outcome) -> list[str]:
+    """Why a destination failed and what to do, indented."""
+    if outcome.problem is None:
+        return []
+    hint = [f"        hint: {outcome.problem.hint}"] if outcome.problem.hint else []
+    return [f"        {outcome.problem.message}", *hint]
+
+
+def failure_text(report: PushReport, words: str = "not pushed") -> tuple[str, str]:
+    """Message and hint for the required destinations that failed; ``words`` say what did not come of them."""
     required = [outcome for outcome in report.outcomes if not outcome.optional]
     failed = [(outcome.reference, outcome.problem) for outcome in required if outcome.problem is not None]
     reasons = "; ".join(f"{reference}: {problem.message}" for reference, problem in failed)
     hints = dict.fromkeys(problem.hint for _, problem in failed if problem.hint)
-    return f"{len(failed)} of {len(required)} not pushed: {reasons}", "; ".join(hints)
+    return f"{len(failed)} of {len(required)} {words}: {reasons}", "; ".join(hints)
 
 
 def _mark(outcome: Outcome) -> str:
@@ -152,33 +137,3 @@ def _done(outcome: Outcome) -> str:
     if outcome.problem is not None:
         return f"{outcome.reference}: {'not pushed' if outcome.optional else 'NOT PUSHED'}"
     return f"{outcome.reference}: pushed ({_moved(outcome)})"
-
-
-@contextmanager
-def live_progress() -> Iterator[Callable[[Event], None]]:
-    """Progress as one bar a repository, for terminals (on stderr)."""
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    bars: dict[str, TaskID] = {}
-    lock = threading.Lock()
-    with Progress(*columns, console=console) as progress:
-
-        def show(event: Event) -> None:
-            with lock:
-                if isinstance(event, Started):
-                    bars[event.repository] = progress.add_task(event.repository, total=event.total)
-                elif isinstance(event, Moved):
-                    progress.update(bars[event.repository], advance=event.count)
-                elif isinstance(event, BlobDone) and event.how != "sent":
-                    progress.update(bars[event.repository], advance=event.size)
-                elif isinstance(event, Noted):
-                    progress.console.print(f"{event.repository}: {event.message}", markup=False)
-                elif isinstance(event, Again):
-                    progress.console.print(
-                        f"{event.repository}: {event.message}; again in {event.seconds:.1f} s", markup=False
-                    )
-
-        yield show

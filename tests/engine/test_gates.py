@@ -201,7 +201,8 @@ def test_interrupted_gates_refuse(shop: Shop, number: signal.Signals) -> None:
     assert shop.record()["verdict"] == "interrupted"
     refused = shop.run("push", "127.0.0.1:1/app:1", "--dry-run", code=1)
     assert "did not run to its end" in refused.stderr
-    shop.run("push", "127.0.0.1:1/app:1", "--dry-run", "--allow-ungated")
+    allowed = shop.run("push", "127.0.0.1:1/app:1", "--dry-run", "--allow-ungated", code=4)
+    assert "cannot be reached" in allowed.stderr
 
 
 def test_a_test_that_is_interrupted_leaves_nothing_in_the_engine(shop: Shop) -> None:

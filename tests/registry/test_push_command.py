@@ -12,6 +12,8 @@ from scripted import Scripted, scripted_registry
 
 from buildopt.cli import main
 
+CI = ("GITHUB_ACTIONS", "GITHUB_REF", "GITHUB_HEAD_REF", "GITHUB_STEP_SUMMARY")
+
 
 @pytest.fixture
 def registry() -> Iterator[Scripted]:
@@ -26,7 +28,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / ".git").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
-    for name in ("DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "GITHUB_ACTIONS"):
+    for name in ("DOCKER_CONFIG", "REGISTRY_AUTH_FILE", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", *CI):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("GITHUB_SHA", "0123456789abcdef0123456789abcdef01234567")
     monkeypatch.setenv("GITHUB_REF_TYPE", "branch")
@@ -75,8 +77,10 @@ def test_without_any_tag_it_is_latest_and_says_so(registry: Scripted, capsys: py
 
 def test_dry_run_sends_nothing(registry: Scripted, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["push", f"{registry.host}/acme/app:1", "--dry-run"]) == 0
-    assert f"→ {registry.host}/acme/app:1" in capsys.readouterr().out
-    assert not registry.seen
+    out = capsys.readouterr().out
+    assert f"→  {registry.host}/acme/app:1  new" in out and "dry run: nothing was sent" in out
+    assert {entry.method for entry in registry.seen} == {"GET", "HEAD"}
+    assert not registry.blobs and not registry.manifests
 
 
 @pytest.mark.parametrize(
