@@ -529,7 +529,7 @@ KINDS = (
     Kind("500 after it was done", _status(500, after=True), _REPEATED, ("server",), 2),
     *(Kind(f"429, {form}", _limit(form), STEPS, ("rate-limit",), 2) for form in ("seconds", "date", "body", "garbage")),
     Kind("429, hours", _limit("hours"), STEPS, ("rate-limit",), 0),
-    Kind("403, secondary limit", _secondary, _TOLD, ("rate-limit",), 0),
+    Kind("403, secondary limit", _secondary, _TOLD, ("rate-limit",), 2),
     # An answer without a body cannot be told from any other 403.
     Kind("403 without words", _secondary, ("head-blob", "head-manifest"), ("permission", "credentials"), 0),
     Kind("truncated", _truncated, STEPS, ("unreachable",), 2),

@@ -23,7 +23,7 @@ from faulty_proxy import ALWAYS, KINDS, PAIRS, PASSWORD, USER, Fault, Front, fau
 
 from buildopt.oci.layout import ArtifactSource, open_artifact, resolve
 from buildopt.oci.reference import Reference
-from buildopt.registry import auth, client, retry, transport
+from buildopt.registry import auth, client, failure, retry, transport
 from buildopt.registry.credentials import Credentials, Keychain
 from buildopt.registry.push import Outcome, PushPlan, PushReport, Target, push
 from buildopt.registry.transport import Trust
@@ -42,6 +42,7 @@ def impatient(seconds: float) -> Iterator[None]:
         stack.enter_context(patch.object(client, "PROBE_SECONDS", seconds))
         stack.enter_context(patch.object(auth, "TOKEN_TIMEOUT", seconds))
         stack.enter_context(patch.object(retry, "FIRST_WAIT", 0.02))
+        stack.enter_context(patch.object(failure, "SECONDARY_SECONDS", 0.05))
         yield
 
 

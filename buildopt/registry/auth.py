@@ -21,7 +21,7 @@ from urllib.parse import urlencode, urlsplit
 
 from buildopt.registry.credentials import Credentials, Issued, Keychain
 from buildopt.registry.failure import NO_IDENTITY, Answer, RegistryError, refused
-from buildopt.registry.profiles import profile_of
+from buildopt.registry.profiles import Profile, profile_of, recognised
 from buildopt.registry.transport import Origin, Transport
 
 TOKEN_SECONDS = 60.0
@@ -31,6 +31,8 @@ REISSUE_SECONDS = 60.0
 """Credentials that were issued are not replaced before: what is refused at once is refused for another reason."""
 _MARGIN = 900.0
 _TOKEN_CAP = 1 << 20
+_TOLD = re.compile(r"permission|access forbidden|insufficient scope", re.IGNORECASE)
+"""A token server that knows the user, but gives no token for this; "access forbidden" is GitLab's."""
 _CLIENT = "buildopt"
 
 _SCHEME = re.compile(r"\s*,?\s*([A-Za-z0-9!#$%&'*+.^_`|~-]+)(?=\s|,|$)")
@@ -81,7 +83,8 @@ class Authenticator:
 
     ``origin`` is the registry's own; ``registry`` is its name in references and configuration files. ``issuer`` gets
     credentials where the keychain has none, or has what is refused. Its RegistryError is final; with the code
-    NO_IDENTITY it means that there is nobody to sign in as.
+    NO_IDENTITY it means that there is nobody to sign in as. ``profile`` is the registry's, by its name or its
+    challenge.
     """
 
     def __init__(
@@ -99,6 +102,7 @@ class Authenticator:
         self._ends = math.inf
         self._unissued: RegistryError | None = None
         self.origin = origin
+        self.profile: Profile = profile_of(registry)
         self._keychain = keychain
         self._transport = transport
         self._clock = clock
@@ -165,6 +169,8 @@ class Authenticator:
         with self._lock:
             fresh = self._challenge is None or self._challenge.scheme != choice.scheme
             self._challenge = choice
+            if choice.scheme == "bearer":
+                self.profile = recognised(self.registry, choice.get("realm"), choice.get("service"))
             token = self._tokens.get(scope)
             if choice.scheme == "bearer" and token is not None:
                 if used != f"Bearer {token.value}":
@@ -263,14 +269,16 @@ class Authenticator:
         return self._transport.send("POST", realm, headers, body, cap=_TOKEN_CAP, seconds=TOKEN_TIMEOUT)
 
     def _refused(self, answer: Answer, repository: str) -> RegistryError:
-        error = refused(answer, self.registry, "a token", repository=repository, signed_in=self.signed_in)
-        denied = answer.status == 403 and "permission" in answer.problem()[1].lower()
-        if answer.status in (400, 401, 403) and error.kind != "rate-limit" and not denied:
-            words = "refused the credentials" if self.signed_in else "gives no token without credentials"
-            said = answer.problem()[1]
-            hint = profile_of(self.registry).hint("credentials", self.registry, repository)
-            return RegistryError("credentials", f"{self.registry} {words}{': ' + said if said else ''}", hint=hint)
-        return error
+        error = refused(
+            answer, self.registry, "a token", repository=repository, signed_in=self.signed_in, profile=self.profile
+        )
+        said = answer.problem()[1]
+        told = error.kind not in ("credentials", "permission", "refused") or _TOLD.search(said)
+        if answer.status not in (400, 401, 403) or told:
+            return error
+        words = "refused the credentials" if self.signed_in else "gives no token without credentials"
+        hint = self.profile.hint("credentials", self.registry, repository)
+        return RegistryError("credentials", f"{self.registry} {words}{': ' + said if said else ''}", hint=hint)
 
     def _read(self, answer: Answer) -> _Token:
         try:

@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
+from http.client import InvalidURL
 
 from buildopt.errors import PushError
-from buildopt.registry.profiles import profile_of
+from buildopt.registry.profiles import Profile, profile_of
 
 RETRIED_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524})
 """Answers that may differ the next time. 501 and 505 do not."""
@@ -26,6 +27,17 @@ MISSING_PARTS = frozenset({"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN"})
 NO_IDENTITY = "NO_IDENTITY"
 """The code where there is nobody to sign in as."""
 
+SECONDARY_SECONDS = 60.0
+"""How long GitHub wants to be left alone after its secondary limit where it names no time: a minute at the least."""
+
+_WAIT = re.compile(
+    r"retry-after:\s*((?:\d{1,9}(?:\.\d{1,12})?(?:h|ms|us|µs|μs|ns|m|s)){1,4})\b", re.IGNORECASE | re.ASCII
+)
+_PART = re.compile(r"([\d.]+)([^\d.]+)", re.ASCII)
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ns": 1e-9}
+_LOCKED = frozenset({"REGISTRY_DISALLOWED_OPERATION", "TAG_ALREADY_EXISTS"})
+"""The codes with which Azure's registries refuse what is locked, and Quay a tag that is taken."""
+
 STRANGE = "check the name of the registry; a proxy may answer in its place"
 """What to do where something answers, but not like a registry."""
 
@@ -33,9 +45,10 @@ STRANGE = "check the name of the registry; a proxy may answer in its place"
 class RegistryError(PushError):
     """A registry could not be used.
 
-    ``kind`` is one of unreachable, certificate, timeout, credentials, permission, not-found, rate-limit, immutable,
-    too-large, digest, refused, server, protocol. ``transient``: another attempt may succeed, ``retry_after`` seconds
-    from now where the registry said so. ``status`` is that of its answer, 0 without one.
+    ``kind`` is one of unreachable, certificate, timeout, credentials, permission, firewall, not-found, name,
+    rate-limit, immutable, policy, quota, read-only, too-large, digest, refused, server, protocol. ``transient``:
+    another attempt may succeed, ``retry_after`` seconds from now where the registry said so. ``status`` is that of
+    its answer, 0 without one.
     """
 
     def __init__(
@@ -73,18 +86,29 @@ class Answer:
             code, message = first.get("code", ""), first.get("message") or first.get("details") or ""
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             return "", ""
-        return (code if isinstance(code, str) else ""), one_line(message if isinstance(message, str) else "")
+        return one_line(code if isinstance(code, str) else "", 60), one_line(
+            message if isinstance(message, str) else ""
+        )
 
     def retry_after(self, now: datetime | None = None) -> float | None:
-        """Seconds to wait, from Retry-After as seconds or a date, or from a body that says ``retry-after: 10.3ms``."""
+        """Seconds to wait: from Retry-After as seconds or a date, from a body that says ``retry-after: 10.3ms`` (or any
+        other duration as Go writes it), or a minute where the body tells of GitHub's secondary limit.
+        """
         value = self.headers.get("retry-after", "").strip()
         if value:
             try:
                 return max(0.0, float(value)) if re.fullmatch(r"\d{1,9}(\.\d+)?", value) else _until(value, now)
-            except (ValueError, TypeError, OverflowError):
+            except (ValueError, TypeError, OverflowError, LookupError):
                 return None
-        match = re.search(rb"retry-after: (\d{1,9}(?:\.\d+)?)(ms|s|m)\b", self.data, re.IGNORECASE)
-        return float(match[1]) * {b"ms": 0.001, b"s": 1.0, b"m": 60.0}[match[2].lower()] if match else None
+        match = _WAIT.search(self.data.decode("utf-8", "replace").replace("\\u00b5", "µ"))
+        if match is not None:
+            return sum(float(count) * _UNITS[unit.lower()] for count, unit in _PART.findall(match[1]))
+        return SECONDARY_SECONDS if self.secondary_limit else None
+
+    @property
+    def secondary_limit(self) -> bool:
+        """Whether the body tells of GitHub's secondary rate limit, whose status is 403 as often as 429 (reported)."""
+        return b"secondary rate limit" in self.data.lower()
 
 
 def _until(value: str, now: datetime | None) -> float:
@@ -94,16 +118,32 @@ def _until(value: str, now: datetime | None) -> float:
     return max(0.0, (date - (now or datetime.now(timezone.utc))).total_seconds())
 
 
-def refused(answer: Answer, registry: str, what: str, *, repository: str = "", signed_in: bool = True) -> RegistryError:
-    """The error for an answer that is no success. ``what`` is what was tried, such as "the upload of sha256:…"."""
+def refused(
+    answer: Answer,
+    registry: str,
+    what: str,
+    *,
+    repository: str = "",
+    signed_in: bool = True,
+    profile: Profile | None = None,
+) -> RegistryError:
+    """The error for an answer that is no success. ``what`` is what was tried, such as "the upload of sha256:…".
+
+    ``profile`` is the registry's where its name alone does not tell it.
+    """
     code, message = answer.problem()
     status = answer.status
-    profile = profile_of(registry)
+    profile = profile or profile_of(registry)
     said = f": {message}" if message else (f": {code}" if code else "")
-    kind = _kind(status, code, message, signed_in)
+    kind = _kind(answer, code, message, signed_in)
     words = {
         "credentials": f"{registry} wants credentials" if not signed_in else f"{registry} refused the credentials",
         "permission": f"{registry} does not allow {what}",
+        "firewall": f"{registry} does not let this machine in",
+        "name": f"{registry} does not take the name {repository}",
+        "policy": f"{registry} has a policy against {what}",
+        "quota": f"{registry} has no room left for {what}",
+        "read-only": f"{registry} takes nothing at this time",
         "rate-limit": f"{registry} limits the rate of requests",
         "not-found": f"{repository or what} was not found at {registry}",
         "immutable": f"the tag cannot be overwritten at {registry}",
@@ -116,34 +156,59 @@ def refused(answer: Answer, registry: str, what: str, *, repository: str = "", s
         kind,
         words.get(kind, f"{registry} refused {what} with status {status}") + said,
         hint=profile.hint(kind, registry, repository, signed_in=signed_in),
-        transient=status in RETRIED_STATUSES or (kind == "rate-limit" and wait is not None),
+        transient=status in RETRIED_STATUSES or kind == "rate-limit",
         retry_after=wait,
         code=code,
         status=status,
     )
 
 
-def _kind(status: int, code: str, message: str, signed_in: bool) -> str:
-    text = f"{code} {message}".lower()
-    if status == 429 or code == "TOOMANYREQUESTS" or "rate limit" in text:
+def _kind(answer: Answer, code: str, message: str, signed_in: bool) -> str:
+    """What an answer means. Words are those that each registry was found to use; a HEAD has none."""
+    status, text = answer.status, f"{code} {message}".lower()
+    if status == 429 or code == "TOOMANYREQUESTS" or "rate limit" in text or answer.secondary_limit:
         return "rate-limit"
-    if "immutable" in text or "cannot be overwritten" in text:
+    # ECR and Harbor say immutable, Google's registries "has enabled tag immutability" in a MANIFEST_INVALID.
+    if "immutab" in text or "cannot be overwritten" in text or code in _LOCKED:
         return "immutable"
+    if status == 412:  # Harbor, where the image may not be pulled: that is said to a HEAD too, without a word
+        return "policy"
+    if status in (400, 403, 413) and ("quota" in text or "exceed the configured upper limit" in text):
+        return "quota"
+    if status in (403, 405) and ("read only mode" in text or "read-only" in text):
+        return "read-only"
     if code == "DIGEST_INVALID":
         return "digest"
-    if status == 401 or (status == 400 and "authorization" in text) or "no basic auth credentials" in text:
-        return "credentials"
-    if "authorization token" in text:  # ECR says 403 when its token has expired
-        return "credentials"
-    if status == 403:
-        return "permission" if signed_in else "credentials"
+    denied = _denied(status, text, signed_in)
+    if denied:
+        return denied
     if code in MISSING_PARTS:
         return "server"  # it took all of it before
+    if code == "NAME_INVALID":
+        return "name"
     if status == 404 or code in ("NAME_UNKNOWN", "RepositoryNotFoundException"):
         return "not-found"
     if status == 413:
         return "too-large"
     return "server" if status >= 500 or status in RETRIED_STATUSES else "refused"
+
+
+def _denied(status: int, text: str, signed_in: bool) -> str:
+    """Why somebody may not do something; empty where that is not the matter."""
+    if status in (401, 403) and re.search(r"\bproject \S+ not found\b", text):  # Harbor, which knows who asks
+        return "not-found"
+    if status == 403 and "is not allowed access" in text:  # Azure's network rules
+        return "firewall"
+    if "insufficient scope" in text:  # Docker Hub's 401 for a token that may read only
+        return "permission" if signed_in else "credentials"
+    if status == 401 or (status == 400 and "authorization" in text) or "no basic auth credentials" in text:
+        return "credentials"
+    # ECR says 403 when its token has expired, Google's registries where they know nobody.
+    if "authorization token" in text or "unauthenticated request" in text:
+        return "credentials"
+    if status == 403:
+        return "permission" if signed_in else "credentials"
+    return ""
 
 
 def unreachable(error: Exception, registry: str) -> RegistryError:
@@ -175,6 +240,8 @@ def unreachable(error: Exception, registry: str) -> RegistryError:
             "timeout", f"{registry} did not answer in time", hint="check the network, then push again", transient=True
         )
     reason = cause.strerror if isinstance(cause, OSError) and cause.strerror else one_line(str(cause))
+    if isinstance(cause, ValueError | InvalidURL) and not isinstance(cause, OSError):
+        reason = "the request has a form that cannot be sent"  # what it is about may be a secret
     if isinstance(cause, OSError) and cause.errno in (errno.ECONNREFUSED, errno.ENETUNREACH, errno.EHOSTUNREACH):
         hint = "check the address, and that the registry runs"
     else:
