@@ -13,9 +13,10 @@ from urllib.parse import quote, urljoin
 
 from buildopt.oci.descriptor import DOCUMENT_TYPES, Digest
 from buildopt.oci.reference import is_loopback
+from buildopt.registry.addresses import numeric_private, private
 from buildopt.registry.auth import Authenticator
 from buildopt.registry.credentials import Issued, Keychain
-from buildopt.registry.failure import NO_TLS, UNTRUSTED, Answer, RegistryError, refused
+from buildopt.registry.failure import NO_TLS, UNTRUSTED, Answer, RegistryError, one_line, refused
 from buildopt.registry.profiles import endpoint
 from buildopt.registry.transport import Body, Origin, Transport
 
@@ -131,7 +132,7 @@ class Registry:
         digest = answer.headers.get("docker-content-digest", "")
         if digest.startswith("sha256:") and digest != str(Digest.of(data)):
             # Whether that is true shows when it is asked again.
-            words = f"{self.name} stored {what} as {digest}"
+            words = f"{self.name} stored {what} as {one_line(digest)}"
             raise RegistryError("digest", words, hint="a proxy may change manifests", transient=True)
         return answer.headers
 
@@ -202,10 +203,11 @@ class Registry:
         auth = self._connected()
         scope = f"repository:{repository}:pull,push" + (f" repository:{also}:pull" if also else "")
         url = urljoin(f"{auth.origin}/", path)
-        asked_again = replaced = False
+        asked_again = replaced = left = False
         for _ in range(MAX_REDIRECTS + 3):
             self._check_way(auth.origin, url, what)
-            own = Origin.of(url) == auth.origin
+            own = not left and Origin.of(url) == auth.origin
+            left = not own  # who was led elsewhere is not led back with credentials
             authorization = auth.header(scope, repository) if own else ""
             sent = dict(headers or {}) | ({"Authorization": authorization} if authorization else {})
             answer = self._transport.send(method, url, sent, body)
@@ -218,7 +220,7 @@ class Registry:
             elif answer.status in REDIRECTS and answer.headers.get("location"):
                 url = joined(url, answer.headers["location"])
                 if answer.status == 303:
-                    method, body = "GET", None
+                    method, body, headers = "GET", None, {"Accept": (headers or {}).get("Accept", "*/*")}
             else:
                 return Answer(answer.status, {**answer.headers, _URL: url}, answer.data)
             _rewind(body)
@@ -235,12 +237,16 @@ class Registry:
         return root if root.status in (400, 401, 403) else None
 
     def _check_way(self, own: Origin, url: str, what: str) -> None:
-        if own.scheme == "https" and Origin.of(url).scheme != "https":
+        target = Origin.of(url)
+        if target.scheme != "https" and (own.scheme == "https" or not target.loopback):
             raise RegistryError(
                 "protocol",
                 f"{self.name} sends {what} to a place without encryption",
                 hint="the registry's proxy must set X-Forwarded-Proto, or the registry use relative addresses",
             )
+        if target.host != own.host and numeric_private(target.host) and not private(own.host):
+            words = f"{self.name} sends {what} to {target}, inside the private network"
+            raise RegistryError("protocol", words, hint="do not trust this registry")
 
 
 _URL = ":url"

@@ -6,6 +6,7 @@ import base64
 import contextlib
 import ipaddress
 import os
+import re
 import select
 import socket
 import ssl
@@ -71,7 +72,8 @@ class Trust:
                 _load(context, str(authority), None)
             for certificate in _listed(base / registry, ".cert"):
                 try:
-                    context.load_cert_chain(certificate, certificate.with_suffix(".key"))
+                    # A key with a password of its own is refused: nobody is asked for it in the middle of a push.
+                    context.load_cert_chain(certificate, certificate.with_suffix(".key"), password=lambda: "")
                 except (OSError, ssl.SSLError) as error:
                     raise UsageError(
                         f"{certificate} cannot be used", hint="it needs a .key file of the same name beside it"
@@ -318,6 +320,12 @@ def _flat(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
     return found
 
 
+_ADDRESS = re.compile(
+    r"https?://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9][A-Za-z0-9._-]*)(?::[0-9]{1,5})?(?:[/?][\x21-\x5b\x5d-\x7e]*)?",
+    re.IGNORECASE,
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Scheme, host and port: what credentials belong to."""
@@ -328,13 +336,14 @@ class Origin:
 
     @classmethod
     def of(cls, url: str) -> Origin:
-        """The origin of an absolute URL. Raises RegistryError where it is none of http or https."""
+        """The origin of an absolute URL. Raises RegistryError where it is none of http or https, plainly written."""
         try:
-            parts = urlsplit(url)
+            # What two readers of addresses would not read alike, such as a backslash in a host, is none.
+            parts = urlsplit(url if _ADDRESS.fullmatch(url) else "")
             port = parts.port
         except ValueError:
             parts, port = urlsplit(""), None
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+        if parts.scheme not in ("http", "https") or not parts.hostname:
             raise RegistryError("protocol", "the registry pointed to something that is no web address")
         return cls(parts.scheme, parts.hostname, port or {"http": 80, "https": 443}[parts.scheme])
 
@@ -465,10 +474,14 @@ class Transport:
 
     def _through(self, proxy: str, origin: Origin, context: ssl.SSLContext | None) -> Callable[[], _Connection]:
         """How to connect by a proxy."""
-        parts = urlsplit(proxy)
+        try:
+            parts = urlsplit(proxy)
+            port = parts.port
+        except ValueError:
+            parts, port = urlsplit(""), None
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise UsageError("the proxy of the environment is no http or https address", hint="check HTTPS_PROXY")
-        host, port = parts.hostname, parts.port or {"http": 80, "https": 443}[parts.scheme]
+        host, port = parts.hostname, port or {"http": 80, "https": 443}[parts.scheme]
         headers = {}
         if parts.username:
             pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
