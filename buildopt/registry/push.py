@@ -12,7 +12,7 @@ import functools
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
@@ -25,6 +25,7 @@ from buildopt.registry.client import Registry
 from buildopt.registry.credentials import Keychain
 from buildopt.registry.failure import MISSING_PARTS, NO_IDENTITY, RegistryError
 from buildopt.registry.pace import Pace
+from buildopt.registry.referrers import Referrer, Referrers, referrer
 from buildopt.registry.retry import Result, Stopped, attempt
 from buildopt.registry.transport import Body, Transport, Trust, hang_up
 from buildopt.settings import Creation
@@ -344,6 +345,7 @@ class _Destination:
         self.counted = False
         self.mended = False
         self.mending = threading.Lock()
+        self.referrers = Referrers(self.registry, self.repository)
         self.written: list[tuple[Descriptor, bytes]] = []
 
     def run(self) -> dict[Target, Outcome]:
@@ -355,6 +357,7 @@ class _Destination:
         finally:
             self.run_.filled(required)
         problems = [problem] * len(self.targets) if problem is not None else self._names()
+        self._settle()
         for target, failed in zip(self.targets, problems, strict=True):
             outcome = Outcome(
                 str(target.reference),
@@ -586,22 +589,40 @@ class _Destination:
             self._together([functools.partial(self._manifest, *entry) for entry in entries])
 
     def _manifest(self, descriptor: Descriptor, data: bytes) -> None:
-        def work(number: int) -> None:
+        def work(number: int) -> Mapping[str, str] | None:
             if number == 1 or not self.registry.has_manifest(self.repository, str(descriptor.digest)):
-                self._put(str(descriptor.digest), data, descriptor.media_type)
+                return self._put(str(descriptor.digest), data, descriptor.media_type)
+            return None
 
         held = descriptor.digest in self.held
-        if not held:
-            self._attempt(work)
+        headers = None if held else self._attempt(work)
         with self.lock:
             self.written.append((descriptor, data))
             self.tally.add("present" if held else "sent", len(data))
+        about = referrer(descriptor, data)
+        if about is not None:
+            self._noted(functools.partial(self._list, about, headers))
 
-    def _put(self, reference: str, data: bytes, media_type: str) -> None:
+    def _list(self, about: Referrer, headers: Mapping[str, str] | None) -> None:
+        """Keep the list of a subject's referrers where the registry does not."""
+        self._attempt(lambda number: self.referrers.stored(about, headers))
+
+    def _settle(self) -> None:
+        if self.referrers.kept:
+            self._noted(lambda: self._attempt(lambda number: self.referrers.settle()))
+
+    def _noted(self, work: Callable[[], None]) -> None:
+        """An image names its attestations itself: one that is not listed elsewhere too is told, and fails nothing."""
+        try:
+            work()
+        except RegistryError as error:
+            self.run_.on_event(Noted(self.name, f"{error.message}; {error.hint}"))
+
+    def _put(self, reference: str, data: bytes, media_type: str) -> Mapping[str, str]:
         """Write a manifest. Where the registry lacks what it had said it holds, it gets that again, once."""
         mended = self.mended
         try:
-            self.registry.put_manifest(self.repository, reference, data, media_type)
+            return self.registry.put_manifest(self.repository, reference, data, media_type)
         except RegistryError as error:
             if error.code in MISSING_PARTS:
                 with self.mending:
@@ -632,11 +653,19 @@ class _Destination:
         data, media_type = self.image.document.data, self.image.descriptor.media_type
         how = "present" if name in self.named else "sent"
 
+        headers: Mapping[str, str] | None = None
+
         def work(number: int) -> None:
+            nonlocal headers
             # Writing an immutable tag again is refused even where nothing would change.
             if number > 1 and self._named(name) == self.image.digest:
                 return
-            self._put(name, data, media_type)
+            try:
+                headers = self._put(name, data, media_type)
+            except RegistryError as error:
+                if error.kind == "immutable" and self._named(name) == self.image.digest:
+                    return  # somebody else was first, with the same
+                raise
             actual = self._named(name)
             if actual != self.image.digest:
                 raise RegistryError(
@@ -648,6 +677,9 @@ class _Destination:
 
         if how == "sent":
             self._attempt(work)
+        about = referrer(self.image.descriptor, data)
+        if about is not None:  # an artifact that is to be found by what it is about: here the list is the point
+            self._list(about, headers)
         with self.lock:
             if not self.counted:
                 self.tally.add(how, len(data))
