@@ -7,11 +7,13 @@ hold secrets.
 from __future__ import annotations
 
 import os
+import selectors
 import shlex
 import shutil
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -93,6 +95,56 @@ def run(
     if check and completed.returncode != 0:
         raise failed(completed, hint=hint)
     return completed
+
+
+def ask(argv: Sequence[StrPath], data: bytes, *, env: Mapping[str, str], timeout: float, most: int) -> Completed:
+    """Run a program that is told something short and answers: it is ended after ``timeout`` seconds, or once it has
+    written more than ``most`` bytes. What it leaves running in the background is not waited for.
+
+    Raises ToolError where it cannot be started or is ended.
+    """
+    words = tuple(os.fspath(word) for word in argv)
+    pipe = subprocess.PIPE
+    try:
+        running = subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=pipe, env=env)
+    except OSError as error:
+        raise ToolError(f"{words[0]} cannot be started: {error.strerror}", hint="check the program") from error
+    assert running.stdin is not None and running.stdout is not None and running.stderr is not None
+    heard = {running.stdout.fileno(): bytearray(), running.stderr.fileno(): bytearray()}
+    out, err = heard.values()
+    ends = time.monotonic() + timeout
+    try:
+        with suppress(BrokenPipeError):
+            running.stdin.write(data)
+            running.stdin.close()
+        with selectors.DefaultSelector() as selector:
+            for descriptor in heard:
+                selector.register(descriptor, selectors.EVENT_READ)
+            while selector.get_map():
+                ready = selector.select(min(0.1, max(0.0, ends - time.monotonic())))
+                if not ready and running.poll() is not None:
+                    break
+                if time.monotonic() > ends:
+                    raise ToolError(f"{shlex.join(words)} did not end within {timeout:g} s")
+                for key, _ in ready:
+                    block = os.read(key.fd, 1 << 16)
+                    heard[key.fd] += block
+                    if not block:
+                        selector.unregister(key.fd)
+                if len(out) + len(err) > most:
+                    raise ToolError(f"{shlex.join(words)} wrote more than {most} bytes")
+        try:
+            status = running.wait(max(0.0, ends - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            raise ToolError(f"{shlex.join(words)} did not end within {timeout:g} s") from None
+    finally:
+        if running.poll() is None:
+            running.kill()
+            running.wait()
+        for stream in (running.stdin, running.stdout, running.stderr):
+            with suppress(BrokenPipeError):
+                stream.close()
+    return Completed(words, status, bytes(out), err.decode("utf-8", "replace"))
 
 
 def call(

@@ -8,17 +8,16 @@ followed, and a registry on the internet cannot point to an address of a private
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import json
 import math
 import re
-import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, quote_plus, urlencode, urlsplit
 
+from buildopt.registry.addresses import link_local, private
 from buildopt.registry.credentials import Credentials, Issued, Keychain
 from buildopt.registry.failure import NO_IDENTITY, Answer, RegistryError, refused
 from buildopt.registry.profiles import Profile, profile_of, recognised
@@ -108,20 +107,20 @@ class Authenticator:
         self._clock = clock
         self._lock = threading.Lock()
         self._challenge: Challenge | None = None
-        self._credentials: Credentials | None = None
-        self._looked = False
+        self._issued: Credentials | None = None
+        self._found: dict[str, Credentials | None] = {}
         self._tokens: dict[str, _Token] = {}
         self._accepted = False
 
     @property
     def signed_in(self) -> bool:
         """Whether there are credentials for this registry."""
-        return self._credentials is not None
+        return bool(self._known())
 
     @property
     def has_token(self) -> bool:
         """Whether these credentials got a token at the token server."""
-        return self._credentials is not None and self._accepted
+        return self.signed_in and self._accepted
 
     @property
     def issues(self) -> bool:
@@ -136,6 +135,17 @@ class Authenticator:
         return RegistryError(
             error.kind, f"{error.message}; {reason.message}", hint=reason.hint, code=error.code, status=error.status
         )
+
+    def cleaned(self, answer: Answer) -> Answer:
+        """An answer without the secrets that were sent: some servers repeat what they do not like."""
+        with self._lock:
+            tokens = tuple(token.value for token in self._tokens.values())
+        return _without(answer, (*tokens, *(secret for known in self._known() for secret in known.secrets())))
+
+    def _known(self) -> tuple[Credentials, ...]:
+        """The credentials in use."""
+        found = (self._issued,) if self._issued is not None else tuple(self._found.values())
+        return tuple(entry for entry in found if entry is not None)
 
     def header(self, scope: str, repository: str) -> str:
         """The Authorization header for a request within ``scope``, empty before the registry asked for one.
@@ -152,8 +162,7 @@ class Authenticator:
                 return credentials.basic() if credentials is not None else ""
             token = self._tokens.get(scope)
             if token is None or token.ends <= self._clock():
-                token = self._tokens[scope] = self._fetched(self._challenge, scope, repository)
-                self._accepted = True
+                token = self._tokens[scope] = self._fetched(self._challenge, scope, repository, credentials)
             return f"Bearer {token.value}"
 
     def challenged(self, answer: Answer, scope: str, used: str) -> bool:
@@ -191,26 +200,29 @@ class Authenticator:
                 if used != f"Bearer {token.value}":
                     self._tokens[scope] = token  # another thread was first
                 return True
-            known = self._credentials
-            if known is not None and used not in (known.basic(), f"Bearer {known.registry_token}"):
+            known = self._known()
+            if known and not any(used in (entry.basic(), f"Bearer {entry.registry_token}") for entry in known):
                 return True  # likewise
             return self._issue()
 
     def _look(self, repository: str) -> Credentials | None:
-        if not self._looked:
+        # Containers' files may have other credentials for other repositories of one registry.
+        place = self._keychain.place(self.registry, repository)
+        if self._issued is None and place not in self._found:
+            found: Credentials | None = None
             try:
-                self._credentials = self._keychain.get(self.registry, repository)
+                found = self._keychain.get(self.registry, repository)
             except RegistryError:
                 if not self._issue():
                     raise
-            if self._credentials is None:
+            if found is None and self._issued is None:
                 self._issue()
-            self._looked = True
+            self._found[place] = found
         elif self._ends <= self._clock():
             # Where that fails those that there are do until their end, and then the registry says so.
             with contextlib.suppress(RegistryError):
                 self._issue()
-        return self._credentials
+        return self._issued or self._found.get(place)
 
     def _issue(self) -> bool:
         """Whether new credentials were issued; those before are forgotten then."""
@@ -223,7 +235,7 @@ class Authenticator:
             except RegistryError as error:
                 self._unissued = error
             else:
-                self._credentials, self._issued_at = issued.credentials, now
+                self._issued, self._issued_at = issued.credentials, now
                 # Renewed before their end, so that no upload starts with what is about to expire.
                 self._ends = now + issued.seconds - min(_MARGIN, issued.seconds / 4)
                 self._tokens.clear()
@@ -232,16 +244,16 @@ class Authenticator:
             raise self._unissued
         return False
 
-    def _fetched(self, challenge: Challenge, scope: str, repository: str) -> _Token:
+    def _fetched(self, challenge: Challenge, scope: str, repository: str, credentials: Credentials | None) -> _Token:
         """A token, asked for a second time with issued credentials where the first ones are refused."""
         try:
-            token = self._fetch(challenge, scope, repository, self._credentials)
+            token = self._fetch(challenge, scope, repository, credentials)
         except RegistryError as error:
             if error.kind != "credentials":
                 raise
             if not self._issue():
                 raise self.explained(error) from error
-            token = self._fetch(challenge, scope, repository, self._credentials)
+            token = self._fetch(challenge, scope, repository, self._issued)
         self._accepted = True
         return token
 
@@ -257,7 +269,7 @@ class Authenticator:
             url = f"{realm}{'&' if '?' in realm else '?'}{urlencode(fields)}"
             answer = self._transport.send("GET", url, headers, cap=_TOKEN_CAP, seconds=TOKEN_TIMEOUT)
         if answer.status != 200:
-            raise self._refused(answer, repository)
+            raise self._refused(_without(answer, credentials.secrets() if credentials else ()), repository)
         return self._read(answer)
 
     def _exchange(self, realm: str, fields: list[tuple[str, str]], scope: str, token: str) -> Answer:
@@ -288,7 +300,9 @@ class Authenticator:
             if not isinstance(value, str) or not re.fullmatch(r"[\x21-\x7e]+", value):
                 raise ValueError
             seconds = min(max(float(seconds), 1.0), 24 * 3600.0)
-        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            if math.isnan(seconds):  # it would never end
+                raise ValueError
+        except (ValueError, TypeError, AttributeError, RecursionError, OverflowError) as error:
             raise RegistryError("protocol", f"the token server of {self.registry} gave no valid token") from error
         # Renewed before its end, so that no upload starts with a token that is about to expire.
         return _Token(value, self._clock() + seconds * 0.75)
@@ -300,14 +314,14 @@ class Authenticator:
             raise RegistryError("protocol", f"{where}, which is not encrypted", hint="do not trust this registry")
         if urlsplit(realm).fragment:
             raise RegistryError("protocol", f"{where} in a form that is no plain address")
-        if origin.host != self.origin.host and _private(origin.host) and not _private(self.origin.host):
+        inside = private(origin.host) and not private(self.origin.host)
+        if origin.host != self.origin.host and (inside or link_local(origin.host)):
             raise RegistryError("protocol", f"{where}, inside the private network", hint="do not trust this registry")
 
 
-def _private(host: str) -> bool:
-    """Whether a host is, or resolves to, an address that is not on the internet. An unknown name is not."""
-    try:
-        addresses = [entry[4][0] for entry in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)]
-    except OSError:
-        return False
-    return any(not ipaddress.ip_address(str(address).partition("%")[0]).is_global for address in addresses)
+def _without(answer: Answer, secrets: Iterable[str]) -> Answer:
+    data = answer.data
+    for secret in secrets:
+        for form in (secret, quote(secret, safe=""), quote_plus(secret), secret.replace("/", "\\/")):
+            data = data.replace(form.encode(), b"***")
+    return Answer(answer.status, answer.headers, data)

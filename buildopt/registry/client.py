@@ -137,6 +137,7 @@ class Registry:
         return answer.headers
 
     def _refused(self, answer: Answer, repository: str, what: str) -> RegistryError:
+        answer = self._auth.cleaned(answer) if self._auth is not None else answer
         if answer.status == 401 and self._auth is not None and self._auth.has_token:
             # The token server knew the user and gave a token, but not one for this: 403 in other words.
             answer = Answer(403, answer.headers, answer.data)

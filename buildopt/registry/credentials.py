@@ -19,6 +19,8 @@ from buildopt.registry.failure import RegistryError
 
 HELPER_TIMEOUT = 30.0
 """Seconds that a credential helper may take; some ask a person."""
+HELPER_ANSWER = 1 << 20
+"""Bytes that it may say."""
 _HUB_KEY = "https://index.docker.io/v1/"
 _HUB_NAMES = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
 _HELPER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -37,6 +39,11 @@ class Credentials:
         """The value of an Authorization header."""
         pair = f"{self.username}:{self.password}".encode()
         return f"Basic {base64.b64encode(pair).decode()}"
+
+    def secrets(self) -> tuple[str, ...]:
+        """What must not be shown, in the forms in which it is sent; nothing so short that it stands in other words."""
+        found = (self.password, self.identity_token, self.registry_token, self.basic().removeprefix("Basic "))
+        return tuple(secret for secret in found if len(secret) > 3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +74,7 @@ class Keychain:
     @classmethod
     def load(cls, environ: Mapping[str, str]) -> Keychain:
         """Read the files that ``environ`` points to. Raises UsageError where one cannot be read or is no JSON."""
-        home = Path(environ.get("HOME") or Path.home())
+        home = Path(environ.get("HOME") or os.path.expanduser("~"))  # a user without a name has none
         docker = Path(environ.get("DOCKER_CONFIG") or home / ".docker") / "config.json"
         paths = [docker]
         if environ.get("REGISTRY_AUTH_FILE"):
@@ -94,11 +101,22 @@ class Keychain:
                 if found is not None:
                     return found
             entry = _entry(file.entries, registry, repository)
+            if entry is not None and not re.fullmatch(r"[\x21-\x7e]*", entry.registry_token):
+                raise RegistryError(
+                    "credentials",
+                    f"the registrytoken for {registry} in {file.path} is not a token",
+                    hint="sign in again with docker login",
+                )
             if entry is not None:
                 return entry
         if problem is not None:
             raise problem
         return None
+
+    def place(self, registry: str, repository: str) -> str:
+        """What tells repositories of a registry with credentials of their own apart: a path, empty for all others."""
+        paths = (_path(key) for file in self.files for key in file.entries if _same(_host(key), registry))
+        return max((path for path in paths if _covers(path, repository)), key=len, default="")
 
     def _ask(self, helper: str, registry: str) -> Credentials | None:
         program = f"docker-credential-{helper}"
@@ -109,8 +127,8 @@ class Keychain:
             path = process.which(program, path=self.environ.get("PATH") or os.defpath)
             if path is None:
                 raise process.missing(program)
-            done = process.run(
-                [path, "get"], data=server.encode(), env=self.environ, timeout=HELPER_TIMEOUT, check=False
+            done = process.ask(
+                [path, "get"], server.encode(), env=self.environ, timeout=HELPER_TIMEOUT, most=HELPER_ANSWER
             )
         except ToolError as error:
             raise RegistryError(
@@ -129,10 +147,11 @@ class Keychain:
         try:
             answer = json.loads(done.stdout)
             username, secret = answer.get("Username", ""), answer.get("Secret", "")
-        except (ValueError, AttributeError) as error:
+        except (ValueError, AttributeError, RecursionError):
+            # Not as its cause: a decoder's error holds the whole answer.
             raise RegistryError(
                 "credentials", f"{program} gave no valid answer for {registry}", hint="update the helper"
-            ) from error
+            ) from None
         if not isinstance(username, str) or not isinstance(secret, str) or not secret:
             return None
         return Credentials(identity_token=secret) if username == "<token>" else Credentials(username, secret)
@@ -163,6 +182,15 @@ def _host(key: str) -> str:
     return key.partition("://")[2].partition("/")[0] if "://" in key else key.partition("/")[0]
 
 
+def _path(key: str) -> str:
+    """The repository or namespace that a key of ``auths`` is for, empty for a whole registry."""
+    return "" if "://" in key else key.partition("/")[2].rstrip("/")
+
+
+def _covers(path: str, repository: str) -> bool:
+    return not path or f"{repository}/".startswith(f"{path}/")
+
+
 def _same(host: str, registry: str) -> bool:
     return host.lower() == registry or (host in _HUB_NAMES and registry in _HUB_NAMES)
 
@@ -177,8 +205,8 @@ def _entry(entries: Mapping[str, Mapping[str, object]], registry: str, repositor
     for key, entry in entries.items():
         if not _same(_host(key), registry):
             continue
-        path = "" if "://" in key else key.partition("/")[2]
-        if path and not f"{repository}/".startswith(f"{path}/"):
+        path = _path(key)
+        if not _covers(path, repository):
             continue
         found = _credentials(entry)
         if found is not None and (best is None or len(path) > best[0]):

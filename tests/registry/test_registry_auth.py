@@ -250,6 +250,7 @@ class Fixed(Keychain):
     """The same credentials for everyone."""
 
     def __init__(self, found: Credentials | None) -> None:
+        super().__init__()
         object.__setattr__(self, "found", found)
 
     def get(self, registry: str, repository: str = "") -> Credentials | None:
