@@ -13,7 +13,7 @@ from buildopt.commands.common import Output, output_options
 from buildopt.commands.push_view import asking, failing, progress, show_preview, show_report
 from buildopt.errors import UsageError
 from buildopt.oci import gate_record
-from buildopt.oci.layout import open_artifact, resolve
+from buildopt.oci.layout import absent_layers, open_artifact, resolve
 from buildopt.oci.lock import reading
 from buildopt.oci.reference import Reference, is_reference
 from buildopt.registry import tags
@@ -53,6 +53,7 @@ Examples:
 @click.option("--semver", is_flag=True, help="Tag a version 1.2.3 as 1.2, 1 and latest too.")
 @click.option("--optional", multiple=True, metavar="REF", help="Push there too; its failure is not fatal.")
 @click.option("--platform", metavar="P", help="Push this platform as an image of its own.")
+@click.option("--image", "wanted", default="", metavar="NAME", help="Of several images the one of this name or digest.")
 @click.option("--create", is_flag=True, help="Make repositories of ECR that do not exist.")
 @click.option("--jobs", type=click.IntRange(1, 64), metavar="N", help="Blobs sent at once to each registry.")
 @click.option("--dry-run", is_flag=True, help="Ask the registries what would be sent; send nothing.")
@@ -69,6 +70,7 @@ def push(
     semver: bool,
     optional: tuple[str, ...],
     platform: str | None,
+    wanted: str,
     create: bool,
     jobs: int | None,
     dry_run: bool,
@@ -105,10 +107,13 @@ def push(
         targets = destinations(refs, optional, templates, output.settings(Path()), output, create, semver)
         with reading(Path(artifact)):  # a build that finishes meanwhile leaves these blobs where they are
             source = open_artifact(Path(artifact))
-            image = resolve(source)
+            image = resolve(source, wanted, partial=platform is not None)
             gate_record.check(source, image, allow=allow_ungated, require=require_gates)
             if platform is not None:
                 image = pushing.one_platform(image, platform)
+            for layer in absent_layers(source, image):
+                where = ", ".join(gate_record.printable(url) for url in layer.urls[:3]) or "nowhere"
+                output.message(f"not in the artifact, and not sent: layer {layer.digest}; it is said to be at {where}")
             plan = pushing.PushPlan(source, image, targets)
             if jobs is not None:
                 plan = replace(plan, jobs=jobs)
