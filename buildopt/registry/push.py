@@ -32,7 +32,7 @@ from buildopt.settings import Creation
 
 BULK_JOBS = 6
 """Large blobs that are sent at once to one destination: more would not make a line faster."""
-SMALL_JOBS = 10
+SMALL_JOBS = 16
 """Other requests that are under way at once beside them: they cost round trips, not bytes."""
 SMALL = 4_000_000
 """Bytes up to which a blob is small."""
@@ -452,11 +452,11 @@ class _Destination:
         named: set[str] = set()
 
         def ask(blob: Descriptor, number: int) -> None:
-            if self.registry.has_blob(self.repository, blob.digest):
+            if self.registry.has_blob(self.repository, blob.digest, blob.size):
                 held.add(blob.digest)
 
         def ask_for_document(descriptor: Descriptor, number: int) -> None:
-            if self.registry.has_manifest(self.repository, str(descriptor.digest)):
+            if self.registry.has_manifest(self.repository, str(descriptor.digest), descriptor.size):
                 held.add(descriptor.digest)
 
         def ask_for_tag(name: str, number: int) -> None:
@@ -535,7 +535,7 @@ class _Destination:
         def work(number: int) -> None:
             nonlocal how
             # Asked again: the attempt before may have got through though its answer was lost.
-            if number > 1 and self.registry.has_blob(self.repository, blob.digest):
+            if number > 1 and self.registry.has_blob(self.repository, blob.digest, blob.size):
                 return
             if neighbour and self.registry.mount(self.repository, blob.digest, neighbour):
                 how = "mounted"
@@ -590,7 +590,7 @@ class _Destination:
 
     def _manifest(self, descriptor: Descriptor, data: bytes) -> None:
         def work(number: int) -> Mapping[str, str] | None:
-            if number == 1 or not self.registry.has_manifest(self.repository, str(descriptor.digest)):
+            if number == 1 or not self.registry.has_manifest(self.repository, str(descriptor.digest), len(data)):
                 return self._put(str(descriptor.digest), data, descriptor.media_type)
             return None
 
@@ -634,12 +634,12 @@ class _Destination:
 
     def _mend(self) -> None:
         def blob_is_there(blob: Descriptor, number: int) -> None:
-            if not self.registry.has_blob(self.repository, blob.digest):
+            if not self.registry.has_blob(self.repository, blob.digest, blob.size):
                 self._send(blob)
 
         def manifest_is_there(descriptor: Descriptor, data: bytes, number: int) -> None:
             name = str(descriptor.digest)
-            if not self.registry.has_manifest(self.repository, name):
+            if not self.registry.has_manifest(self.repository, name, len(data)):
                 self.registry.put_manifest(self.repository, name, data, descriptor.media_type)
 
         for blob in self._sendable():
