@@ -6,7 +6,6 @@ import errno
 import importlib
 import os
 import sys
-import tempfile
 
 import click
 
@@ -124,6 +123,7 @@ def _print_error(message: str, hint: str, detail: tuple[str, ...] = ()) -> None:
 
 
 def _print_bug(error: Exception) -> int:
+    import tempfile
     import traceback
 
     with tempfile.NamedTemporaryFile("w", prefix="buildopt-", suffix=".txt", delete=False) as report:

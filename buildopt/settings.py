@@ -5,7 +5,6 @@ Every key is checked; an unknown one is an error that names the nearest known ke
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import sys
@@ -207,6 +206,8 @@ def _parse_toml(path: Path, data: bytes) -> object:
 
 def nearest(word: str, known: list[str]) -> str:
     """A hint that names the known word nearest to ``word``."""
+    import difflib
+
     close = difflib.get_close_matches(word, known, 1, 0.5)
     return f"did you mean {close[0]}?" if close else f"known: {', '.join(known)}"
 

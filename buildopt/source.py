@@ -10,7 +10,6 @@ import difflib
 import errno
 import os
 import stat
-import tempfile
 from bisect import bisect_right
 from collections.abc import Iterable
 from contextlib import suppress
@@ -170,6 +169,8 @@ def _replace(target: Path, data: bytes) -> None:
         before = None
     if before is not None and not os.access(target, os.W_OK):
         raise PermissionError(errno.EACCES, "it is read-only")
+    import tempfile
+
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:200]}.")
     try:
         with os.fdopen(handle, "wb") as stream:

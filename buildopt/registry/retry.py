@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable
-from typing import TypeVar
-
-import tenacity
+from typing import TYPE_CHECKING, TypeVar
 
 from buildopt.registry.failure import RegistryError
+
+if TYPE_CHECKING:
+    import tenacity
 
 Result = TypeVar("Result")
 
@@ -38,6 +39,26 @@ def attempt(
     ``stop`` is set, also while waiting.
     """
 
+    if stop.is_set():
+        raise Stopped
+    try:
+        return work(1)
+    except RegistryError as error:
+        if not _again(error):
+            raise
+        first = error
+    return _further(work, first, stop, notice)
+
+
+def _further(
+    work: Callable[[int], Result],
+    first: RegistryError,
+    stop: threading.Event,
+    notice: Callable[[RegistryError, float], None],
+) -> Result:
+    """The attempts after one that failed with ``first``."""
+    import tenacity  # most pushes never need it, and all would wait for it
+
     def sleep(seconds: float) -> None:
         if stop.wait(seconds):
             raise Stopped
@@ -60,6 +81,8 @@ def attempt(
     def once() -> Result:
         nonlocal number
         number += 1
+        if number == 1:
+            raise first
         if stop.is_set():
             raise Stopped
         return work(number)
