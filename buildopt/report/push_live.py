@@ -111,8 +111,10 @@ class PushView:
                 self._moved(place, event, now)
             elif isinstance(event, BlobDone):
                 place.waiting = max(0, place.waiting - 1)
-                place.blobs.pop(event.digest, None)
-                if event.how != "sent":  # only what is sent counts: a rate of what was there already would mislead
+                blob = place.blobs.pop(event.digest, None)
+                if event.how == "sent":  # some are sent without a word on the way
+                    place.flow.add(event.size - (blob.moved if blob is not None else 0), now)
+                else:  # only what is sent counts: a rate of what was there already would mislead
                     place.flow.total = max(0, place.flow.total - event.size)
 
     def _moved(self, place: _Place, event: Moved, now: float) -> None:
@@ -146,7 +148,7 @@ class PushView:
             shown = places if len(places) <= room else places[: room - 1]
             active = [place for place in shown if place.blobs]
             spare = room - len(shown) - (len(places) > len(shown))
-            longest = max(16, *(len(place.name) for place in shown))
+            longest = max([16, *(len(place.name) for place in shown)])
             rows: list[tuple[str, str]] = []
             for place in shown:
                 rows.append(_place_row(place, width, longest, now))

@@ -123,7 +123,6 @@ def test_what_it_says_is_what_the_push_then_does(real: RunningRegistry, certific
 
 
 def test_single_blobs_that_are_missing_are_named(real: RunningRegistry, certificates: Certificates) -> None:
-    artifacts.make_layout(Path("other"), size=50_000)
     name = f"{real.authority}/parts/app"
     pushed(certificates, f"{name}:arm", platform="arm64")
     image = resolve(open_artifact(Path(".buildopt/image")))
