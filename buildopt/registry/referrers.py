@@ -183,8 +183,8 @@ def extended(held: tuple[bytes, str] | None, wanted: Iterable[Referrer]) -> tupl
     try:
         document = dict(load_json(held[0], "the list") if held is not None else empty)
         kind = document.get("mediaType") or (held[1] if held is not None else "") or OCI_INDEX
-        entries = document.get("manifests") or []
-        if kind not in INDEX_TYPES or "manifests" not in document or not isinstance(entries, list):
+        entries = document["manifests"] if document["manifests"] is not None else []  # as Go writes an empty list
+        if kind not in INDEX_TYPES or not isinstance(entries, list):
             raise _not_a_list()
         known = {entry.get("digest") for entry in entries if isinstance(entry, dict)}
         new = [dict(one.entry) for one in wanted if str(one.digest) not in known]
@@ -192,7 +192,7 @@ def extended(held: tuple[bytes, str] | None, wanted: Iterable[Referrer]) -> tupl
             return None
         document["manifests"] = [*entries, *new]
         data = json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
-    except (ArtifactError, ValueError, TypeError) as error:
+    except (ArtifactError, LookupError, ValueError, TypeError) as error:
         raise _not_a_list() from error
     if len(data) > MAX_DOCUMENT:
         raise RegistryError(

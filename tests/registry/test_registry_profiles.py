@@ -8,18 +8,23 @@ import string
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from pathlib import Path
 
+import artifacts
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scripted import Handler, Scripted, scripted_registry
 
 from buildopt.oci.descriptor import OCI_INDEX, Digest
-from buildopt.registry import client
+from buildopt.oci.layout import open_artifact, resolve
+from buildopt.oci.reference import Reference
+from buildopt.registry import client, failure
 from buildopt.registry.client import Registry
 from buildopt.registry.credentials import Credentials, Keychain
 from buildopt.registry.failure import Answer, RegistryError, refused
 from buildopt.registry.profiles import PROFILES, profile_of, recognised
+from buildopt.registry.push import Again, Event, PushPlan, PushReport, Target, push
 from buildopt.registry.transport import Transport, Trust
 
 SECRET = "hush-hush"
@@ -477,6 +482,80 @@ def test_a_wait_in_the_body_is_read_however_it_is_written(said: str, seconds: fl
 def test_a_header_goes_before_the_body() -> None:
     now = datetime(2030, 1, 1, tzinfo=timezone.utc)
     assert Answer(403, {"retry-after": "7"}, b"a secondary rate limit").retry_after(now) == 7
+
+
+# What follows from it
+
+
+def pushed(layout: Path, place: str) -> tuple[PushReport, list[Event]]:
+    source = open_artifact(layout)
+    events: list[Event] = []
+    plan = PushPlan(source, resolve(source), (Target(Reference.parse(place)),))
+    return push(plan, Known(), Trust(folders=()), events.append), events
+
+
+@pytest.mark.parametrize("part", ["uploads/", "/manifests/1"])
+def test_githubs_secondary_limit_is_waited_for_like_any_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    monkeypatch.setattr(failure, "SECONDARY_SECONDS", 0.03125)
+    artifacts.make_layout(tmp_path / "layout")
+    with scripted_registry() as scripted:
+        monkeypatch.setattr(client, "endpoint", lambda name: scripted.host)
+        left = [2]
+
+        def limited(handler: Handler) -> bool:
+            if handler.command not in ("POST", "PUT") or part not in handler.path:
+                return False
+            with scripted.lock:
+                left[0] -= 1
+                number = left[0]
+            return number >= 0 and handler.error(403, "DENIED", GHCR_SECONDARY)
+
+        scripted.fault = limited
+        report, events = pushed(tmp_path / "layout", "ghcr.io/acme/app:1")
+        assert report.ok
+        waits = [event for event in events if isinstance(event, Again)]
+        assert [event.seconds for event in waits] == [0.03125] * 2
+        assert {"ghcr.io limits the rate of requests"} == {event.message.partition(":")[0] for event in waits}
+        left[0] = 1000
+        scripted.blobs.clear()
+        scripted.manifests.clear()
+        problem = pushed(tmp_path / "layout", "ghcr.io/acme/app:1")[0].outcomes[0].problem
+        assert problem is not None
+        assert problem.kind == "rate-limit"
+        assert "wait some minutes" in problem.hint
+
+
+@pytest.mark.parametrize("same", [True, False])
+@pytest.mark.parametrize(
+    ("status", "code", "said"),
+    [
+        (412, "PRECONDITION", "Failed to process request due to 'app:1' configured as immutable."),
+        (400, "TAG_INVALID", ECR_IMMUTABLE),
+        (400, "MANIFEST_INVALID", GOOGLE_IMMUTABLE),
+        (409, "TAG_ALREADY_EXISTS", "tag was already pushed"),
+        (405, "REGISTRY_DISALLOWED_OPERATION", AZURE_LOCKED),
+    ],
+)
+def test_an_immutable_tag_that_somebody_else_writes_meanwhile_is_fine_if_it_is_the_same_image(
+    tmp_path: Path, same: bool, status: int, code: str, said: str
+) -> None:
+    artifacts.make_layout(tmp_path / "layout")
+    image = resolve(open_artifact(tmp_path / "layout"))
+    with scripted_registry() as scripted:
+
+        def first(handler: Handler) -> bool:
+            if handler.command != "PUT" or not handler.path.endswith("/manifests/1"):
+                return False
+            data = image.document.data if same else image.document.data + b" "
+            scripted.manifests["acme/app", "1"] = (data, image.descriptor.media_type)
+            return handler.error(status, code, said)
+
+        scripted.fault = first
+        problem = pushed(tmp_path / "layout", f"{scripted.host}/acme/app:1")[0].outcomes[0].problem
+        assert (problem.kind if problem is not None else "") == ("" if same else "immutable")
+        assert scripted.count("PUT", "/manifests/1$") == 1
 
 
 @given(st.binary(max_size=200), st.integers(100, 599), st.booleans())
