@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -69,12 +70,14 @@ class PrivateRegistry:
         if authorization not in {f"Basic {encoded('AWS', password)}" for password in self.passwords}:
             said = "Your authorization token has expired. Reauthenticate and try again."
             return handler.error(403, "DENIED", said)
-        repository = handler.path.removeprefix("/v2/").partition("/blobs/")[0].partition("/manifests/")[0]
+        repository = re.split("/(?:blobs|manifests|tags)/", handler.path.removeprefix("/v2/"))[0]
         if repository in self.denied:
             said = "User: arn:aws:iam::1:user/x is not authorized to perform: ecr:InitiateLayerUpload"
             return handler.error(403, "DENIED", said)
         if repository and repository not in repositories():
             return handler.error(404, "NAME_UNKNOWN", f"The repository with name '{repository}' does not exist")
+        if "/tags/list" in handler.path:
+            return handler.answer(200, b'{"tags": null}')
         return False
 
 

@@ -17,7 +17,7 @@ from buildopt.oci.descriptor import Descriptor, Digest
 from buildopt.registry import ecr
 from buildopt.registry.client import Registry
 from buildopt.registry.credentials import Keychain
-from buildopt.registry.failure import RegistryError
+from buildopt.registry.failure import NO_IDENTITY, RegistryError
 from buildopt.registry.profiles import profile_of
 from buildopt.registry.push import (
     Again,
@@ -249,9 +249,22 @@ class _Asked:
     def _is_there(self) -> None:
         """Tell an empty repository from none, where that matters: at AWS a push does not make it."""
         self._attempt(self._know)
-        if self.exists is False and self.creation is None and profile_of(self.registry.name).service:
-            hint = profile_of(self.registry.name).hint("not-found", self.registry.name, self.repository)
-            self.problem = Problem("not-found", f"{self.repository} was not found at {self.registry.name}", hint)
+        profile = profile_of(self.registry.name)
+        if self.exists is not False or not profile.service:
+            return
+        message = f"{self.repository} was not found at {self.registry.name}"
+        if self.creation is not None:
+            if self._has_identity():
+                return  # it may be allowed to make what it is not allowed to look at
+            message += f"; it could not be made: {self.creation.why}"
+        self.problem = Problem("not-found", message, profile.hint("not-found", self.registry.name, self.repository))
+
+    def _has_identity(self) -> bool:
+        try:
+            ecr.Api(self.registry.name).exists(self.repository)
+        except RegistryError as error:
+            return error.code != NO_IDENTITY
+        return True
 
     def _know(self) -> None:
         self.exists = self.registry.knows(self.repository)

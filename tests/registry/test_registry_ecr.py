@@ -39,6 +39,7 @@ from buildopt.registry import client, ecr, retry
 from buildopt.registry.auth import Authenticator
 from buildopt.registry.credentials import Credentials, Issued, Keychain
 from buildopt.registry.failure import NO_IDENTITY, Answer, RegistryError
+from buildopt.registry.preview import Preview, preview
 from buildopt.registry.profiles import profile_of
 from buildopt.registry.push import Event, Noted, PushPlan, PushReport, Target, planned_creations, push
 from buildopt.registry.transport import Origin, Transport, Trust
@@ -497,6 +498,84 @@ def test_a_dry_run_says_what_would_be_made(layout: Path, monkeypatch: pytest.Mon
     assert {(entry.exists, entry.why) for entry in planned_creations(plan)} == {
         (None, "boto3 found no identity of AWS")
     }
+
+
+def looked(layout: Path, *targets: Target, known: Keychain | None = None) -> Preview:
+    source = open_artifact(layout)
+    return preview(PushPlan(source, resolve(source), targets), known or Keychain(), Trust(folders=()))
+
+
+def kinds(report: PushReport) -> list[str]:
+    return [outcome.problem.kind if outcome.problem is not None else "" for outcome in report.outcomes]
+
+
+def test_a_dry_run_knows_a_repository_that_is_missing(
+    layout: Path, data: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made("empty")
+    wanted = (target(f"{ECR}/empty:1"), target(f"{ECR}/app:1"), target(f"{ECR}/new:1", Creation()))
+    found = looked(layout, *wanted)
+    assert [(entry.exists, entry.created) for entry in found.repositories] == [
+        (True, False),
+        (False, False),
+        (False, True),
+    ]
+    assert {entry.method for entry in data.seen} == {"GET", "HEAD"}
+    assert kinds(found.report) == ["", "not-found", ""] and set(repositories()) == {"empty"}
+    problem = found.report.outcomes[1].problem
+    assert problem is not None and "--create" in problem.hint
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    only = keychain(tmp_path, **{ECR: PASSWORD})
+    told, done = looked(layout, *wanted, known=only).report, run(layout, *wanted, known=only)
+    assert kinds(told) == kinds(done) == ["", "not-found", "not-found"]
+    last = told.outcomes[2].problem
+    assert last is not None and "boto3 found no identity of AWS" in last.message
+
+
+@pytest.mark.parametrize("immutable", [False, True])
+def test_a_dry_run_knows_a_tag_that_cannot_be_moved(
+    layout: Path, data: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, immutable: bool
+) -> None:
+    assert run(layout, target(f"{ECR}/app:1", Creation(immutable=immutable))).ok
+    artifacts.make_layout(tmp_path / "other", seed=b"other")
+    same, new, moved = (target(f"{ECR}/app:{name}") for name in ("1", "2", "1"))
+    assert kinds(looked(layout, same, new).report) == ["", ""]
+    found = looked(tmp_path / "other", moved, new)
+    assert [tag.state for tag in found.tags] == ["moved", "new"]
+    assert kinds(found.report) == ["immutable" if immutable else "", ""]
+    assert found.report.exit_code == (4 if immutable else 0)
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    blind = looked(tmp_path / "other", moved, known=keychain(tmp_path, **{ECR: PASSWORD}))
+    assert kinds(blind.report) == [""]  # without an identity of AWS nobody knows
+
+
+@pytest.mark.parametrize(
+    ("ways", "tag", "stays"),
+    [
+        ("MUTABLE", "1", False),
+        ("IMMUTABLE", "1", True),
+        ("IMMUTABLE_WITH_EXCLUSION", "dev-1", False),
+        ("IMMUTABLE_WITH_EXCLUSION", "1", True),
+        ("MUTABLE_WITH_EXCLUSION", "dev-1", True),
+        ("MUTABLE_WITH_EXCLUSION", "1", False),
+    ],
+)
+def test_exceptions_from_immutable_tags(monkeypatch: pytest.MonkeyPatch, ways: str, tag: str, stays: bool) -> None:
+    def answer(operation: str, values: dict[str, object]) -> tuple[int, dict[str, object]]:
+        assert (operation, values["repositoryNames"], values["registryId"]) == (
+            "DescribeRepositories",
+            ["app"],
+            ACCOUNT,
+        )
+        filters = [{"filterType": "WILDCARD", "filter": "dev-*"}]
+        entry = {"imageTagMutability": ways, "imageTagMutabilityExclusionFilters": filters}
+        return 200, {"repositories": [entry if ways.endswith("_EXCLUSION") else {"imageTagMutability": ways}]}
+
+    with api_server(answer) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        assert ecr.Api(ECR).immutable("app", tag) is stays
 
 
 @pytest.fixture
