@@ -62,7 +62,7 @@ class Registry:
         what = f"the question for {digest}"
         answer = self._ask("HEAD", repository, f"/v2/{repository}/blobs/{digest}", what)
         if answer.status not in (200, 404):
-            raise self._refused(answer, repository, what)
+            raise self._refused(self._worded(answer, repository), repository, what)
         return answer.status == 200
 
     def mount(self, repository: str, digest: Digest, source: str) -> bool:
@@ -112,7 +112,7 @@ class Registry:
         what = f"the question for {reference}"
         answer = self._ask("HEAD", repository, f"/v2/{repository}/manifests/{reference}", what, {"Accept": ACCEPT})
         if answer.status not in (200, 404):
-            raise self._refused(answer, repository, what)
+            raise self._refused(self._worded(answer, repository), repository, what)
         return answer.status == 200
 
     def knows(self, repository: str) -> bool | None:
@@ -135,6 +135,18 @@ class Registry:
             words = f"{self.name} stored {what} as {one_line(digest)}"
             raise RegistryError("digest", words, hint="a proxy may change manifests", transient=True)
         return answer.headers
+
+    def _worded(self, answer: Answer, repository: str) -> Answer:
+        """A HEAD is refused without a word, and GitHub's limit of bursts looks like a permission that is missing: a
+        small GET that is refused alike says why.
+        """
+        if answer.status not in (401, 403):
+            return answer
+        try:
+            other = self._ask("GET", repository, f"/v2/{repository}/tags/list?n=1", f"the question for {repository}")
+        except RegistryError:
+            return answer
+        return other if other.status == answer.status else answer
 
     def _refused(self, answer: Answer, repository: str, what: str) -> RegistryError:
         answer = self._auth.cleaned(answer) if self._auth is not None else answer

@@ -487,6 +487,47 @@ def test_a_header_goes_before_the_body() -> None:
 # What follows from it
 
 
+@pytest.mark.parametrize("manifest", [False, True])
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        ghcr("why", 403, errors("DENIED", GHCR_SECONDARY), "rate-limit"),
+        ghcr("why", 403, errors("DENIED", "permission_denied: read_package"), "permission"),
+        harbor("why", 401, "UNAUTHORIZED", "project acme not found: project acme not found", "not-found"),
+        harbor("why", 401, "UNAUTHORIZED", HARBOR_DENIED, "permission"),
+        azure("why", 403, "DENIED", AZURE_FIREWALL, "firewall"),
+        google("why", 403, "DENIED", GOOGLE_DENIED, "permission"),
+        plain("why", 200, '{"tags":[]}', "permission"),
+        plain("why", 500, "", "permission"),
+    ],
+    ids=str,
+)
+def test_a_refusal_without_words_is_asked_for_them(
+    refusal: Refusal, manifest: bool, registry: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replay = Replay(refusal)
+    status = refusal.status if refusal.status in (401, 403) else 403
+
+    def silent(handler: Handler) -> bool:
+        if not handler.headers.get("Authorization") or "/v2/" not in handler.path or handler.path == "/v2/":
+            return replay(handler)
+        if handler.command == "HEAD":
+            return handler.answer(status)
+        assert handler.path.partition("?")[0] == f"/v2/{refusal.repository}/tags/list"
+        return replay._refuse(handler)
+
+    registry.fault = silent
+    monkeypatch.setattr(client, "endpoint", lambda name: registry.host)
+    one = Registry(refusal.host or registry.host, Known(), Transport(Trust(folders=())))
+    with pytest.raises(RegistryError) as caught:
+        if manifest:
+            one.has_manifest(refusal.repository, "1")
+        else:
+            one.has_blob(refusal.repository, Digest.of(b"blob"))
+    assert caught.value.kind == refusal.kind
+    assert caught.value.transient == (refusal.kind == "rate-limit")
+
+
 def pushed(layout: Path, place: str) -> tuple[PushReport, list[Event]]:
     source = open_artifact(layout)
     events: list[Event] = []
@@ -494,7 +535,7 @@ def pushed(layout: Path, place: str) -> tuple[PushReport, list[Event]]:
     return push(plan, Known(), Trust(folders=()), events.append), events
 
 
-@pytest.mark.parametrize("part", ["uploads/", "/manifests/1"])
+@pytest.mark.parametrize("part", ["uploads/", "/manifests/1", "/blobs/sha256"])
 def test_githubs_secondary_limit_is_waited_for_like_any_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:
@@ -505,7 +546,9 @@ def test_githubs_secondary_limit_is_waited_for_like_any_other(
         left = [2]
 
         def limited(handler: Handler) -> bool:
-            if handler.command not in ("POST", "PUT") or part not in handler.path:
+            if handler.command == "GET" and "tags/list" in handler.path:
+                return handler.error(403, "DENIED", GHCR_SECONDARY)
+            if handler.command not in ("HEAD", "POST", "PUT") or part not in handler.path:
                 return False
             with scripted.lock:
                 left[0] -= 1
