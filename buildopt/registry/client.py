@@ -57,13 +57,13 @@ class Registry:
         if not Origin.of(url).loopback:
             self._transport.prepare(url)
 
-    def has_blob(self, repository: str, digest: Digest) -> bool:
-        """Whether a repository holds a blob."""
+    def has_blob(self, repository: str, digest: Digest, size: int | None = None) -> bool:
+        """Whether a repository holds a blob. What has another size than is expected, where it is told, is another."""
         what = f"the question for {digest}"
         answer = self._ask("HEAD", repository, f"/v2/{repository}/blobs/{digest}", what)
         if answer.status not in (200, 404):
-            raise self._refused(self._worded(answer, repository), repository, what)
-        return answer.status == 200
+            raise self._refused(answer, repository, what)
+        return answer.status == 200 and _speaks_of(answer, str(digest), size)
 
     def mount(self, repository: str, digest: Digest, source: str) -> bool:
         """Take over a blob of the repository ``source`` without sending it; False where the registry will not."""
@@ -76,7 +76,7 @@ class Registry:
             return False  # such as no token for both repositories
         if answer.status == 202:  # an upload was begun instead; it is not used, so that there is one way to upload
             self._cancel(repository, answer)
-        return answer.status == 201
+        return answer.status == 201 and (_named(answer, digest) or self.has_blob(repository, digest))
 
     def upload(self, repository: str, digest: Digest, size: int, body: Body | bytes) -> None:
         """Send a whole blob. A failed upload cannot be continued: call again, with the body at its start."""
@@ -96,6 +96,8 @@ class Registry:
             raise RegistryError("server", words, hint=hint, transient=True, status=answer.status)
         if answer.status not in (201, 204):
             raise self._refused(answer, repository, what)
+        if not (_named(answer, digest) or self.has_blob(repository, digest, size)):
+            raise self._lost(what)
 
     def manifest(self, repository: str, reference: str) -> tuple[bytes, str] | None:
         """Exact bytes and media type of a manifest by tag or digest, None where there is none."""
@@ -107,13 +109,13 @@ class Registry:
             raise self._refused(answer, repository, what)
         return answer.data, answer.headers.get("content-type", "").partition(";")[0].strip()
 
-    def has_manifest(self, repository: str, reference: str) -> bool:
-        """Whether a repository holds a manifest of this tag or digest."""
+    def has_manifest(self, repository: str, reference: str, size: int | None = None) -> bool:
+        """Whether a repository holds a manifest of this tag or digest, and of this size where that is told."""
         what = f"the question for {reference}"
         answer = self._ask("HEAD", repository, f"/v2/{repository}/manifests/{reference}", what, {"Accept": ACCEPT})
         if answer.status not in (200, 404):
-            raise self._refused(self._worded(answer, repository), repository, what)
-        return answer.status == 200
+            raise self._refused(answer, repository, what)
+        return answer.status == 200 and _speaks_of(answer, reference, size)
 
     def knows(self, repository: str) -> bool | None:
         """Whether there is such a repository; None where the registry does not tell."""
@@ -134,19 +136,14 @@ class Registry:
             # Whether that is true shows when it is asked again.
             words = f"{self.name} stored {what} as {one_line(digest)}"
             raise RegistryError("digest", words, hint="a proxy may change manifests", transient=True)
+        # A tag is read back; of what it leads to, only this tells whether somebody else answered for the registry.
+        if not digest and ":" in reference and not self.has_manifest(repository, reference, len(data)):
+            raise self._lost(what)
         return answer.headers
 
-    def _worded(self, answer: Answer, repository: str) -> Answer:
-        """A HEAD is refused without a word, and GitHub's limit of bursts looks like a permission that is missing: a
-        small GET that is refused alike says why.
-        """
-        if answer.status not in (401, 403):
-            return answer
-        try:
-            other = self._ask("GET", repository, f"/v2/{repository}/tags/list?n=1", f"the question for {repository}")
-        except RegistryError:
-            return answer
-        return other if other.status == answer.status else answer
+    def _lost(self, what: str) -> RegistryError:
+        words, hint = f"{self.name} took {what} and does not have it", "push again; a proxy may answer in its place"
+        return RegistryError("server", words, hint=hint, transient=True)
 
     def _refused(self, answer: Answer, repository: str, what: str) -> RegistryError:
         answer = self._auth.cleaned(answer) if self._auth is not None else answer
@@ -276,6 +273,20 @@ def joined(base: str, location: str) -> str:
         return urljoin(base, location)
     except ValueError as error:
         raise RegistryError("protocol", "the registry pointed to something that is no web address") from error
+
+
+def _named(answer: Answer, digest: Digest) -> bool:
+    """Whether the answer names what was stored: then it was seen by the registry, and need not be asked for."""
+    return answer.headers.get("docker-content-digest", "") == str(digest)
+
+
+def _speaks_of(answer: Answer, reference: str, size: int | None) -> bool:
+    """Whether an answer without a body is about that very thing, as far as it tells."""
+    told, length = (answer.headers.get(name, "") for name in ("docker-content-digest", "content-length"))
+    algorithm, colon, _ = reference.partition(":")
+    if colon and told.startswith(f"{algorithm}:") and told != reference:
+        return False
+    return size is None or length in ("", "0", str(size))
 
 
 def _rewind(body: Body | bytes | None) -> None:
