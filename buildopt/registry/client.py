@@ -62,7 +62,7 @@ class Registry:
         what = f"the question for {digest}"
         answer = self._ask("HEAD", repository, f"/v2/{repository}/blobs/{digest}", what)
         if answer.status not in (200, 404):
-            raise self._refused(answer, repository, what)
+            raise self._refused(self._worded(answer, repository), repository, what)
         return answer.status == 200 and _speaks_of(answer, str(digest), size)
 
     def mount(self, repository: str, digest: Digest, source: str) -> bool:
@@ -114,7 +114,7 @@ class Registry:
         what = f"the question for {reference}"
         answer = self._ask("HEAD", repository, f"/v2/{repository}/manifests/{reference}", what, {"Accept": ACCEPT})
         if answer.status not in (200, 404):
-            raise self._refused(answer, repository, what)
+            raise self._refused(self._worded(answer, repository), repository, what)
         return answer.status == 200 and _speaks_of(answer, reference, size)
 
     def knows(self, repository: str) -> bool | None:
@@ -144,6 +144,18 @@ class Registry:
     def _lost(self, what: str) -> RegistryError:
         words, hint = f"{self.name} took {what} and does not have it", "push again; a proxy may answer in its place"
         return RegistryError("server", words, hint=hint, transient=True)
+
+    def _worded(self, answer: Answer, repository: str) -> Answer:
+        """A HEAD is refused without a word, and GitHub's limit of bursts looks like a permission that is missing: a
+        small GET that is refused alike says why.
+        """
+        if answer.status not in (401, 403):
+            return answer
+        try:
+            other = self._ask("GET", repository, f"/v2/{repository}/tags/list?n=1", f"the question for {repository}")
+        except RegistryError:
+            return answer
+        return other if other.status == answer.status else answer
 
     def _refused(self, answer: Answer, repository: str, what: str) -> RegistryError:
         answer = self._auth.cleaned(answer) if self._auth is not None else answer
