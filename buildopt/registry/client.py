@@ -17,6 +17,7 @@ from buildopt.registry.addresses import numeric_private, private
 from buildopt.registry.auth import Authenticator
 from buildopt.registry.credentials import Issued, Keychain
 from buildopt.registry.failure import NO_TLS, UNTRUSTED, Answer, RegistryError, one_line, refused
+from buildopt.registry.grants import may_push
 from buildopt.registry.profiles import endpoint
 from buildopt.registry.transport import Body, Origin, Transport
 
@@ -123,6 +124,10 @@ class Registry:
         if answer.status == 404 and answer.problem()[0] == "NAME_UNKNOWN":
             return False
         return True if answer.status == 200 else None
+
+    def may_push(self, repository: str) -> bool | None:
+        """Whether the token for a repository allows to push; None where it does not tell."""
+        return may_push(self._connected().header(f"repository:{repository}:pull,push", repository), repository)
 
     def put_manifest(self, repository: str, reference: str, data: bytes, media_type: str) -> Mapping[str, str]:
         """Write a manifest's exact bytes under a tag or its digest; returns the answer's headers."""
