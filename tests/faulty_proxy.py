@@ -2,7 +2,8 @@
 
 It passes requests on to a registry without sign-in and hands out and wants tokens by itself, so that they can expire
 whenever a run says so. What it is to do wrong, where and how often is a list of ``Fault``s; without any it is a plain
-proxy. It writes down what it was asked.
+proxy. It writes down what it was asked. With ``Tls`` it speaks TLS to both sides, and what goes wrong goes wrong inside
+of it, or to it.
 """
 
 from __future__ import annotations
@@ -13,16 +14,20 @@ import json
 import random
 import select
 import socket
+import ssl
 import struct
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
+
+from buildopt.sandbox.certificates import Certificates
 
 USER, PASSWORD = "octocat", "hush-hush"
 STALL_SECONDS = 8.0
@@ -31,6 +36,8 @@ BLOBS = ("head-blob", "post", "put")
 MANIFESTS = ("head-manifest", "put-manifest", "put-tag", "get-tag", "read-back")
 STEPS = ("ping", "token", *BLOBS, "mount", *MANIFESTS)
 ALWAYS = 1 << 30
+SHORT_USES = 20
+"""Requests that a short token is good for."""
 
 Act = Callable[["Handler", random.Random], None]
 
@@ -39,7 +46,7 @@ Act = Callable[["Handler", random.Random], None]
 class Kind:
     """One way to fail: at which steps, and the kinds of error that a push may end with because of it.
 
-    ``survived``: so many times in a row must not make a push fail.
+    ``survived``: so many times in a row must not make a push fail. ``silent``: nobody must even hear of it.
     """
 
     name: str
@@ -47,6 +54,24 @@ class Kind:
     steps: tuple[str, ...]
     problems: tuple[str, ...]
     survived: int
+    silent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """How TLS is spoken, to clients and to the registry."""
+
+    server: ssl.SSLContext
+    client: ssl.SSLContext
+    ca_file: str
+
+    @classmethod
+    def of(cls, certificates: Certificates) -> Tls:
+        """With a certificate for loopback, and trust in its authority alone."""
+        server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        server.load_cert_chain(certificates.certificate, certificates.key)
+        client = ssl.create_default_context(cafile=str(certificates.ca_file))
+        return cls(server, client, str(certificates.ca_file))
 
 
 @dataclass(slots=True)
@@ -88,13 +113,15 @@ class Front:
     """One address of the proxy. ``elsewhere`` is another one, used as the place that uploads are sent off to."""
 
     upstream: str
+    tls: Tls | None = None
     url: str = ""
     signs_in: bool = False
     elsewhere: Front | None = None
     faults: list[Fault] = field(default_factory=list)
     chance: random.Random = field(default_factory=random.Random)
     seen: list[Seen] = field(default_factory=list)
-    tokens: set[str] = field(default_factory=set)
+    tokens: dict[str, int] = field(default_factory=dict)
+    """How many requests each is still good for."""
     issued: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     tagged: set[str] = field(default_factory=set)
@@ -126,12 +153,18 @@ class Front:
                     return fault, chance
         return None, chance
 
-    def token(self) -> str:
-        """A new token."""
+    def token(self, uses: int) -> str:
+        """A new token for so many requests."""
         with self.lock:
             self.issued += 1
-            self.tokens.add(f"secret-token-{self.issued}")
+            self.tokens[f"secret-token-{self.issued}"] = uses
             return f"secret-token-{self.issued}"
+
+    def accepts(self, token: str) -> bool:
+        """Whether a token is good for one request more."""
+        with self.lock:
+            self.tokens[token] = self.tokens.get(token, 0) - 1
+            return self.tokens[token] >= 0
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -142,14 +175,28 @@ class Handler(BaseHTTPRequestHandler):
     server: Server
     left = 0
     passed = 0
+    served = 0
+    polite = True
+    token_uses = ALWAYS
+
+    def setup(self) -> None:
+        self._upstream: http.client.HTTPConnection | None = None
+        self.connection = self.request
+        first, tls = self.request.recv(1, socket.MSG_PEEK), self.front.tls
+        if first and (first == b"\x16") is not (tls is not None):  # what Go's servers answer
+            sent, spoken = ("HTTPS", "HTTP") if tls is None else ("HTTP", "HTTPS")
+            said = f"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an {sent} request to an {spoken} server.\n"
+            self.request.sendall(said.encode())
+            raise ConnectionAbortedError
+        if tls is not None:
+            fault, chance = self.front.chosen("handshake")
+            if fault is not None:
+                fault.kind.act(self, chance)
+                raise ConnectionAbortedError
+            self.request = tls.server.wrap_socket(self.request, server_side=True)
+        super().setup()
 
     def handle(self) -> None:
-        self._upstream: http.client.HTTPConnection | None = None
-        if self.connection.recv(1, socket.MSG_PEEK) == b"\x16":  # TLS at a plain port: what Go's servers answer
-            self.connection.sendall(
-                b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTPS request to an HTTP server.\n"
-            )
-            return
         try:
             super().handle()
         finally:
@@ -162,8 +209,12 @@ class Handler(BaseHTTPRequestHandler):
     def finish(self) -> None:
         try:
             super().finish()
+            if self.front.tls is not None and self.polite:
+                self._notify()
         except (OSError, ValueError):
-            return  # the connection was cut
+            pass  # the connection was cut
+        finally:
+            self.request.close()
 
     @property
     def front(self) -> Front:
@@ -171,8 +222,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.left, self.passed = int(self.headers.get("Content-Length") or 0), 0
+        if self.path.startswith(MOVED):
+            self.path = "/v2/" + self.path.removeprefix(MOVED)
         step = self._step()
         fault, chance = self.front.chosen(step)
+        self.polite = fault is None or chance.random() < 0.5
         try:
             if fault is None:
                 self.send(self.behave())
@@ -182,6 +236,7 @@ class Handler(BaseHTTPRequestHandler):
             with self.front.lock:
                 authorization = self.headers.get("Authorization") or ""
                 self.front.seen.append(Seen(step, self.path, authorization, self.passed))
+            self.served += 1
         if self.left:
             self.close_connection = True
 
@@ -216,14 +271,19 @@ class Handler(BaseHTTPRequestHandler):
         if urlsplit(self.path).path == "/token":
             return self._token()
         kept = self.headers.get("Authorization", "").removeprefix("Bearer ")
-        if self.front.signs_in and kept not in self.front.tokens:
+        if self.front.signs_in and not self.front.accepts(kept):
             return self.challenge()
         return self.forward()
 
     def forward(self) -> Reply:
         """The registry's own answer."""
         if self._upstream is None:
-            self._upstream = http.client.HTTPConnection(self.front.upstream, timeout=30)
+            tls, address = self.front.tls, self.front.upstream
+            self._upstream = (
+                http.client.HTTPConnection(address, timeout=30)
+                if tls is None
+                else http.client.HTTPSConnection(address, timeout=30, context=tls.client)
+            )
         length = self.left
         headers = {name: value for name, value in self.headers.items() if name.lower() not in _OWN}
         body = self.take()
@@ -251,22 +311,39 @@ class Handler(BaseHTTPRequestHandler):
             urlsplit(self.path).query
         ):
             return problem(401, "UNAUTHORIZED", "wrong credentials")
-        body = json.dumps({"token": self.front.token(), "expires_in": 300}).encode()
+        body = json.dumps({"token": self.front.token(self.token_uses), "expires_in": 300}).encode()
         return Reply(200, {"Content-Type": "application/json", "Content-Length": str(len(body))}, body)
 
     def send(self, reply: Reply, *, cut: float = 0.0) -> None:
         """Answer; ``cut``: without this part of it, one byte at least."""
-        head = f"HTTP/1.1 {reply.status} {http.client.responses.get(reply.status, 'Odd')}\r\n"
-        head += "".join(f"{name}: {value}\r\n" for name, value in reply.headers.items()) + "\r\n"
-        data = head.encode("latin-1") + (reply.body if self.command != "HEAD" else b"")
+        data = self.written(reply)
         self.connection.sendall(data[: int((len(data) - 1) * (1 - cut))] if cut else data)
         if cut or "close" in reply.headers.get("Connection", ""):
             self.close()
 
+    def written(self, reply: Reply) -> bytes:
+        """An answer as it goes over the wire."""
+        head = f"HTTP/1.1 {reply.status} {http.client.responses.get(reply.status, 'Odd')}\r\n"
+        head += "".join(f"{name}: {value}\r\n" for name, value in reply.headers.items()) + "\r\n"
+        return head.encode("latin-1") + (reply.body if self.command != "HEAD" else b"")
+
     def close(self) -> None:
-        """End the connection in the usual way."""
+        """End the connection in the usual way; in TLS, half of the time, without its own farewell."""
         self.close_connection = True
+        if self.front.tls is not None and self.polite:
+            self._notify()
         self.connection.shutdown(socket.SHUT_WR)
+
+    def _notify(self) -> None:
+        """TLS's farewell; the other side's is not waited for."""
+        if isinstance(self.connection, ssl.SSLSocket):
+            self.connection.settimeout(0.0)
+            with suppress(OSError, ValueError):
+                self.connection.unwrap()
+
+    def raw(self, data: bytes) -> None:
+        """Write below TLS."""
+        socket.socket.sendall(self.connection, data)
 
     def reset(self) -> None:
         """End the connection with a reset."""
@@ -282,6 +359,7 @@ class Handler(BaseHTTPRequestHandler):
         self.reset()
 
 
+MOVED = "/moved/by/the/registry/"
 _OWN = frozenset({"content-length", "authorization", "connection"})
 _OWN_ANSWER = frozenset({"transfer-encoding", "connection"})
 
@@ -311,11 +389,11 @@ class Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def faulty_proxy(upstream: str) -> Iterator[Front]:
+def faulty_proxy(upstream: str, tls: Tls | None = None) -> Iterator[Front]:
     """A proxy before the registry at ``upstream`` (``host:port``) that runs as long as the block."""
-    front = Front(upstream)
+    front = Front(upstream, tls)
     server = Server(front)
-    front.url = f"http://127.0.0.1:{server.server_address[1]}"
+    front.url = f"http{'s' if tls is not None else ''}://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:
@@ -491,6 +569,109 @@ def _seems_there(handler: Handler, chance: random.Random) -> None:
     handler.send(Reply(200, {"Content-Length": "5"}, b"12345"))
 
 
+def _closed_when_idle(handler: Handler, chance: random.Random) -> None:
+    """Answered as it should be, and closed in the same packet: nothing may be sent there any more."""
+    reply = handler.behave()
+    handler.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+    handler.send(reply)
+    handler.close()
+
+
+def _closed_at_reuse(handler: Handler, chance: random.Random) -> None:
+    """A connection that was used before ends as the next request arrives."""
+    if not handler.served:
+        handler.send(handler.behave())
+    elif chance.random() < 0.5:
+        handler.close()
+    else:
+        handler.reset()
+
+
+def _expired_in_body(handler: Handler, chance: random.Random) -> None:
+    """All tokens are void; that is told, and the connection ended, before all of the body is there."""
+    handler.some(chance)
+    with handler.front.lock:
+        handler.front.tokens.clear()
+    left, handler.left = handler.left, 0
+    reply = handler.challenge()
+    handler.left = left
+    reply.headers["Connection"] = "close"
+    handler.send(reply)
+
+
+def _short_token(handler: Handler, chance: random.Random) -> None:
+    handler.token_uses = SHORT_USES
+    handler.send(handler.behave())
+    handler.token_uses = ALWAYS
+
+
+def _moved(handler: Handler, chance: random.Random) -> None:
+    """The upload goes to a path of the registry's own choice, in full or from the root."""
+    reply = handler.behave()
+    for name in [name for name in reply.headers if name.lower() == "location"]:
+        parts = urlsplit(reply.headers[name])
+        base = handler.front.url if chance.random() < 0.5 else ""
+        reply.headers[name] = f"{base}{MOVED}{parts.path.removeprefix('/v2/')}?{parts.query}"
+    handler.send(reply)
+
+
+# What goes wrong with TLS itself: in the handshake, before anything is asked, and in the records of an answer.
+
+
+def _silence_then(end: str) -> Act:
+    def act(handler: Handler, chance: random.Random) -> None:
+        if chance.random() < 0.5:
+            handler.connection.recv(1 << 16)  # the client's first words
+        if end == "reset":
+            handler.reset()
+        elif end == "stall":
+            handler.stall()
+        else:
+            handler.connection.shutdown(socket.SHUT_WR)
+            time.sleep(0.01)
+
+    return act
+
+
+def _half_handshake(end: str) -> Act:
+    def act(handler: Handler, chance: random.Random) -> None:
+        handler.connection.recv(1 << 16)
+        hello = b"\x16\x03\x03\x00\x7a\x02\x00\x00\x76\x03\x03" + chance.randbytes(116)
+        handler.connection.sendall(hello[: chance.randrange(1, len(hello))])
+        if end == "stall":
+            handler.stall()
+        else:
+            handler.connection.shutdown(socket.SHUT_WR)
+            time.sleep(0.01)
+
+    return act
+
+
+def _alert(handler: Handler, chance: random.Random) -> None:
+    handler.connection.recv(1 << 16)
+    handler.connection.sendall(b"\x15\x03\x03\x00\x02\x02" + chance.choice([b"\x28", b"\x50"]))
+
+
+def _in_a_record(end: str) -> Act:
+    """A part of the answer, then a part of a record, then an end; or a record that nobody sealed."""
+
+    def act(handler: Handler, chance: random.Random) -> None:
+        reply = handler.behave()
+        data = handler.written(reply)
+        handler.connection.sendall(data[: chance.randrange(len(data))])
+        record = b"\x17\x03\x03\x10\x00" + chance.randbytes(4096)
+        handler.polite = False
+        handler.raw(record if end == "garbage" else record[: chance.randrange(1, len(record))])
+        if end == "reset":
+            handler.reset()
+        elif end == "stall":
+            handler.stall()
+        else:
+            handler.close()
+
+    return act
+
+
 def _no_session(status: int) -> Act:
     def act(handler: Handler, chance: random.Random) -> None:
         handler.take()
@@ -513,6 +694,7 @@ _WITH_BODY = ("put", "put-manifest", "put-tag")
 _HELD = ("put", "mount", "put-manifest", "put-tag")
 _ANY = ("unreachable", "server", "protocol", "refused", "digest", "credentials", "permission", "not-found")
 _TOLD = tuple(step for step in STEPS if not step.startswith("head-"))
+_SMALL = tuple(step for step in STEPS if step not in ("ping", "put"))
 _REPEATED = tuple(step for step in STEPS if step not in ("ping", "token"))
 
 KINDS = (
@@ -543,5 +725,24 @@ KINDS = (
     Kind("no such session", _no_session(404), ("put",), ("server",), 2),
     Kind("session used up", _no_session(416), ("put",), ("server",), 2),
     Kind("sent elsewhere", _sent_elsewhere, ("post",), (), ALWAYS),
+    Kind("sent to another path", _moved, ("post",), (), ALWAYS),
+    Kind("closed when idle", _closed_when_idle, STEPS, (), ALWAYS, silent=True),
+    Kind("closed at reuse", _closed_at_reuse, _SMALL, (), ALWAYS, silent=True),
+    Kind("expired in the body", _expired_in_body, ("put",), ("credentials", "permission", "unreachable"), 1),
+    Kind("short tokens", _short_token, ("token",), (), ALWAYS),
 )
+TLS_KINDS = (
+    Kind("handshake reset", _silence_then("reset"), ("handshake",), ("unreachable",), 2),
+    Kind("handshake closed", _silence_then("close"), ("handshake",), ("unreachable",), 2),
+    Kind("stall in the handshake", _silence_then("stall"), ("handshake",), ("timeout",), 2),
+    Kind("half a handshake", _half_handshake("close"), ("handshake",), ("unreachable",), 2),
+    Kind("stall in half a handshake", _half_handshake("stall"), ("handshake",), ("timeout",), 2),
+    Kind("alert", _alert, ("handshake",), ("unreachable",), 2),
+    Kind("reset in a record", _in_a_record("reset"), STEPS, ("unreachable",), 2),
+    Kind("closed in a record", _in_a_record("close"), STEPS, ("unreachable",), 2),
+    Kind("stall in a record", _in_a_record("stall"), _REPEATED, ("timeout",), 2),
+    Kind("a record of garbage", _in_a_record("garbage"), STEPS, ("unreachable",), 2),
+)
+ALL_KINDS = (*KINDS, *TLS_KINDS)
 PAIRS = tuple((kind, step) for kind in KINDS for step in kind.steps)
+TLS_PAIRS = tuple((kind, step) for kind in ALL_KINDS for step in kind.steps)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
-import http.client
-import json
 import random
 import shutil
 import threading
@@ -19,17 +18,19 @@ from queue import SimpleQueue
 from unittest.mock import patch
 
 import artifacts
-from faulty_proxy import ALWAYS, KINDS, PAIRS, PASSWORD, USER, Fault, Front, faulty_proxy
+from faulty_proxy import ALL_KINDS, ALWAYS, PAIRS, PASSWORD, TLS_PAIRS, USER, Fault, Front, Kind, Tls, faulty_proxy
+from registry_judge import Judge
 
 from buildopt.oci.layout import ArtifactSource, open_artifact, resolve
 from buildopt.oci.reference import Reference
 from buildopt.registry import auth, client, failure, retry, transport
 from buildopt.registry.credentials import Credentials, Keychain
-from buildopt.registry.push import Outcome, PushPlan, PushReport, Target, push
+from buildopt.registry.push import Again, Outcome, PushPlan, PushReport, Target, push
 from buildopt.registry.transport import Trust
 
+MISLEADING = frozenset({"lost", "seems there", "another digest"})
+"""Kinds that make a push believe something that is not so: only a registry that looks itself is safe from them."""
 SHAPES = ("one tag", "two tags", "two repositories", "two registries")
-_ACCEPT = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json"
 
 
 @contextmanager
@@ -48,20 +49,26 @@ def impatient(seconds: float) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Rig:
-    """Two faulty addresses of one registry, and one that is only sent to."""
+    """Two faulty addresses of one registry, and one that is only sent to.
+
+    ``gullible`` is the address of a registry that takes a manifest whatever it names; empty where there is none.
+    """
 
     upstream: str
+    gullible: str
+    tls: Tls | None
     first: Front
     second: Front
     elsewhere: Front
 
 
 @contextmanager
-def rig(upstream: str) -> Iterator[Rig]:
-    """Proxies before the registry at ``upstream`` (``host:port``)."""
-    with faulty_proxy(upstream) as first, faulty_proxy(upstream) as second, faulty_proxy(upstream) as elsewhere:
+def rig(upstream: str, gullible: str = "", tls: Tls | None = None) -> Iterator[Rig]:
+    """Proxies before the registry at ``upstream`` (``host:port``), or before the gullible one when a run wants that."""
+    with ExitStack() as stack:
+        first, second, elsewhere = (stack.enter_context(faulty_proxy(upstream, tls)) for _ in range(3))
         first.elsewhere = elsewhere
-        yield Rig(upstream, first, second, elsewhere)
+        yield Rig(upstream, gullible, tls, first, second, elsewhere)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,26 +81,34 @@ class Choice:
     size: int
     signs_in: bool
     tagged_before: bool
+    gullible: bool
+    tls: bool
     faults: tuple[tuple[int, str, int, int], ...]
     """Index of the kind, step, first request, times."""
 
     def made(self) -> list[Fault]:
         """The faults, not yet fired."""
-        return [Fault(KINDS[kind], step, first, times) for kind, step, first, times in self.faults]
+        return [Fault(ALL_KINDS[kind], step, first, times) for kind, step, first, times in self.faults]
 
 
-def choose(seed: int, number: int) -> Choice:
+@functools.lru_cache
+def _shuffled(seed: int, tls: bool) -> tuple[tuple[Kind, str], ...]:
+    known = list(TLS_PAIRS if tls else PAIRS)
+    random.Random(seed).shuffle(known)
+    return tuple(known)
+
+
+def choose(seed: int, number: int, tls: bool = False) -> Choice:
     """The choice of a run: kinds and steps in turn, so that every pair of them is met, the rest by chance."""
     chance = random.Random(f"{seed}/{number}")
-    order = list(range(len(PAIRS)))
-    random.Random(seed).shuffle(order)
-    pairs = [PAIRS[order[number % len(PAIRS)]]]
+    known = _shuffled(seed, tls)
+    pairs = [known[number % len(known)]]
     if chance.random() < 0.25:
-        pairs.append(chance.choice(PAIRS))
+        pairs.append(chance.choice(known))
     faults = []
     for kind, step in pairs:
-        first = chance.choice([0, 0, 1, 2]) if step in ("head-blob", "post", "put") else 0
-        faults.append((KINDS.index(kind), step, first, chance.choice([1, 1, 1, 1, 2, 2, ALWAYS])))
+        first = chance.choice([0, 0, 1, 2]) if step in ("handshake", "head-blob", "post", "put") else 0
+        faults.append((ALL_KINDS.index(kind), step, first, chance.choice([1, 1, 1, 1, 2, 2, ALWAYS])))
     steps = {step for _, step in pairs}
     names = {kind.name for kind, _ in pairs}
     return Choice(
@@ -101,8 +116,10 @@ def choose(seed: int, number: int) -> Choice:
         number,
         "two repositories" if "mount" in steps else chance.choice(SHAPES),
         chance.choice([2000, 2000, 30_000, 700_000]),
-        "token" in steps or "sent elsewhere" in names or chance.random() < 0.6,
+        "token" in steps or names & {"sent elsewhere", "expired in the body"} != set() or chance.random() < 0.6,
         chance.random() < 0.3,
+        chance.random() < (0.5 if names & MISLEADING else 0.1),
+        tls,
         tuple(faults),
     )
 
@@ -124,49 +141,6 @@ class Known(Keychain):
         return Credentials(USER, PASSWORD)
 
 
-class Judge:
-    """Asks the registry itself."""
-
-    def __init__(self, upstream: str) -> None:
-        self._connection = http.client.HTTPConnection(upstream, timeout=30)
-
-    def ask(self, method: str, path: str) -> tuple[int, bytes, str]:
-        """Status, body and content type of an answer."""
-        self._connection.request(method, path, headers={"Accept": _ACCEPT})
-        response = self._connection.getresponse()
-        return response.status, response.read(), response.headers.get("Content-Type", "")
-
-    def close(self) -> None:
-        """Leave."""
-        self._connection.close()
-
-    def digest(self, repository: str, tag: str) -> str:
-        """What a tag names, empty where there is none."""
-        status, data, _ = self.ask("GET", f"/v2/{repository}/manifests/{tag}")
-        return f"sha256:{hashlib.sha256(data).hexdigest()}" if status == 200 else ""
-
-    def has(self, repository: str, digest: str, kind: str = "blobs") -> bool:
-        """Whether a blob or manifest is there."""
-        return self.ask("HEAD", f"/v2/{repository}/{kind}/{digest}")[0] == 200
-
-    def broken(self, repository: str, reference: str) -> list[str]:
-        """What keeps an image from being pulled whole, all platforms of it."""
-        status, data, _ = self.ask("GET", f"/v2/{repository}/manifests/{reference}")
-        if status != 200:
-            return [f"{repository}: the manifest {reference} is not there ({status})"]
-        if ":" in reference and f"sha256:{hashlib.sha256(data).hexdigest()}" != reference:
-            return [f"{repository}: the manifest {reference} has other bytes"]
-        document = json.loads(data)
-        found = []
-        for entry in document.get("manifests", []):
-            found += self.broken(repository, entry["digest"])
-        for entry in [*document.get("layers", []), *([document["config"]] if "config" in document else [])]:
-            status, blob, _ = self.ask("GET", f"/v2/{repository}/blobs/{entry['digest']}")
-            if status != 200 or f"sha256:{hashlib.sha256(blob).hexdigest()}" != entry["digest"]:
-                found.append(f"{repository}: the blob {entry['digest']} is not there or not whole ({status})")
-        return found
-
-
 @dataclass(slots=True)
 class Missing:
     """What a repository lacks of an image."""
@@ -184,7 +158,9 @@ class Run:
         self.choice = choice
         self.result = Result(choice)
         self.name = f"run{choice.seed}/n{choice.number}"
-        self.judge = Judge(place.upstream)
+        self.upstream = place.gullible if choice.gullible and place.gullible else place.upstream
+        tls = place.tls
+        self.judge = Judge(self.upstream, tls.client if tls is not None else None)
         before, after = folder / "before", folder / "after"
         mark = f"{choice.seed}/{choice.number}/".encode()
         if choice.tagged_before:
@@ -194,9 +170,11 @@ class Run:
         self.after = open_artifact(after)
         self.image = resolve(self.after)
         self.words: list[str] = []
-        # Nobody is trusted: no TLS is spoken, and reading the machine's authorities would take longer than a push.
+        self.again = 0
+        # Nobody else is trusted: reading the machine's authorities would take longer than a push.
         (folder / "nobody").mkdir()
-        self.trust = Trust({"SSL_CERT_DIR": str(folder / "nobody")}, folders=())
+        trusted = {"SSL_CERT_FILE": tls.ca_file} if tls is not None else {"SSL_CERT_DIR": str(folder / "nobody")}
+        self.trust = Trust(trusted, folders=())
 
     def targets(self) -> list[tuple[Front, str, str]]:
         """Addresses, repositories and tags."""
@@ -232,6 +210,8 @@ class Run:
 
     def _begin(self, faults: list[Fault]) -> None:
         seed = f"{self.choice.seed}/{self.choice.number}"
+        for front in (self.place.first, self.place.second, self.place.elsewhere):
+            front.upstream = self.upstream
         self.place.first.begin(faults, signs_in=self.choice.signs_in, seed=seed)
         self.place.second.begin([], signs_in=self.choice.signs_in, seed=seed)
         self.place.elsewhere.begin([], signs_in=False, seed=seed)
@@ -239,10 +219,12 @@ class Run:
     def _push(self, source: ArtifactSource) -> PushReport:
         targets = tuple(Target(Reference.parse(f"{front.host}/{name}:{tag}")) for front, name, tag in self.targets())
         lock = threading.Lock()
+        self.again = 0
 
         def hear(event: object) -> None:
             with lock:
                 self.words.append(repr(event))
+                self.again += isinstance(event, Again)
 
         plan = PushPlan(source, resolve(source), targets, jobs=3)
         report = push(plan, Known(), self.trust, hear)
@@ -268,6 +250,9 @@ class Run:
                 self._violation(f"{name}:{tag} was reported as pushed and is {held or 'not there'}")
             if problem is not None:
                 self._judge_problem(front, outcome)
+        fired = self.result.fired
+        if self.again and all(fault.kind.silent for fault in fired):
+            self._violation(f"{self.again} visible retries, because of nothing that anybody should hear of")
         self._judge_order()
         self._judge_figures(report)
 
@@ -376,10 +361,12 @@ def run(place: Rig, choice: Choice, folder: Path) -> Result:
 
 def stalls(choice: Choice) -> bool:
     """Whether a run waits for a time limit."""
-    return any(KINDS[kind].name.startswith("stall") for kind, *_ in choice.faults)
+    return any(ALL_KINDS[kind].name.startswith("stall") for kind, *_ in choice.faults)
 
 
-def run_all(upstream: str, choices: Sequence[Choice], folder: Path, workers: int) -> list[Result]:
+def run_all(
+    upstream: str, choices: Sequence[Choice], folder: Path, workers: int, *, gullible: str = "", tls: Tls | None = None
+) -> list[Result]:
     """Runs against the registry at ``upstream``, several at a time, each of them with proxies of its own.
 
     Only those that stall have short time limits: a machine that is busy must not look like a registry that is silent.
@@ -387,7 +374,7 @@ def run_all(upstream: str, choices: Sequence[Choice], folder: Path, workers: int
     with ExitStack() as stack:
         idle: SimpleQueue[Rig] = SimpleQueue()
         for _ in range(workers):
-            idle.put(stack.enter_context(rig(upstream)))
+            idle.put(stack.enter_context(rig(upstream, gullible, tls)))
 
         def one(choice: Choice) -> Result:
             place = idle.get()
@@ -399,7 +386,7 @@ def run_all(upstream: str, choices: Sequence[Choice], folder: Path, workers: int
         results: list[Result] = []
         for seconds, group in (
             (30.0, [choice for choice in choices if not stalls(choice)]),
-            (1.0, [choice for choice in choices if stalls(choice)]),
+            (1.0 if tls is None else 2.0, [choice for choice in choices if stalls(choice)]),
         ):
             with impatient(seconds), ThreadPoolExecutor(workers) as pool:
                 results += pool.map(one, group)
@@ -410,4 +397,6 @@ def described(choice: Choice) -> str:
     """A choice as one line."""
     faults = ", ".join(str(fault) for fault in choice.made())
     sign = "with tokens" if choice.signs_in else "without sign-in"
-    return f"--seed {choice.seed} --only {choice.number}: {choice.shape}, {choice.size} bytes, {sign}; {faults}"
+    words = f"--seed {choice.seed} --only {choice.number}{' --tls' if choice.tls else ''}: {choice.shape}"
+    gullible = ", a gullible registry" if choice.gullible else ""
+    return f"{words}, {choice.size} bytes, {sign}{gullible}; {faults}"

@@ -36,6 +36,8 @@ class Scripted:
     sessions: dict[str, str] = field(default_factory=dict)
     seen: list[Seen] = field(default_factory=list)
     fault: Callable[[Handler], bool] = lambda handler: False
+    gullible: bool = False
+    """It takes a manifest whatever that names, and does not say what it stored."""
     url: str = ""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -140,7 +142,7 @@ class Handler(BaseHTTPRequestHandler):
             mounted = scripted.blobs.get((query.get("from", [""])[0], query.get("mount", [""])[0]))
             if mounted is not None:
                 scripted.blobs[repository, query["mount"][0]] = mounted
-                return self.answer(201)
+                return self._stored(query["mount"][0])
             with scripted.lock:
                 session = f"{len(scripted.sessions)}"
                 scripted.sessions[session] = "new"
@@ -155,7 +157,11 @@ class Handler(BaseHTTPRequestHandler):
         if f"sha256:{hashlib.sha256(data).hexdigest()}" != digest:
             return self.error(400, "DIGEST_INVALID", "provided digest did not match uploaded content")
         scripted.blobs[repository, digest] = data
-        return self.answer(201)
+        return self._stored(digest)
+
+    def _stored(self, digest: str) -> bool:
+        """Say that something was stored, and what, unless this is a registry that does not say."""
+        return self.answer(201) if self.scripted.gullible else self.answer(201, Docker_Content_Digest=digest)
 
     def _manifest(self, repository: str, name: str, query: dict[str, list[str]]) -> bool:
         manifests = self.scripted.manifests
@@ -172,11 +178,11 @@ class Handler(BaseHTTPRequestHandler):
                 for entry in document.get("manifests", [])
                 if (repository, entry["digest"]) not in manifests
             ]
-            if missing or document.get("mediaType", kind) != kind:
+            if (missing and not self.scripted.gullible) or document.get("mediaType", kind) != kind:
                 return self.error(400, "MANIFEST_BLOB_UNKNOWN", f"unknown: {missing}")
             digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
             manifests[repository, name] = manifests[repository, digest] = (data, kind)
-            return self.answer(201, Docker_Content_Digest=digest)
+            return self._stored(digest)
         held = manifests.get((repository, name))
         return self.answer(404) if held is None else self.answer(200, held[0], Content_Type=held[1])
 
