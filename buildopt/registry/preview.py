@@ -1,7 +1,7 @@
 """What a push would do: registries are asked what they hold, and nothing is written.
 
-Only GET and HEAD are sent (and what signing in takes). Whether an account may write, whether a registry mounts blobs
-from a neighbour, and most immutable tags show only when something is pushed.
+Only GET and HEAD are sent (and what signing in takes). Whether a registry mounts blobs from a neighbour, most immutable
+tags, and whether an account may write where its token does not tell, show only when something is pushed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from buildopt.oci.descriptor import Descriptor, Digest
 from buildopt.registry import ecr
 from buildopt.registry.client import Registry
 from buildopt.registry.credentials import Keychain
-from buildopt.registry.failure import NO_IDENTITY, RegistryError
+from buildopt.registry.failure import NO_IDENTITY, Answer, RegistryError, refused
 from buildopt.registry.profiles import profile_of
 from buildopt.registry.push import (
     Again,
@@ -214,6 +214,19 @@ class _Asked:
         for target, tag in self.tags.items():
             if tag.state == "moved":
                 self._may_move(target)
+        if self.problem is None:
+            self._may_write()
+
+    def _may_write(self) -> None:
+        """Note a token that allows only to look, where there is something to be written."""
+        right = all(tag.state == "right" for tag in self.tags.values())
+        if (right and all(self.held.values())) or self.registry.may_push(self.repository) is not False:
+            return
+        error = refused(
+            Answer(403, {}, b""), self.registry.name, f"a push to {self.repository}",
+            repository=self.repository, signed_in=self.registry.signed_in,
+        )  # fmt: skip
+        self.problem = Problem(error.kind, error.message, error.hint)
 
     def _unless_failed(self, work: Callable[[], None]) -> None:
         if self._failed.is_set():

@@ -18,11 +18,13 @@ from buildopt.oci.layout import open_artifact, resolve
 from buildopt.oci.reference import Reference
 from buildopt.registry import retry
 from buildopt.registry.credentials import Keychain
+from buildopt.registry.grants import may_push
 from buildopt.registry.preview import Preview, preview
 from buildopt.registry.push import PushPlan, PushReport, Target, one_platform, push
 from buildopt.registry.transport import Trust
 from buildopt.sandbox.certificates import Certificates, make_certificates
-from buildopt.sandbox.registries import Basic, RunningRegistry, registry_server
+from buildopt.sandbox.registries import Basic, RunningRegistry, registry_server, start_ghcr, stopped_after
+from buildopt.sandbox.tokens import User
 
 PASSWORD = "hush-hush"
 
@@ -42,6 +44,14 @@ def real(tmp_path_factory: pytest.TempPathFactory, certificates: Certificates) -
 def closed(tmp_path_factory: pytest.TempPathFactory, certificates: Certificates) -> Iterator[RunningRegistry]:
     """A registry that wants a password."""
     with registry_server(tmp_path_factory.mktemp("closed"), tls=certificates, auth=Basic("me", PASSWORD)) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def tokens(tmp_path_factory: pytest.TempPathFactory, certificates: Certificates) -> Iterator[RunningRegistry]:
+    """A registry with a token server, that lets a reader only pull."""
+    users = (User("me", PASSWORD), User("reader", PASSWORD, ("pull",)), User("", "", ("pull",)))
+    with stopped_after(start_ghcr(tmp_path_factory.mktemp("tokens"), certificates, users)) as running:
         yield running
 
 
@@ -160,9 +170,9 @@ def test_neighbours_hand_on_what_they_have_or_will_get(real: RunningRegistry, ce
     )
 
 
-def signed(folder: Path, running: RunningRegistry, password: str) -> None:
+def signed(folder: Path, running: RunningRegistry, password: str, user: str = "me") -> None:
     (folder / ".docker").mkdir(exist_ok=True)
-    auth = base64.b64encode(f"me:{password}".encode()).decode()
+    auth = base64.b64encode(f"{user}:{password}".encode()).decode()
     (folder / ".docker/config.json").write_text(json.dumps({"auths": {running.authority: {"auth": auth}}}))
 
 
@@ -185,6 +195,64 @@ def test_credentials_are_tried(
     (destination,) = document(capsys)["destinations"]
     assert ((destination["error"] or {"kind": ""})["kind"], destination["ok"]) == (kind, not kind)
     assert not kind or destination["error"]["hint"]
+
+
+@pytest.mark.parametrize(("user", "kind", "code"), [("reader", "permission", 4), ("", "credentials", 6), ("me", "", 0)])
+def test_a_token_tells_who_may_write(
+    folder: Path, tokens: RunningRegistry, capsys: pytest.CaptureFixture[str], user: str, kind: str, code: int
+) -> None:
+    words = ["push", f"{tokens.authority}/by/{user or 'nobody'}:1", "--format", "json"]
+    if user:
+        signed(folder, tokens, PASSWORD, user)
+    assert main([*words, "--dry-run"]) == code
+    told = document(capsys)["destinations"][0]
+    since = len(tokens.log.read_bytes())
+    assert main(words) == code
+    done = document(capsys)["destinations"][0]
+    assert ("POST" in methods(tokens, since)) is True  # the push tried
+    assert (told["ok"], told["error"] and told["error"]["kind"]) == (
+        done["ok"],
+        done["error"] and done["error"]["kind"],
+    )
+    assert (told["error"] or {"kind": ""})["kind"] == kind
+
+
+def test_a_reader_may_push_what_is_there_already(
+    folder: Path, tokens: RunningRegistry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["push", f"{tokens.authority}/there/app:1", "-q"]
+    signed(folder, tokens, PASSWORD)
+    assert main(words) == 0
+    signed(folder, tokens, PASSWORD, "reader")
+    assert main([*words, "--dry-run"]) == main(words) == 0
+    assert main([*words[:2], f"{tokens.authority}/there/app:2", "--dry-run"]) == 4
+    assert "does not allow a push to there/app" in capsys.readouterr().err
+
+
+def bearer(claims: object) -> str:
+    part = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
+    return f"Bearer e30.{part}.c2lnbmF0dXJl"
+
+
+@pytest.mark.parametrize(
+    ("authorization", "allowed"),
+    [
+        (bearer({"access": [{"type": "repository", "name": "acme/app", "actions": ["pull", "push"]}]}), True),
+        (bearer({"access": [{"Type": "repository", "Name": "acme/app", "Actions": ["*"]}]}), True),
+        (bearer({"access": [{"type": "repository", "name": "acme/app", "actions": ["pull"]}]}), False),
+        (bearer({"access": []}), False),
+        (bearer({"access": [{"type": "repository", "name": "acme/other", "actions": ["push"]}]}), None),
+        (bearer({"access": None}), None),
+        (bearer({"sub": "me"}), None),
+        (bearer(["access"]), None),
+        ("Bearer bm8.dG9rZW4.x", None),
+        ("Bearer ghs_opaque", None),
+        ("Basic bWU6eA==", None),
+        ("", None),
+    ],
+)
+def test_only_tokens_that_list_what_they_allow_tell(authorization: str, allowed: bool | None) -> None:
+    assert may_push(authorization, "acme/app") is allowed
 
 
 def test_one_that_refuses_spares_the_other_and_the_code_is_that_of_a_push(
