@@ -718,7 +718,7 @@ KINDS = (
     Kind("garbage", _garbage, STEPS, ("unreachable",), 2),
     Kind("garbled", _garbled, STEPS, _ANY, 0),
     Kind("expired token", _expired, _REPEATED, ("credentials", "permission"), 1),
-    Kind("another digest", _other_digest, ("head-blob", "head-manifest", *_WITH_BODY), ("digest",), 1),
+    Kind("another digest", _other_digest, ("head-blob", "head-manifest", *_WITH_BODY), ("digest", "server"), 1),
     Kind("other bytes", _other_bytes, ("get-tag", "read-back"), ("digest",), 0),
     Kind("lost", _lost, _HELD, ("server", "digest"), 1),
     Kind("seems there", _seems_there, ("head-blob", "head-manifest"), ("server",), 1),

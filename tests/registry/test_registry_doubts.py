@@ -1,0 +1,107 @@
+"""Answers that something in the registry's place may have given: what they say is not taken for more than it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from scripted import Handler, Scripted, scripted_registry
+
+from buildopt.oci.descriptor import OCI_MANIFEST, Digest
+from buildopt.registry.client import Registry
+from buildopt.registry.credentials import Keychain
+from buildopt.registry.failure import RegistryError
+from buildopt.registry.transport import Transport, Trust
+
+DATA = b"a blob"
+DIGEST = Digest.of(DATA)
+OTHER = Digest.of(b"another one")
+
+
+@pytest.fixture
+def registry() -> Iterator[Scripted]:
+    with scripted_registry() as scripted:
+        yield scripted
+
+
+@pytest.fixture
+def client(registry: Scripted) -> Iterator[Registry]:
+    transport = Transport(Trust(folders=()))
+    yield Registry(registry.host, Keychain(), transport)
+    transport.close()
+
+
+def answering(registry: Scripted, method: str, status: int, **headers: str) -> None:
+    """From now on requests of this method below a repository are answered so, and the registry hears of none."""
+
+    def fault(handler: Handler) -> bool:
+        if handler.command != method or handler.path == "/v2/":
+            return False
+        handler.body()
+        handler.send_response(status)
+        for name, value in headers.items():
+            handler.send_header(name.replace("_", "-"), value)
+        handler.end_headers()
+        handler.close_connection = True
+        return True
+
+    registry.fault = fault
+
+
+@pytest.mark.parametrize(
+    ("headers", "there"),
+    [
+        ({}, True),
+        ({"Content_Length": "6"}, True),
+        ({"Content_Length": "0"}, True),  # some proxies say so of every HEAD
+        ({"Content_Length": "5"}, False),
+        ({"Content_Length": "6", "Docker_Content_Digest": str(DIGEST)}, True),
+        ({"Content_Length": "6", "Docker_Content_Digest": str(OTHER)}, False),
+        ({"Content_Length": "6", "Docker_Content_Digest": f"sha512:{'a' * 128}"}, True),
+    ],
+)
+def test_what_is_there_has_the_right_name_and_size(
+    registry: Scripted, client: Registry, headers: dict[str, str], there: bool
+) -> None:
+    answering(registry, "HEAD", 200, **headers)
+    assert client.has_blob("acme/app", DIGEST, len(DATA)) is there
+    assert client.has_manifest("acme/app", str(DIGEST), len(DATA)) is there
+
+
+def test_a_tag_is_there_whatever_it_names(registry: Scripted, client: Registry) -> None:
+    answering(registry, "HEAD", 200, Docker_Content_Digest=str(OTHER))
+    assert client.has_manifest("acme/app", "1")
+
+
+def test_an_upload_that_names_what_it_stored_is_not_asked_about(registry: Scripted, client: Registry) -> None:
+    client.upload("acme/app", DIGEST, len(DATA), DATA)
+    assert registry.count("HEAD", "") == 0
+
+
+def test_an_upload_that_names_nothing_is_asked_about(registry: Scripted, client: Registry) -> None:
+    registry.gullible = True
+    client.upload("acme/app", DIGEST, len(DATA), DATA)
+    assert registry.count("HEAD", str(DIGEST)) == 1
+
+
+@pytest.mark.parametrize("headers", [{}, {"Docker_Content_Digest": str(OTHER)}], ids=["no name", "another name"])
+def test_an_upload_that_was_lost_is_no_success(registry: Scripted, client: Registry, headers: dict[str, str]) -> None:
+    answering(registry, "PUT", 201, **headers, Content_Length="0")
+    with pytest.raises(RegistryError, match=r"took the upload of sha256:.* and does not have it") as caught:
+        client.upload("acme/app", DIGEST, len(DATA), DATA)
+    assert (caught.value.kind, caught.value.transient, bool(caught.value.hint)) == ("server", True, True)
+
+
+def test_a_mount_that_was_lost_is_no_success(registry: Scripted, client: Registry) -> None:
+    answering(registry, "POST", 201, Content_Length="0")
+    assert not client.mount("acme/app", DIGEST, "acme/base")
+    registry.blobs["acme/app", str(DIGEST)] = DATA
+    assert client.mount("acme/app", DIGEST, "acme/base")
+
+
+def test_a_manifest_that_was_lost_is_no_success(registry: Scripted, client: Registry) -> None:
+    answering(registry, "PUT", 201, Content_Length="0")
+    with pytest.raises(RegistryError, match=r"took the manifest sha256:.* and does not have it") as caught:
+        client.put_manifest("acme/app", str(DIGEST), DATA, OCI_MANIFEST)
+    assert caught.value.transient
+    client.put_manifest("acme/app", "1", DATA, OCI_MANIFEST)  # who writes a tag reads it back
