@@ -287,6 +287,8 @@ def answer_url(answer: Answer) -> str:
 def joined(base: str, location: str) -> str:
     """Where a Location header leads. Raises RegistryError where it cannot be read."""
     try:
+        if not location.isascii() or not location.isprintable() or " " in location:
+            raise ValueError  # what is left out of such an address is another thing for each reader
         return urljoin(base, location)
     except ValueError as error:
         raise RegistryError("protocol", "the registry pointed to something that is no web address") from error
