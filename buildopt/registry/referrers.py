@@ -39,7 +39,6 @@ ROUNDS = 6
 """How often a list is written until it is read back with what belongs in it."""
 PAUSE_SECONDS = 0.05
 """About how long is waited, times the rounds so far, before a list that was overwritten twice is read again."""
-
 IMMUTABLE_HINT = "let tags that begin with sha256- be overwritten there; or take a registry with the referrers API"
 
 
@@ -68,8 +67,11 @@ class Referrer:
 
 
 def referrer(descriptor: Descriptor, data: bytes) -> Referrer | None:
-    """What a manifest's exact bytes say of its subject; None where it has none. Raises ArtifactError for none."""
-    if b'"subject"' not in data:
+    """What a manifest's exact bytes say of its subject; None where it has none.
+
+    Raises ArtifactError where they are no manifest.
+    """
+    if b'"subject"' not in data and b"\\u" not in data:  # most have none; a key may be written with escapes
         return None
     document = parse_document(data, descriptor.media_type, what=str(descriptor.digest))
     if document.subject is None:

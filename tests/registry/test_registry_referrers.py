@@ -171,6 +171,12 @@ def test_without_a_subject_there_is_nothing_to_list(document: Json) -> None:
     assert described(document, artifacts.INDEX) is None
 
 
+def test_a_subject_is_seen_however_its_name_is_written() -> None:
+    data = json.dumps({"manifests": [], "subject": plain()}).replace('"subject"', '"sub\\u006aect"').encode()
+    assert b'"subject"' not in data
+    assert referrer(Descriptor(artifacts.INDEX, Digest.of(data), len(data)), data) is not None
+
+
 # What becomes of a list
 
 
@@ -483,6 +489,24 @@ def test_threads_of_one_push_do_not_overwrite_each_other(registry: Scripted) -> 
         list(pool.map(lambda number: keeper.stored(one(number), {}), range(8)))
     assert {entry["digest"] for entry in listed(registry, plain())} == {str(one(number).digest) for number in range(8)}
     assert registry.count("PUT", "sha256-") == 8, "no write was lost"
+
+
+class Silent:
+    """A registry that must not be asked."""
+
+    def manifest(self, repository: str, reference: str) -> tuple[bytes, str] | None:
+        raise AssertionError(reference)
+
+    def put_manifest(self, repository: str, reference: str, data: bytes, media_type: str) -> Mapping[str, str]:
+        raise AssertionError(reference)
+
+
+def test_a_registry_that_said_that_it_lists_is_not_asked_again() -> None:
+    keeper = Referrers(Silent(), "acme/app")
+    keeper.stored(one(1), {"oci-subject": "sha256:a"})
+    keeper.stored(one(2), None)
+    keeper.settle()
+    assert not keeper.kept
 
 
 # A real registry without the referrers API
