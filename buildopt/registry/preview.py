@@ -35,7 +35,7 @@ from buildopt.registry.retry import Stopped, attempt
 from buildopt.registry.transport import Transport, Trust, hang_up
 
 QUESTIONS = 16
-"""Questions that one destination is asked at once: they carry nothing, so that there may be more than uploads."""
+"""Questions that one destination is asked at once, unless the plan says how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +155,7 @@ class _Asked:
         self.exists: bool | None = creation.exists if creation is not None else None
         self.seconds = 0.0
         self._image = plan.image
+        self._jobs = plan.jobs
         self._source = plan.source
         self._stop = stop
         self._failed = threading.Event()
@@ -198,19 +199,16 @@ class _Asked:
         if self.exists is not False:
             work += [_call(self._blob, blob) for blob in self.blobs]
             work += [_call(self._manifest, descriptor) for descriptor in self.children]
-        with ThreadPoolExecutor(min(QUESTIONS, len(work)), "question") as pool:
+        with ThreadPoolExecutor(min(self._jobs or QUESTIONS, len(work)), "question") as pool:
             futures: list[Future[None]] = [pool.submit(self._unless_failed, one) for one in work]
         errors = [error for error in (future.exception() for future in futures) if error is not None]
         for error in sorted(errors, key=lambda error: isinstance(error, Stopped)):
             raise error
-        if (
-            self.exists is None
-            and not any(self.held.values())
-            and all(tag.state == "new" for tag in self.tags.values())
-        ):
-            self._is_there()
-        elif self.exists is None:
+        found = any(self.held.values()) or any(tag.state != "new" for tag in self.tags.values())
+        if self.exists is None and found:
             self.exists = True
+        elif self.exists is None:
+            self._is_there()
         for target, tag in self.tags.items():
             if tag.state == "moved":
                 self._may_move(target)
@@ -244,10 +242,11 @@ class _Asked:
         attempt(lambda number: work(), self._stop, notice)
 
     def _blob(self, blob: Descriptor) -> None:
-        self.held[blob.digest] = self.registry.has_blob(self.repository, blob.digest)
+        self.held[blob.digest] = self.registry.has_blob(self.repository, blob.digest, blob.size)
 
     def _manifest(self, descriptor: Descriptor) -> None:
-        self.held[descriptor.digest] = self.registry.has_manifest(self.repository, str(descriptor.digest))
+        name = str(descriptor.digest)
+        self.held[descriptor.digest] = self.registry.has_manifest(self.repository, name, descriptor.size)
 
     def _tag(self, target: Target) -> None:
         name = target.reference.tag or str(self._image.digest)
