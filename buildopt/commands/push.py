@@ -94,7 +94,8 @@ def push(
     --semver out for a fix of an older version. --dry-run tells which tags would move, and from where.
 
     --dry-run sends only questions: which blobs and manifests are missing, which tags are new, would move or are
-    right already. It ends as the push would as far as can be known; who may write shows only when something is written.
+    right already. It ends as the push would, as far as can be known: whether an account may write, only its token tells,
+    and of some registries not even that.
     """
     from buildopt.registry import push as pushing
     from buildopt.registry.credentials import Keychain
