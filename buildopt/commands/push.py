@@ -94,7 +94,7 @@ def push(
     --semver out for a fix of an older version. --dry-run tells which tags would move, and from where.
 
     --dry-run sends only questions: which blobs and manifests are missing, which tags are new, would move or are
-    right already. It ends as the push would, as far as can be known: whether an account may write, only its token tells,
+    right already. It ends as the push would, as far as can be known: who may write, only a token tells,
     and of some registries not even that.
     """
     from buildopt.registry import push as pushing
