@@ -168,6 +168,8 @@ def _kind(answer: Answer, code: str, message: str, signed_in: bool) -> str:
     status, text = answer.status, f"{code} {message}".lower()
     if status == 429 or code == "TOOMANYREQUESTS" or "rate limit" in text or answer.secondary_limit:
         return "rate-limit"
+    if status == 403 and "retry-after" in answer.headers:  # who may come back later lacks no permission
+        return "rate-limit"
     # ECR and Harbor say immutable, Google's registries "has enabled tag immutability" in a MANIFEST_INVALID.
     if "immutab" in text or "cannot be overwritten" in text or code in _LOCKED:
         return "immutable"

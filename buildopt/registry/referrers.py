@@ -32,13 +32,14 @@ from buildopt.oci.descriptor import (
     load_json,
     parse_document,
 )
-from buildopt.registry.failure import RegistryError
+from buildopt.registry.failure import MISSING_PARTS, RegistryError
 
 SUBJECT_HEADER = "oci-subject"
 ROUNDS = 6
 """How often a list is written until it is read back with what belongs in it."""
 PAUSE_SECONDS = 0.05
 """About how long is waited, times the rounds so far, before a list that was overwritten twice is read again."""
+GONE_HINT = "something that is listed there is gone from the registry: take it out, or delete the list, then push again"
 IMMUTABLE_HINT = "let tags that begin with sha256- be overwritten there; or take a registry with the referrers API"
 
 
@@ -165,6 +166,7 @@ def _explained(tag: str) -> Iterator[None]:
         yield
     except RegistryError as error:
         hint = IMMUTABLE_HINT if error.kind == "immutable" else error.hint
+        hint = GONE_HINT if error.code in MISSING_PARTS else hint
         raise RegistryError(
             error.kind,
             f"the list of referrers {tag} was not kept, so that they are not found by it: {error.message}",

@@ -479,6 +479,11 @@ def test_a_wait_in_the_body_is_read_however_it_is_written(said: str, seconds: fl
     assert found == (pytest.approx(seconds) if seconds is not None else None)
 
 
+def test_a_403_that_says_when_to_come_back_is_a_limit() -> None:
+    error = refused(Answer(403, {"retry-after": "7"}, b""), "ghcr.io", "the upload")
+    assert (error.kind, error.transient, error.retry_after) == ("rate-limit", True, 7.0)
+
+
 def test_a_header_goes_before_the_body() -> None:
     now = datetime(2030, 1, 1, tzinfo=timezone.utc)
     assert Answer(403, {"retry-after": "7"}, b"a secondary rate limit").retry_after(now) == 7

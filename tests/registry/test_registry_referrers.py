@@ -539,3 +539,22 @@ def test_another_client_finds_by_the_subject_what_was_pushed(tmp_path: Path, rea
     assert [kind for kind, _ in found[0]] == [ATTESTATION, SIGNATURE]
     assert found[0][1] == (SIGNATURE, signature["digest"])
     assert [kind for kind, _ in found[1]] == [ATTESTATION]
+
+
+@pytest.mark.engine
+def test_a_list_with_something_that_is_gone_is_left_alone_and_told(tmp_path: Path, real: RunningRegistry) -> None:
+    (image,) = make_attested(tmp_path / "image", ("linux/s390x",))
+    trust = Trust({"SSL_CERT_FILE": str(real.bundle)}, ())
+    assert run(tmp_path / "image", f"{real.authority}/acme/gone:1", trust=trust).ok
+    client = Registry(real.authority, Keychain(), Transport(trust))
+    held = client.manifest("acme/gone", tag_of(image))
+    assert held is not None
+    (entry,) = json.loads(held[0])["manifests"]
+    assert client._ask("DELETE", "acme/gone", f"/v2/acme/gone/manifests/{entry['digest']}", "it").status == 202
+    make_signature(tmp_path / "signature", image)
+    report = run(tmp_path / "signature", f"{real.authority}/acme/gone:signed", trust=trust)
+    problem = report.outcomes[0].problem
+    assert problem is not None
+    assert "is gone from the registry" in problem.hint
+    assert client.manifest("acme/gone", tag_of(image)) == held
+    assert client.has_manifest("acme/gone", "signed")
