@@ -353,7 +353,7 @@ def absent_layers(source: ArtifactSource, image: Image) -> tuple[Descriptor, ...
 
 
 def _called(entry: Descriptor, wanted: str) -> bool:
-    names = _names((entry,))
+    names = [entry.annotations[key] for key in (IMAGE_NAME, REFERENCE_NAME) if entry.annotations.get(key)]
     return str(entry.digest) == wanted or any(name == wanted or name.endswith(f"/{wanted}") for name in names)
 
 
