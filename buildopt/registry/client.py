@@ -114,6 +114,8 @@ class Registry:
         """Whether a repository holds a manifest of this tag or digest, and of this size where that is told."""
         what = f"the question for {reference}"
         answer = self._ask("HEAD", repository, f"/v2/{repository}/manifests/{reference}", what, {"Accept": ACCEPT})
+        if answer.status == 412 and ":" in reference:
+            return True  # Harbor: it is there, and a policy lets nobody pull it
         if answer.status not in (200, 404):
             raise self._refused(self._worded(answer, repository), repository, what)
         return answer.status == 200 and _speaks_of(answer, reference, size)

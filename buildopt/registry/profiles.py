@@ -164,7 +164,7 @@ PROFILES = (
     ),
     Profile(
         "harbor",
-        r"(?!)",
+        r"(?!)",  # no name says that it is one
         {
             "credentials": "docker login {registry} with a robot account (its whole name, the prefix included) and its "
             "secret; with an account of OIDC the password is the CLI secret of its profile",
@@ -172,8 +172,8 @@ PROFILES = (
             "repositories of that project",
             "not-found": "projects must exist first: make {first} in Harbor and push to {registry}/{first}/NAME",
             "immutable": "a rule of project {first} makes this tag immutable: push a new tag",
-            "policy": "project {first} lets nobody pull what is under this tag (its vulnerabilities, or no signature), "
-            "and so it can be neither compared nor read back: push a new tag, or have the project's admin exempt it",
+            "policy": "project {first} lets nobody pull this as it is (not scanned yet, vulnerabilities, or no "
+            "signature): have the project's admin exempt it, or push elsewhere",
             "quota": "project {first} is at its storage quota: delete artifacts there, or have the quota raised",
             "read-only": "Harbor was set to read-only (older ones do so while they collect garbage): push again later",
         },

@@ -460,7 +460,7 @@ class _Destination:
                 held.add(descriptor.digest)
 
         def ask_for_tag(name: str, number: int) -> None:
-            if self._named(name) == self.image.digest:
+            if self._known(name) == self.image.digest:
                 named.add(name)
 
         work = [functools.partial(self._attempt, functools.partial(ask, blob)) for blob in blobs]
@@ -658,15 +658,15 @@ class _Destination:
         def work(number: int) -> None:
             nonlocal headers
             # Writing an immutable tag again is refused even where nothing would change.
-            if number > 1 and self._named(name) == self.image.digest:
+            if number > 1 and self._known(name) == self.image.digest:
                 return
             try:
                 headers = self._put(name, data, media_type)
             except RegistryError as error:
-                if error.kind == "immutable" and self._named(name) == self.image.digest:
+                if error.kind == "immutable" and self._known(name) == self.image.digest:
                     return  # somebody else was first, with the same
                 raise
-            actual = self._named(name)
+            actual = self._read_back(name, headers)
             if actual != self.image.digest:
                 raise RegistryError(
                     "digest",
@@ -687,6 +687,25 @@ class _Destination:
 
     def _tag(self, target: Target) -> str:
         return target.reference.tag or str(self.image.digest)
+
+    def _known(self, name: str) -> Digest | None:
+        """The digest of what a tag names; None also where a policy lets nobody read it (Harbor's, until a scan)."""
+        try:
+            return self._named(name)
+        except RegistryError as error:
+            if error.kind != "policy":
+                raise
+            return None
+
+    def _read_back(self, name: str, headers: Mapping[str, str]) -> Digest | None:
+        """The digest of what a tag names now; where a policy lets nobody read it, that which it was taken as."""
+        try:
+            return self._named(name)
+        except RegistryError as error:
+            if error.kind != "policy" or headers.get("docker-content-digest") != str(self.image.digest):
+                raise
+            self.run_.on_event(Noted(self.name, f"{name} was taken, and cannot be read back: {error.message}"))
+            return self.image.digest
 
     def _named(self, name: str) -> Digest | None:
         """The digest of what a tag names, by its bytes; None where there is no such tag."""

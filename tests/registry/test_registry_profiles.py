@@ -24,7 +24,7 @@ from buildopt.registry.client import Registry
 from buildopt.registry.credentials import Credentials, Keychain
 from buildopt.registry.failure import Answer, RegistryError, refused
 from buildopt.registry.profiles import PROFILES, profile_of, recognised
-from buildopt.registry.push import Again, Event, PushPlan, PushReport, Target, push
+from buildopt.registry.push import Again, Event, Noted, PushPlan, PushReport, Target, push
 from buildopt.registry.transport import Transport, Trust
 
 SECRET = "hush-hush"
@@ -222,7 +222,9 @@ REFUSALS = (
         "immutable",
         "a rule of project acme",
     ),
-    harbor("read", 412, "PROJECTPOLICYVIOLATION", HARBOR_POLICY, "policy", "project acme lets nobody pull"),
+    harbor(
+        "read", 412, "PROJECTPOLICYVIOLATION", HARBOR_POLICY, "policy", "project acme lets nobody pull", "exempt it"
+    ),
     harbor("upload", 403, "DENIED", HARBOR_QUOTA, "quota", "project acme is at its storage quota"),
     harbor(
         "upload",
@@ -604,6 +606,39 @@ def test_an_immutable_tag_that_somebody_else_writes_meanwhile_is_fine_if_it_is_t
         problem = pushed(tmp_path / "layout", f"{scripted.host}/acme/app:1")[0].outcomes[0].problem
         assert (problem.kind if problem is not None else "") == ("" if same else "immutable")
         assert scripted.count("PUT", "/manifests/1$") == 1
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_what_a_policy_lets_nobody_pull_is_pushed_all_the_same(tmp_path: Path, told: bool) -> None:
+    for number in (1, 2):
+        artifacts.make_layout(tmp_path / f"layout{number}", seed=bytes([number]))
+    with scripted_registry() as scripted:
+
+        def policy(handler: Handler) -> bool:
+            """Harbor's: what is there cannot be pulled before it was scanned; that is said to a HEAD as well."""
+            repository, _, name = handler.path.removeprefix("/v2/").partition("/manifests/")
+            if not name:
+                return False
+            if handler.command in ("GET", "HEAD"):
+                there = (repository, name) in scripted.manifests
+                return there and handler.error(412, "PROJECTPOLICYVIOLATION", HARBOR_POLICY)
+            if told:
+                return False
+            data = handler.body()
+            for known in (name, str(Digest.of(data))):
+                scripted.manifests[repository, known] = (data, handler.headers["Content-Type"])
+            return handler.answer(201)
+
+        scripted.fault = policy
+        for number in (1, 1, 2):
+            report, events = pushed(tmp_path / f"layout{number}", f"{scripted.host}/acme/app:1")
+            image = resolve(open_artifact(tmp_path / f"layout{number}"))
+            assert scripted.manifests["acme/app", "1"][0] == image.document.data
+            problem = report.outcomes[0].problem
+            assert (problem.kind if problem is not None else "") == ("" if told else "policy")
+            notes = [event.message for event in events if isinstance(event, Noted)]
+            assert len(notes) == (1 if told else 0)
+            assert all("1 was taken, and cannot be read back" in note for note in notes)
 
 
 @given(st.binary(max_size=200), st.integers(100, 599), st.booleans())
