@@ -668,6 +668,13 @@ def test_a_helper_that_misbehaves_is_an_error_in_time(
     assert time.monotonic() - began < 5
 
 
+def test_a_helper_that_never_stops_talking_is_ended(tmp_path: Path) -> None:
+    began = time.monotonic()
+    with pytest.raises(RegistryError, match="wrote more than"):
+        helper(tmp_path, "#!/bin/sh\nexec yes\n").get("registry.example")
+    assert time.monotonic() - began < 20 < credentials_module.HELPER_TIMEOUT
+
+
 def test_what_a_helper_leaves_running_is_not_waited_for(tmp_path: Path) -> None:
     script = '#!/bin/sh\n(sleep 3) &\necho \'{"Username": "me", "Secret": "x"}\'\n'
     began = time.monotonic()
