@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from dataclasses import dataclass
 
 from buildopt.errors import OK, ArtifactError, BuildoptError, CredentialsError, PushError, UsageError
@@ -24,6 +25,7 @@ from buildopt.registry import ecr
 from buildopt.registry.client import Registry
 from buildopt.registry.credentials import Keychain
 from buildopt.registry.failure import MISSING_PARTS, NO_IDENTITY, RegistryError
+from buildopt.registry.lane import Lane
 from buildopt.registry.pace import Pace
 from buildopt.registry.referrers import Referrer, Referrers, referrer
 from buildopt.registry.retry import Result, Stopped, attempt
@@ -340,6 +342,7 @@ class _Destination:
         self.tally = _Tally()
         self.lock = threading.Lock()
         self.failed = threading.Event()
+        self.lane = Lane(run.plan.jobs or BULK_JOBS)
         self.held: frozenset[Digest] = frozenset()
         self.named: frozenset[str] = frozenset()
         self.counted = False
@@ -496,6 +499,10 @@ class _Destination:
         source = self.run_.plan.source
         return [blob for blob in self.image.blobs if source.has(blob.digest) or blob.data is not None]
 
+    def ended(self) -> bool:
+        """Whether what is being sent is of no use any more."""
+        return self.run_.stop.is_set() or self.failed.is_set()
+
     def _unless_failed(self, work: Callable[[], None]) -> None:
         try:
             if not self.failed.is_set():
@@ -556,8 +563,7 @@ class _Destination:
             assert blob.data is not None
             self.registry.upload(self.repository, blob.digest, blob.size, blob.data)
             return
-        with source.blob(blob.digest) as opened:
-            body = _Counted(opened, blob, self)
+        with source.blob(blob.digest) as opened, closing(_Counted(opened, blob, self)) as body:
             try:
                 self.registry.upload(self.repository, blob.digest, blob.size, body)
             except RegistryError as error:
@@ -720,18 +726,29 @@ class _Counted:
         self._body = body
         self._blob = blob
         self._destination = destination
+        self._lane = destination.lane if blob.size > SMALL else None
         self._count = 0
+        if self._lane is not None:
+            self._lane.enter(destination.ended)
 
     def read(self, count: int = -1, /) -> bytes:
         run = self._destination.run_
-        if run.stop.is_set() or self._destination.failed.is_set():
+        if self._destination.ended():
             raise Stopped
         data = self._body.read(count)
-        if not data and self._count < self._blob.size:
-            raise wrong_size(run.plan.source.path, self._blob, self._count)
+        if not data:
+            if self._count < self._blob.size:
+                raise wrong_size(run.plan.source.path, self._blob, self._count)
+            self.close()  # the next one may be sent while the registry stores this one
         self._count += len(data)
         run.on_event(Moved(self._destination.name, len(data), self._blob.digest))
         return data
+
+    def close(self) -> None:
+        """Make room for another one."""
+        lane, self._lane = self._lane, None
+        if lane is not None:
+            lane.leave()
 
     def seek(self, position: int, /) -> int:
         self._destination.run_.on_event(Moved(self._destination.name, -self._count, self._blob.digest))
