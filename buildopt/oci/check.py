@@ -266,7 +266,10 @@ class _Layers:
             self.problems.append(Problem("platform", words, False))
         rootfs = config.get("rootfs")
         ids = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
-        ids = ids if isinstance(ids, list) else []
+        if not isinstance(ids, list):
+            words = f"the config of {descriptor.digest} does not say what its layers unpack to: engines cannot run it"
+            self.problems.append(Problem("diff-id", words, False))
+            return
         if len(ids) != len(layers):
             words = f"the config of {descriptor.digest} names {len(ids)} layers, its manifest {len(layers)}"
             self.problems.append(Problem("diff-id", words))

@@ -293,6 +293,15 @@ def test_layers_are_compared_with_what_the_config_says(tmp_path: Path, pack: str
     assert ("diff-id", True) in kinds(tmp_path)
 
 
+def test_a_config_that_says_nothing_of_its_layers_is_noted(tmp_path: Path) -> None:
+    layer = artifacts.put(tmp_path, b"layer", artifacts.LAYER)
+    config = artifacts.put(tmp_path, b'{"os": "linux", "architecture": "amd64"}', artifacts.CONFIG)
+    artifacts.finish(
+        tmp_path, [artifacts.put_json(tmp_path, {"config": config, "layers": [layer]}, artifacts.MANIFEST)]
+    )
+    assert kinds(tmp_path) == [("diff-id", False)]
+
+
 def test_everything_that_is_wrong_is_listed(tmp_path: Path) -> None:
     packed, plain = gzipped_tar("file")
     good = artifacts.put(tmp_path, packed, GZIP)
