@@ -25,7 +25,9 @@ from buildopt.oci.layout import ArtifactSource, open_artifact, resolve
 from buildopt.oci.reference import Reference
 from buildopt.registry import auth, client, failure, retry, transport
 from buildopt.registry.credentials import Credentials, Keychain
-from buildopt.registry.push import Again, Outcome, PushPlan, PushReport, Target, push
+from buildopt.registry.outcome import Again, Outcome, PushReport
+from buildopt.registry.plan import PushPlan, Target
+from buildopt.registry.push import push
 from buildopt.registry.transport import Trust
 
 MISLEADING = frozenset({"lost", "seems there", "another digest"})

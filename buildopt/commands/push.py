@@ -23,7 +23,7 @@ from buildopt.source import write_atomic
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from buildopt.registry.push import Target
+    from buildopt.registry.plan import Target
 
 DEFAULT_ARTIFACT = ".buildopt/image"
 
@@ -97,8 +97,8 @@ def push(
     right already. It ends as the push would, as far as can be known: who may write, only a token tells,
     and of some registries not even that.
     """
-    from buildopt.registry import push as pushing
     from buildopt.registry.credentials import Keychain
+    from buildopt.registry.plan import PushPlan, one_platform
     from buildopt.registry.transport import Trust
 
     check_path(artifact, refs, optional)
@@ -111,11 +111,11 @@ def push(
             image = resolve(source, wanted, partial=platform is not None)
             gate_record.check(source, image, allow=allow_ungated, require=require_gates)
             if platform is not None:
-                image = pushing.one_platform(image, platform)
+                image = one_platform(image, platform)
             for layer in absent_layers(source, image):
                 where = ", ".join(gate_record.printable(url) for url in layer.urls[:3]) or "nowhere"
                 output.message(f"not in the artifact, and not sent: layer {layer.digest}; it is said to be at {where}")
-            plan = pushing.PushPlan(source, image, targets)
+            plan = PushPlan(source, image, targets)
             if jobs is not None:
                 plan = replace(plan, jobs=jobs)
             keychain, trust = Keychain.load(os.environ), Trust(os.environ)
@@ -126,8 +126,10 @@ def push(
                 report = found.report
                 document = show_preview(plan, found, output)
             else:
+                from buildopt.registry.push import push as send
+
                 with progress(plan, output) as on_event:
-                    report = pushing.push(plan, keychain, trust, on_event)
+                    report = send(plan, keychain, trust, on_event)
                 document = show_report(report, output)
     if report_file is not None:
         write_atomic(report_file, document.encode())
@@ -172,7 +174,7 @@ def destinations(
     ``semver``: a version among the tags, or git's, gets its shorter names too.
     Raises UsageError where there is no destination, or a tag cannot be made.
     """
-    from buildopt.registry.push import Target
+    from buildopt.registry.plan import Target
 
     if refs or optional:
         wanted = [*(Destination(ref) for ref in refs), *(Destination(ref, optional=True) for ref in optional)]

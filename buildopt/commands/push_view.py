@@ -15,8 +15,9 @@ from buildopt.commands.common import Output
 from buildopt.errors import BuildoptError
 
 if TYPE_CHECKING:
+    from buildopt.registry.outcome import Event, PushReport
+    from buildopt.registry.plan import PushPlan
     from buildopt.registry.preview import Preview
-    from buildopt.registry.push import Event, PushPlan, PushReport
 
 
 @contextmanager
@@ -41,7 +42,7 @@ def progress(plan: PushPlan, output: Output) -> Iterator[Callable[[Event], None]
 
 def asking(output: Output) -> Callable[[Event], None]:
     """What is told of a dry run while it asks: only what is asked again."""
-    from buildopt.registry.push import Again
+    from buildopt.registry.outcome import Again
 
     def tell(event: Event) -> None:
         if isinstance(event, Again):

@@ -18,19 +18,9 @@ from buildopt.registry import ecr
 from buildopt.registry.client import Registry
 from buildopt.registry.credentials import Keychain
 from buildopt.registry.failure import NO_IDENTITY, Answer, RegistryError, refused
+from buildopt.registry.outcome import Again, Event, Outcome, Problem, PushReport
+from buildopt.registry.plan import PushPlan, Target, check_sizes
 from buildopt.registry.profiles import profile_of
-from buildopt.registry.push import (
-    Again,
-    Event,
-    Outcome,
-    PlannedCreation,
-    Problem,
-    PushPlan,
-    PushReport,
-    Target,
-    check_sizes,
-    planned_creations,
-)
 from buildopt.registry.retry import Stopped, attempt
 from buildopt.registry.transport import Transport, Trust, hang_up
 
@@ -356,3 +346,29 @@ def _outcomes(plan: PushPlan, entry: _Asked, found: RepositoryPreview) -> dict[T
         )  # fmt: skip
         sizes = {"sent": 0, "mounted": 0, "present": sum(sizes.values())}
     return outcomes
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedCreation:
+    """A repository that a push would make if it is missing; ``exists`` is None where that is not known, and ``why``."""
+
+    repository: str
+    how: str
+    exists: bool | None
+    why: str = ""
+
+
+def planned_creations(plan: PushPlan) -> tuple[PlannedCreation, ...]:
+    """What a push would make; AWS is asked what is there, and nothing is made."""
+    found: dict[str, PlannedCreation] = {}
+    for target in plan.targets:
+        reference = target.reference
+        if target.create is None or reference.name in found or not ecr.belongs_to_aws(reference.registry):
+            continue
+        how = ecr.described(reference.registry, target.create)
+        try:
+            exists = ecr.Api(reference.registry).exists(reference.repository)
+            found[reference.name] = PlannedCreation(reference.name, how, exists)
+        except RegistryError as error:
+            found[reference.name] = PlannedCreation(reference.name, how, None, error.message)
+    return tuple(found.values())

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from buildopt.registry.push import Again, BlobDone, Done, Event, Noted, Outcome, PushReport, Started
+from buildopt.registry.outcome import Again, BlobDone, Done, Event, Noted, Outcome, PushReport, Started
 from buildopt.report.columns import aligned
 from buildopt.report.units import human
 

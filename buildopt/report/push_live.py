@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from buildopt.oci.descriptor import Digest
-from buildopt.registry.push import Again, BlobDone, Done, Event, Moved, Noted, PushPlan, Started
+from buildopt.registry.outcome import Again, BlobDone, Done, Event, Moved, Noted, Started
+from buildopt.registry.plan import PushPlan
 from buildopt.report.text import counted, printable
 from buildopt.report.units import human
 

@@ -6,8 +6,9 @@ import json
 from collections.abc import Sequence
 
 from buildopt.oci.descriptor import Descriptor
-from buildopt.registry.preview import Part, Preview, RepositoryPreview, Tag
-from buildopt.registry.push import Outcome, PlannedCreation, PushPlan
+from buildopt.registry.outcome import Outcome
+from buildopt.registry.plan import PushPlan
+from buildopt.registry.preview import Part, PlannedCreation, Preview, RepositoryPreview, Tag
 from buildopt.report.columns import aligned
 from buildopt.report.push import problem_lines, report_document
 from buildopt.report.text import counted

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from buildopt.registry.outcome import Outcome, PushReport
 from buildopt.registry.preview import Preview, Tag
-from buildopt.registry.push import Outcome, PushReport
 from buildopt.report.markdown import code, text
 from buildopt.report.prove_markdown import fenced
 from buildopt.report.text import counted, printable

@@ -19,8 +19,10 @@ from buildopt.oci.reference import Reference
 from buildopt.registry import retry
 from buildopt.registry.credentials import Keychain
 from buildopt.registry.grants import may_push
+from buildopt.registry.outcome import PushReport
+from buildopt.registry.plan import PushPlan, Target, one_platform
 from buildopt.registry.preview import Preview, preview
-from buildopt.registry.push import PushPlan, PushReport, Target, one_platform, push
+from buildopt.registry.push import push
 from buildopt.registry.transport import Trust
 from buildopt.sandbox.certificates import Certificates, make_certificates
 from buildopt.sandbox.registries import Basic, RunningRegistry, registry_server, start_ghcr, stopped_after

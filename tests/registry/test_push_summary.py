@@ -18,7 +18,8 @@ from buildopt.oci.descriptor import Digest
 from buildopt.oci.layout import open_artifact, resolve
 from buildopt.oci.reference import Reference
 from buildopt.registry import retry
-from buildopt.registry.push import BlobDone, Done, Moved, Outcome, Problem, PushPlan, PushReport, Started, Target
+from buildopt.registry.outcome import BlobDone, Done, Moved, Outcome, Problem, PushReport, Started
+from buildopt.registry.plan import PushPlan, Target
 from buildopt.report.push import report_text
 from buildopt.report.push_live import PushView, shortened
 from buildopt.report.push_summary import push_summary

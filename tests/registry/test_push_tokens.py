@@ -13,7 +13,9 @@ import pytest
 from buildopt.oci.layout import open_artifact, resolve
 from buildopt.oci.reference import Reference
 from buildopt.registry.credentials import Keychain
-from buildopt.registry.push import Again, Event, PushPlan, Target, push
+from buildopt.registry.outcome import Again, Event
+from buildopt.registry.plan import PushPlan, Target
+from buildopt.registry.push import push
 from buildopt.registry.transport import Trust
 from buildopt.sandbox.certificates import make_certificates
 from buildopt.sandbox.registries import start_ghcr, stopped_after

@@ -38,7 +38,9 @@ from buildopt.registry.auth import Authenticator
 from buildopt.registry.client import Registry
 from buildopt.registry.credentials import Credentials, Keychain
 from buildopt.registry.failure import Answer, RegistryError, unreachable
-from buildopt.registry.push import PushPlan, PushReport, Target, push
+from buildopt.registry.outcome import PushReport
+from buildopt.registry.plan import PushPlan, Target
+from buildopt.registry.push import push
 from buildopt.registry.transport import Origin, Transport, Trust
 from buildopt.sandbox.certificates import Certificates, make_certificates
 

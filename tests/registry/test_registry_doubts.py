@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
+import artifacts
 import pytest
 from scripted import Handler, Scripted, scripted_registry
 
 from buildopt.oci.descriptor import OCI_MANIFEST, Digest
+from buildopt.oci.layout import open_artifact, resolve
+from buildopt.oci.reference import Reference
+from buildopt.registry import retry
 from buildopt.registry.client import Registry
 from buildopt.registry.credentials import Keychain
 from buildopt.registry.failure import RegistryError
+from buildopt.registry.plan import PushPlan, Target
+from buildopt.registry.push import push
 from buildopt.registry.transport import Transport, Trust
 
 DATA = b"a blob"
@@ -105,3 +112,34 @@ def test_a_manifest_that_was_lost_is_no_success(registry: Scripted, client: Regi
         client.put_manifest("acme/app", str(DIGEST), DATA, OCI_MANIFEST)
     assert caught.value.transient
     client.put_manifest("acme/app", "1", DATA, OCI_MANIFEST)  # who writes a tag reads it back
+
+
+@pytest.mark.parametrize(
+    ("named", "attempts"),
+    [(False, 2), (True, 1)],
+    ids=["nobody says what was taken", "the registry took it, and somebody else was next"],
+)
+def test_a_tag_that_still_names_another_image(
+    registry: Scripted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: bool, attempts: int
+) -> None:
+    monkeypatch.setattr(retry, "FIRST_WAIT", 0.01)
+    artifacts.make_layout(tmp_path / "layout")
+    source = open_artifact(tmp_path / "layout")
+    image = resolve(source)
+    registry.manifests["acme/app", "1"] = (b'{"older": true}', OCI_MANIFEST)
+    lost = []
+
+    def fault(handler: Handler) -> bool:
+        if handler.command != "PUT" or not handler.path.endswith("/manifests/1"):
+            return False
+        lost.append(handler.path)
+        if len(lost) > 1:
+            return False
+        handler.body()
+        return handler.answer(201, Docker_Content_Digest=str(image.digest)) if named else handler.answer(201)
+
+    registry.fault = fault
+    plan = PushPlan(source, image, (Target(Reference.parse(f"{registry.host}/acme/app:1")),))
+    (outcome,) = push(plan, Keychain(), Trust(folders=())).outcomes
+    assert len(lost) == attempts
+    assert (outcome.problem.kind if outcome.problem is not None else "") == ("digest" if named else "")

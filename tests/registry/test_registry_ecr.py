@@ -39,9 +39,11 @@ from buildopt.registry import client, ecr, retry
 from buildopt.registry.auth import Authenticator
 from buildopt.registry.credentials import Credentials, Issued, Keychain
 from buildopt.registry.failure import NO_IDENTITY, Answer, RegistryError
-from buildopt.registry.preview import Preview, preview
+from buildopt.registry.outcome import Event, Noted, PushReport
+from buildopt.registry.plan import PushPlan, Target
+from buildopt.registry.preview import Preview, planned_creations, preview
 from buildopt.registry.profiles import profile_of
-from buildopt.registry.push import Event, Noted, PushPlan, PushReport, Target, planned_creations, push
+from buildopt.registry.push import push
 from buildopt.registry.transport import Origin, Transport, Trust
 from buildopt.settings import Creation
 

@@ -23,8 +23,10 @@ from buildopt.registry import client, failure
 from buildopt.registry.client import Registry
 from buildopt.registry.credentials import Credentials, Keychain
 from buildopt.registry.failure import Answer, RegistryError, refused
+from buildopt.registry.outcome import Again, Event, Noted, PushReport
+from buildopt.registry.plan import PushPlan, Target
 from buildopt.registry.profiles import PROFILES, profile_of, recognised
-from buildopt.registry.push import Again, Event, Noted, PushPlan, PushReport, Target, push
+from buildopt.registry.push import push
 from buildopt.registry.transport import Transport, Trust
 
 SECRET = "hush-hush"

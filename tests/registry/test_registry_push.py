@@ -19,7 +19,9 @@ from buildopt.oci.layout import Image, open_artifact, resolve
 from buildopt.oci.reference import Reference
 from buildopt.registry import retry
 from buildopt.registry.credentials import Credentials, Keychain
-from buildopt.registry.push import Again, Event, PushPlan, PushReport, Target, one_platform, push
+from buildopt.registry.outcome import Again, Event, PushReport
+from buildopt.registry.plan import PushPlan, Target, one_platform
+from buildopt.registry.push import push
 from buildopt.registry.transport import Trust
 
 

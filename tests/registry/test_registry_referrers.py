@@ -24,7 +24,9 @@ from buildopt.registry import referrers, retry
 from buildopt.registry.client import Registry
 from buildopt.registry.credentials import Keychain
 from buildopt.registry.failure import RegistryError
-from buildopt.registry.push import Event, Noted, PushPlan, PushReport, Target, push
+from buildopt.registry.outcome import Event, Noted, PushReport
+from buildopt.registry.plan import PushPlan, Target
+from buildopt.registry.push import push
 from buildopt.registry.referrers import Referrer, Referrers, extended, referrer
 from buildopt.registry.transport import Transport, Trust
 from buildopt.sandbox import programs

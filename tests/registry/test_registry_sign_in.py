@@ -21,7 +21,9 @@ from buildopt.registry.auth import Authenticator
 from buildopt.registry.client import Registry
 from buildopt.registry.credentials import Credentials, Issued, Keychain
 from buildopt.registry.failure import RegistryError
-from buildopt.registry.push import PushPlan, PushReport, Target, push
+from buildopt.registry.outcome import PushReport
+from buildopt.registry.plan import PushPlan, Target
+from buildopt.registry.push import push
 from buildopt.registry.transport import Transport, Trust
 
 ECR = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"

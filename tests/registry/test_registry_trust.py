@@ -26,7 +26,8 @@ from buildopt.oci.reference import Reference
 from buildopt.registry.client import Registry
 from buildopt.registry.credentials import Keychain
 from buildopt.registry.failure import RegistryError
-from buildopt.registry.push import PushPlan, Target, push
+from buildopt.registry.plan import PushPlan, Target
+from buildopt.registry.push import push
 from buildopt.registry.transport import Transport, Trust
 from buildopt.sandbox import programs
 from buildopt.sandbox.certificates import Certificates, make_certificates

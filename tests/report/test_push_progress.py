@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from buildopt.oci.descriptor import Digest
-from buildopt.registry.push import BlobDone, Done, Outcome, Problem, Started
+from buildopt.registry.outcome import BlobDone, Done, Outcome, Problem, Started
 from buildopt.report import push
 
 NAME = "ghcr.io/acme/app"

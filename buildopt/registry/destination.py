@@ -1,0 +1,477 @@
+"""The push to one repository: ask what it holds, send what it lacks, name it, read the name back."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from buildopt.errors import ArtifactError, BuildoptError
+from buildopt.oci.descriptor import Descriptor, Digest
+from buildopt.oci.layout import ArtifactSource, tampered, wrong_size
+from buildopt.registry import ecr
+from buildopt.registry.failure import MISSING_PARTS, NO_IDENTITY, RegistryError
+from buildopt.registry.lane import Lane
+from buildopt.registry.outcome import Again, BlobDone, Done, Moved, Noted, Outcome, Problem, Started
+from buildopt.registry.plan import BULK_JOBS, SMALL, SMALL_JOBS, Target
+from buildopt.registry.referrers import Referrer, Referrers, referrer
+from buildopt.registry.retry import Result, Stopped, attempt
+from buildopt.registry.transport import Body
+
+if TYPE_CHECKING:
+    from buildopt.registry.push import Run
+
+
+@dataclass(slots=True)
+class _Tally:
+    sent: int = 0
+    mounted: int = 0
+    present: int = 0
+
+    def add(self, how: str, size: int) -> None:
+        setattr(self, how, getattr(self, how) + size)
+
+
+class Destination:
+    """The push to one repository, under one or several tags."""
+
+    def __init__(self, run: Run, targets: tuple[Target, ...]) -> None:
+        self.run_ = run
+        self.targets = targets
+        self.name = targets[0].reference.name
+        self.repository = targets[0].reference.repository
+        self.registry = run.registries[targets[0].reference.registry]
+        self.image = run.plan.image
+        self.tally = _Tally()
+        self.lock = threading.Lock()
+        self.failed = threading.Event()
+        self.lane = Lane(run.plan.jobs or BULK_JOBS)
+        self.held: frozenset[Digest] = frozenset()
+        self.named: frozenset[str] = frozenset()
+        self.counted = False
+        self.mended = False
+        self.mending = threading.Lock()
+        self.referrers = Referrers(self.registry, self.repository)
+        self.written: list[tuple[Descriptor, bytes]] = []
+
+    def run(self) -> dict[Target, Outcome]:
+        began = time.monotonic()
+        outcomes: dict[Target, Outcome] = {}
+        required = any(not target.optional for target in self.targets)
+        try:
+            problem = self._guarded(self._contents)
+        finally:
+            self.run_.filled(required)
+        problems = [problem] * len(self.targets) if problem is not None else self._names()
+        self._settle()
+        for target, failed in zip(self.targets, problems, strict=True):
+            outcome = Outcome(
+                str(target.reference),
+                str(self.image.digest),
+                target.optional,
+                failed,
+                self.tally.sent,
+                self.tally.mounted,
+                self.tally.present,
+                time.monotonic() - began,
+            )
+            outcomes[target] = outcome
+            self.run_.on_event(Done(outcome))
+            if problem is None:  # a further tag of the same repository finds everything there
+                everything = self.tally.sent + self.tally.mounted + self.tally.present
+                self.tally = _Tally(present=everything)
+        return outcomes
+
+    def _names(self) -> list[Problem | None]:
+        """Write all tags, and what came of each."""
+        with ThreadPoolExecutor(self.run_.plan.jobs or SMALL_JOBS, "tag") as pool:
+            futures = [pool.submit(self._guarded, functools.partial(self._name, target)) for target in self.targets]
+        return [future.result() for future in futures]
+
+    def _guarded(self, work: Callable[[], None]) -> Problem | None:
+        try:
+            work()
+        except RegistryError as error:
+            return Problem(error.kind, error.message, error.hint)
+        except ArtifactError as error:
+            return Problem("artifact", error.message, error.hint)
+        except BuildoptError as error:
+            return Problem("configuration", error.message, error.hint)
+        return None
+
+    def _attempt(self, work: Callable[[int], Result]) -> Result:
+        def notice(error: RegistryError, seconds: float) -> None:
+            self.run_.on_event(Again(self.name, error.message, seconds))
+
+        def paced(number: int) -> Result:
+            with self.run_.paces[self.registry.name].turn(self.run_.stop):
+                return work(number)
+
+        return attempt(paced, self.run_.stop, notice)
+
+    def _contents(self) -> None:
+        """Everything but the tags."""
+        self._connect()
+        uncreated = self._create()
+        try:
+            self._survey()
+            self._blobs()
+        except RegistryError as error:
+            if error.kind != "not-found" or uncreated is None:
+                raise
+            kind = "not-found" if uncreated.code == NO_IDENTITY else uncreated.kind
+            message = f"{error.message}; it was not made: {uncreated.message}"
+            raise RegistryError(kind, message, hint=uncreated.hint) from error
+        self._manifests()
+
+    def _create(self) -> RegistryError | None:
+        """Make the repository where that is wanted. Why it could not be made, which matters only where it is missing:
+        who may push to a repository need not be allowed to make one.
+        """
+        creation = next((target.create for target in self.targets if target.create is not None), None)
+        if creation is None or not ecr.belongs_to_aws(self.registry.name):
+            return None
+        try:
+            made = ecr.Api(self.registry.name).create(self.repository, creation)
+        except RegistryError as error:
+            self.run_.on_event(Noted(self.name, f"the repository was not made: {error.message}"))
+            return error
+        if made:
+            words = ecr.described(self.registry.name, creation)
+            self.run_.on_event(Noted(self.name, f"the repository was made ({words})"))
+        return None
+
+    def _connect(self) -> None:
+        """Find out how the registry is reached. What will be asked side by side has its connections by then."""
+        questions = len(self.image.blobs) + len(self.image.manifests) + len(self.targets)
+        with ThreadPoolExecutor(SMALL_JOBS, "connect") as pool:
+            for _ in range(min(SMALL_JOBS, self.run_.plan.jobs or SMALL_JOBS, questions) - 1):
+                pool.submit(self.registry.prepare)
+            self._attempt(lambda number: self.registry.ping())
+
+    def _survey(self) -> None:
+        """Ask which blobs and manifests are there, and which tags are right already; all at once."""
+        blobs = self._sendable()
+        documents = [descriptor for descriptor, _ in self._documents()]
+        self.run_.on_event(Started(self.name, sum(blob.size for blob in blobs)))
+        held: set[Digest] = set()
+        named: set[str] = set()
+
+        def ask(blob: Descriptor, number: int) -> None:
+            if self.registry.has_blob(self.repository, blob.digest, blob.size):
+                held.add(blob.digest)
+
+        def ask_for_document(descriptor: Descriptor, number: int) -> None:
+            if self.registry.has_manifest(self.repository, str(descriptor.digest), descriptor.size):
+                held.add(descriptor.digest)
+
+        def ask_for_tag(name: str, number: int) -> None:
+            if self._known(name) == self.image.digest:
+                named.add(name)
+
+        work = [functools.partial(self._attempt, functools.partial(ask, blob)) for blob in blobs]
+        work += [functools.partial(self._attempt, functools.partial(ask_for_document, entry)) for entry in documents]
+        tags = [self._tag(target) for target in self.targets]
+        work += [functools.partial(self._attempt, functools.partial(ask_for_tag, name)) for name in tags]
+        self._together(work)
+        self.held, self.named = frozenset(held), frozenset(named)
+
+    def _blobs(self) -> None:
+        """Send what is missing: large blobs in a lane of their own, so that small ones need not wait behind them."""
+        blobs = sorted(self._sendable(), key=lambda blob: -blob.size)
+        work = [functools.partial(self._blob, blob) for blob in blobs]
+        if self.run_.plan.jobs is not None:
+            self._together(work)
+            return
+        large = sum(blob.size > SMALL for blob in blobs)
+        self._together(work[large:], work[:large])
+
+    def _together(self, work: Sequence[Callable[[], None]], bulk: Sequence[Callable[[], None]] = ()) -> None:
+        """Do all of it side by side. After the first failure nothing new begins, and that failure is raised."""
+        self.failed.clear()
+        most = self.run_.plan.jobs or SMALL_JOBS
+        with ThreadPoolExecutor(most, "small") as small, ThreadPoolExecutor(BULK_JOBS, "bulk") as large:
+            futures = [large.submit(self._unless_failed, one) for one in bulk]
+            futures += [small.submit(self._unless_failed, one) for one in work]
+        errors = [error for error in (future.exception() for future in futures) if error is not None]
+        for error in sorted(errors, key=lambda error: isinstance(error, Stopped)):
+            raise error
+
+    def _sendable(self) -> list[Descriptor]:
+        """The blobs that can be sent; foreign layers may be elsewhere."""
+        source = self.run_.plan.source
+        return [blob for blob in self.image.blobs if source.has(blob.digest) or blob.data is not None]
+
+    def ended(self) -> bool:
+        """Whether what is being sent is of no use any more."""
+        return self.run_.stop.is_set() or self.failed.is_set()
+
+    def _unless_failed(self, work: Callable[[], None]) -> None:
+        try:
+            if not self.failed.is_set():
+                work()
+        except BaseException:
+            self.failed.set()  # the others end early: without this one they are of no use
+            raise
+
+    def _blob(self, blob: Descriptor) -> None:
+        claim, mine = self.run_.claim(self.registry.name, blob.digest)
+        if blob.digest in self.held:
+            if mine:
+                claim.set_result(self.repository)  # from here a neighbour may have it mounted
+            self._count(blob, "present")
+            return
+        if not mine:
+            self._neighbour(blob, claim)
+            return
+        try:
+            self._transfer(blob, "")
+        except BaseException:
+            claim.set_result("")  # the neighbours must send it themselves
+            raise
+        claim.set_result(self.repository)
+
+    def _neighbour(self, blob: Descriptor, claim: Future[str]) -> None:
+        """Another repository of this registry gets the blob at this moment: wait, then have it mounted from there."""
+        while not claim.done():
+            if self.run_.stop.is_set() or self.failed.is_set():
+                raise Stopped
+            wait([claim], timeout=0.2)
+        self._transfer(blob, claim.result())
+
+    def _transfer(self, blob: Descriptor, neighbour: str) -> None:
+        how = "sent"
+
+        def work(number: int) -> None:
+            nonlocal how
+            # Asked again: the attempt before may have got through though its answer was lost.
+            if number > 1 and self.registry.has_blob(self.repository, blob.digest, blob.size):
+                return
+            if neighbour and self.registry.mount(self.repository, blob.digest, neighbour):
+                how = "mounted"
+            else:
+                self._send(blob)
+
+        self._attempt(work)
+        self._count(blob, how)
+
+    def _count(self, blob: Descriptor, how: str) -> None:
+        with self.lock:
+            self.tally.add(how, blob.size)
+        self.run_.on_event(BlobDone(self.name, blob.digest, blob.size, how))
+
+    def _send(self, blob: Descriptor) -> None:
+        source = self.run_.plan.source
+        if not source.has(blob.digest):
+            assert blob.data is not None
+            self.registry.upload(self.repository, blob.digest, blob.size, blob.data)
+            return
+        with source.blob(blob.digest) as opened, closing(_Counted(opened, blob, self)) as body:
+            try:
+                self.registry.upload(self.repository, blob.digest, blob.size, body)
+            except RegistryError as error:
+                body.seek(0)
+                if error.kind == "digest" or error.status == 400:
+                    verify(source, blob.digest)
+                    error.transient = error.kind == "digest"
+                raise
+            except BaseException:
+                body.seek(0)
+                raise
+
+    def _documents(self) -> list[tuple[Descriptor, bytes]]:
+        """All manifests and indexes but the one that gets the tags: children before parents, and what others speak
+        about before those."""
+        manifests = sorted(self.image.manifests, key=lambda entry: entry.manifest.subject is not None)
+        found = [(entry.descriptor, entry.manifest.data) for entry in manifests]
+        found += [(descriptor, index.data) for descriptor, index in self.image.indexes]
+        return [(descriptor, data) for descriptor, data in found if descriptor.digest != self.image.digest]
+
+    def _manifests(self) -> None:
+        """Write those that are missing: what does not wait for another one side by side."""
+        documents = {descriptor.digest: (descriptor, data) for descriptor, data in self._documents()}
+        about = [entry.descriptor.digest for entry in self.image.manifests if entry.manifest.subject is not None]
+        indexes = [descriptor.digest for descriptor, _ in self.image.indexes]
+        first = [digest for digest in documents if digest not in about and digest not in indexes]
+        for wave in (first, about, *([digest] for digest in indexes)):
+            entries = [documents[digest] for digest in wave if digest in documents]
+            self._together([functools.partial(self._manifest, *entry) for entry in entries])
+
+    def _manifest(self, descriptor: Descriptor, data: bytes) -> None:
+        def work(number: int) -> Mapping[str, str] | None:
+            if number == 1 or not self.registry.has_manifest(self.repository, str(descriptor.digest), len(data)):
+                return self._put(str(descriptor.digest), data, descriptor.media_type)
+            return None
+
+        held = descriptor.digest in self.held
+        headers = None if held else self._attempt(work)
+        with self.lock:
+            self.written.append((descriptor, data))
+            self.tally.add("present" if held else "sent", len(data))
+        about = referrer(descriptor, data)
+        if about is not None:
+            self._noted(functools.partial(self._list, about, headers))
+
+    def _list(self, about: Referrer, headers: Mapping[str, str] | None) -> None:
+        """Keep the list of a subject's referrers where the registry does not."""
+        self._attempt(lambda number: self.referrers.stored(about, headers))
+
+    def _settle(self) -> None:
+        if self.referrers.kept:
+            self._noted(lambda: self._attempt(lambda number: self.referrers.settle()))
+
+    def _noted(self, work: Callable[[], None]) -> None:
+        """An image names its attestations itself: one that is not listed elsewhere too is told, and fails nothing."""
+        try:
+            work()
+        except RegistryError as error:
+            self.run_.on_event(Noted(self.name, f"{error.message}; {error.hint}"))
+
+    def _put(self, reference: str, data: bytes, media_type: str) -> Mapping[str, str]:
+        """Write a manifest. Where the registry lacks what it had said it holds, it gets that again, once."""
+        mended = self.mended
+        try:
+            return self.registry.put_manifest(self.repository, reference, data, media_type)
+        except RegistryError as error:
+            if error.code in MISSING_PARTS:
+                with self.mending:
+                    if not self.mended:
+                        self._mend()
+                        self.mended = True
+                    error.transient = not mended
+            raise
+
+    def _mend(self) -> None:
+        def blob_is_there(blob: Descriptor, number: int) -> None:
+            if not self.registry.has_blob(self.repository, blob.digest, blob.size):
+                self._send(blob)
+
+        def manifest_is_there(descriptor: Descriptor, data: bytes, number: int) -> None:
+            name = str(descriptor.digest)
+            if not self.registry.has_manifest(self.repository, name, len(data)):
+                self.registry.put_manifest(self.repository, name, data, descriptor.media_type)
+
+        for blob in self._sendable():
+            self._attempt(functools.partial(blob_is_there, blob))
+        for descriptor, data in self.written:
+            self._attempt(functools.partial(manifest_is_there, descriptor, data))
+
+    def _name(self, target: Target) -> None:
+        """Write the image's own manifest under a tag, and read it back."""
+        name = self._tag(target)
+        data, media_type = self.image.document.data, self.image.descriptor.media_type
+        how = "present" if name in self.named else "sent"
+
+        headers: Mapping[str, str] | None = None
+
+        def work(number: int) -> None:
+            nonlocal headers
+            # Writing an immutable tag again is refused even where nothing would change.
+            if number > 1 and self._known(name) == self.image.digest:
+                return
+            try:
+                headers = self._put(name, data, media_type)
+            except RegistryError as error:
+                if error.kind == "immutable" and self._known(name) == self.image.digest:
+                    return  # somebody else was first, with the same
+                raise
+            actual = self._read_back(name, headers)
+            if actual != self.image.digest:
+                # Where the registry did not name what it took, perhaps something in its place said that it was taken.
+                taken = headers.get("docker-content-digest", "") == str(self.image.digest)
+                raise RegistryError(
+                    "digest",
+                    f"{target.reference} is {actual or 'not there'} after the push, not {self.image.digest}",
+                    hint="someone else may push the same tag; push again",
+                    transient=actual is None or not taken,
+                )
+
+        if how == "sent":
+            self._attempt(work)
+        about = referrer(self.image.descriptor, data)
+        if about is not None:  # an artifact that is to be found by what it is about: here the list is the point
+            self._list(about, headers)
+        with self.lock:
+            if not self.counted:
+                self.tally.add(how, len(data))
+                self.counted = True
+
+    def _tag(self, target: Target) -> str:
+        return target.reference.tag or str(self.image.digest)
+
+    def _known(self, name: str) -> Digest | None:
+        """The digest of what a tag names; None also where a policy lets nobody read it (Harbor's, until a scan)."""
+        try:
+            return self._named(name)
+        except RegistryError as error:
+            if error.kind != "policy":
+                raise
+            return None
+
+    def _read_back(self, name: str, headers: Mapping[str, str]) -> Digest | None:
+        """The digest of what a tag names now; where a policy lets nobody read it, that which it was taken as."""
+        try:
+            return self._named(name)
+        except RegistryError as error:
+            if error.kind != "policy" or headers.get("docker-content-digest") != str(self.image.digest):
+                raise
+            self.run_.on_event(Noted(self.name, f"{name} was taken, and cannot be read back: {error.message}"))
+            return self.image.digest
+
+    def _named(self, name: str) -> Digest | None:
+        """The digest of what a tag names, by its bytes; None where there is no such tag."""
+        found = self.registry.manifest(self.repository, name)
+        return Digest.of(found[0], self.image.digest.algorithm) if found is not None else None
+
+
+class _Counted:
+    """A blob as the body of a request: tells what was read, and ends early when the push is stopped."""
+
+    def __init__(self, body: Body, blob: Descriptor, destination: Destination) -> None:
+        self._body = body
+        self._blob = blob
+        self._destination = destination
+        self._lane = destination.lane if blob.size > SMALL else None
+        self._count = 0
+        if self._lane is not None:
+            self._lane.enter(destination.ended)
+
+    def read(self, count: int = -1, /) -> bytes:
+        run = self._destination.run_
+        if self._destination.ended():
+            raise Stopped
+        data = self._body.read(count)
+        if not data:
+            if self._count < self._blob.size:
+                raise wrong_size(run.plan.source.path, self._blob, self._count)
+            self.close()  # the next one may be sent while the registry stores this one
+        self._count += len(data)
+        run.on_event(Moved(self._destination.name, len(data), self._blob.digest))
+        return data
+
+    def close(self) -> None:
+        """Make room for another one."""
+        lane, self._lane = self._lane, None
+        if lane is not None:
+            lane.leave()
+
+    def seek(self, position: int, /) -> int:
+        self._destination.run_.on_event(Moved(self._destination.name, -self._count, self._blob.digest))
+        self._count = position
+        return self._body.seek(position)
+
+
+def verify(source: ArtifactSource, digest: Digest) -> None:
+    """Hash a blob. Raises ArtifactError where its bytes are not what its digest says."""
+    hasher = hashlib.new(digest.algorithm)
+    with source.blob(digest) as blob:
+        for block in blob.blocks():
+            hasher.update(block)
+    if hasher.hexdigest() != digest.hex:
+        raise tampered(source.path, digest, Digest(digest.algorithm, hasher.hexdigest()))

@@ -1,0 +1,78 @@
+"""What is to be pushed where."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from buildopt.errors import UsageError
+from buildopt.oci.descriptor import Digest
+from buildopt.oci.layout import ArtifactSource, Image, ImageManifest, wrong_size
+from buildopt.oci.reference import Reference
+from buildopt.settings import Creation
+
+BULK_JOBS = 6
+"""Large blobs that are sent at once to one destination: more would not make a line faster."""
+SMALL_JOBS = 16
+"""Other requests that are under way at once beside them: they cost round trips, not bytes."""
+SMALL = 4_000_000
+"""Bytes up to which a blob is small."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One reference to push to, with its tag or digest. ``optional``: its failure is reported, not fatal.
+
+    ``create``: its repository is made first where there is none.
+    """
+
+    reference: Reference
+    optional: bool = False
+    create: Creation | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PushPlan:
+    """What is to be pushed where. ``source`` and ``image`` are an artifact that was opened and resolved.
+
+    ``jobs`` bounds all that is under way at once at one registry; None leaves that to ``BULK_JOBS`` and ``SMALL_JOBS``.
+    """
+
+    source: ArtifactSource
+    image: Image
+    targets: tuple[Target, ...]
+    jobs: int | None = None
+
+    @property
+    def repositories(self) -> tuple[tuple[Target, ...], ...]:
+        """The targets, those of one repository together: its blobs are sent once."""
+        groups: dict[str, list[Target]] = {}
+        for target in self.targets:
+            groups.setdefault(target.reference.name, []).append(target)
+        return tuple(tuple(group) for group in groups.values())
+
+
+def one_platform(image: Image, platform: str) -> Image:
+    """The image of one platform on its own, without attestations. Raises UsageError where there is none or several."""
+    wanted = platform if "/" in platform else f"linux/{platform}"
+    found: dict[Digest, ImageManifest] = {}
+    for entry in image.platforms:
+        name = str(entry.platform) if entry.platform is not None else ""
+        if name == wanted or name.startswith(f"{wanted}/") or (name, wanted) == ("linux/arm64", "linux/arm64/v8"):
+            found[entry.descriptor.digest] = entry
+    if len(found) != 1:
+        names = ", ".join(str(entry.platform) for entry in image.platforms if entry.platform is not None)
+        what = "no image" if not found else "more than one image"
+        raise UsageError(f"the artifact holds {what} for {platform}", hint=f"it holds: {names or 'one without a name'}")
+    (entry,) = found.values()
+    return Image(entry.descriptor, entry.manifest, image.names, (entry,), ())
+
+
+def check_sizes(source: ArtifactSource, image: Image) -> None:
+    """Raises ArtifactError for the first blob that is missing or has another size than its descriptor says."""
+    for blob in image.blobs:
+        if source.has(blob.digest):
+            size = source.size(blob.digest)
+            if size != blob.size:
+                raise wrong_size(source.path, blob, size)
+        elif blob.data is None and not blob.foreign:
+            source.size(blob.digest)  # raises, naming it
