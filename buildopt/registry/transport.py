@@ -29,6 +29,8 @@ BLOCK = 1 << 20
 CONNECT_SECONDS = 15.0
 SEND_SECONDS = 120.0
 ANSWER_SECONDS = 120.0
+MAX_LINES = 500
+"""Lines of an answer's head, with those of answers that are only a first word."""
 READ_SECONDS = 600.0
 """A registry may take minutes to store a large blob after its last byte arrived; for all else, silence is silence."""
 _AGENT = f"buildopt/{__version__}"
@@ -153,13 +155,15 @@ class _Lines:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._begun = False
+        self._count = 0
 
     def readline(self, limit: int = -1) -> bytes:
         line = self._file.readline(limit)
-        if self._begun and not line:
+        if self._count and not line:
             raise IncompleteRead(b"")
-        self._begun = True
+        self._count += 1
+        if self._count > MAX_LINES:  # such as "100 Continue" for ever
+            raise HTTPException("the head of the answer has no end")
         return line
 
     def close(self) -> None:
