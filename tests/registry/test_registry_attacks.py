@@ -523,6 +523,24 @@ def test_headers_without_end_are_an_error(world: World) -> None:
         assert len(caught.value.message) < 400
 
 
+def test_first_words_without_end_are_an_error(world: World) -> None:
+    def stutter(handler: Handler) -> bool:
+        handler.close_connection = True
+        ends = time.monotonic() + 10
+        try:
+            while time.monotonic() < ends:
+                handler.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 50)
+        except OSError:
+            pass
+        return True
+
+    world.registry.fault = stutter
+    began = time.monotonic()
+    with pytest.raises(RegistryError, match="has no end"):
+        world.client().ping()
+    assert time.monotonic() - began < 5
+
+
 @given(st.text(alphabet="0123456789:, GMT+-()SunJa\x00\u0661", max_size=40))
 def test_any_date_to_wait_for_is_read_without_an_error(value: str) -> None:
     seconds = Answer(429, {"retry-after": value}, b"").retry_after()
