@@ -304,7 +304,7 @@ class Project:
                     if state == "strange" or (state == "none") > fresh:
                         problems.append(f"{place.repository}:{tag} is {held or 'gone'}")
                     problems += judge.broken(place.repository, tag) if held else []
-                if not fresh:  # the older image stays, whatever the tag names
+                if settled and not fresh:  # the older image stays, whatever the tag names
                     problems += judge.broken(place.repository, old.top)
                 judge.close()
         return states, problems + self._left()
