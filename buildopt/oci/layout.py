@@ -337,7 +337,7 @@ def resolve(source: ArtifactSource, wanted: str = "", *, partial: bool = False) 
         images = [entry for entry in outer.manifests if entry.digest in found]
         raise ArtifactError(
             f"the artifact at {source.path} holds {len(found)} different images",
-            hint="choose one with --image NAME (or its digest); a build into an empty folder makes an artifact of one",
+            hint="push and inspect choose one with --image NAME (or its digest); or build into an empty folder",
             detail=_listed(images),
         )
     (descriptor,) = found.values()

@@ -10,10 +10,12 @@ import hashlib
 import io
 import json
 import os
+import random
 import tarfile
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import artifacts
 import pytest
@@ -26,6 +28,7 @@ from buildopt.oci.check import check
 from buildopt.oci.descriptor import MAX_ENTRIES, OCI_INDEX, OCI_MANIFEST, Digest, parse_document
 from buildopt.oci.layout import absent_layers, open_artifact, resolve
 
+Json = artifacts.Json
 HEX = "a" * 64
 BLOB = f"blobs/sha256/{HEX}"
 
@@ -383,6 +386,64 @@ def test_a_layer_that_unpacks_without_end_is_left_and_nothing_else_unpacks(
         assert tracemalloc.get_traced_memory()[1] < 20_000_000
     finally:
         tracemalloc.stop()
+
+
+# --- Whatever a document says
+
+VALUES: list[object] = [None, True, 0, -1, 1e300, 10**30, "", [], {}, "a/b", [None], [[]], {"a": None}, "\x1b[2J"]
+
+
+def changed(document: Json, chance: random.Random) -> Json:
+    """The document with something in it gone, or something else."""
+    places: list[tuple[Any, Any]] = []
+
+    def look(value: object) -> None:
+        inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        for key, inner in inside:
+            places.append((value, key))
+            look(inner)
+
+    look(document)
+    for holder, key in chance.sample(places, min(len(places), chance.choice((1, 1, 2)))):
+        if isinstance(holder, dict) and chance.random() < 0.2:
+            holder.pop(str(key), None)
+        else:
+            holder[key] = chance.choice([*VALUES, f"sha256:{HEX}", OCI_INDEX, OCI_MANIFEST])
+    return document
+
+
+@pytest.mark.parametrize("which", ["config", "manifest", "index", "index.json"])
+def test_what_cannot_be_pushed_is_always_listed_and_nothing_is_a_bug(tmp_path: Path, which: str) -> None:
+    chance = random.Random(which)
+    refused = 0
+    for number in range(60):
+        folder = tmp_path / str(number)
+
+        def made(name: str, document: Json) -> Json:
+            return changed(document, chance) if name == which else document
+
+        layer = artifacts.put(folder, b"layer", artifacts.LAYER)
+        rootfs = {"type": "layers", "diff_ids": [layer["digest"]]}
+        content = made("config", {"os": "linux", "architecture": "amd64", "rootfs": rootfs})
+        config = artifacts.put(folder, json.dumps(content).encode(), artifacts.CONFIG)
+        manifest = made("manifest", {"config": config, "layers": [layer, layer], "subject": dict(layer)})
+        image = artifacts.put_json(folder, manifest, OCI_MANIFEST)
+        entries = [{**image, "platform": {"os": "linux", "architecture": "amd64"}}]
+        entries.append(artifacts.put_attestation(folder, image))
+        index = artifacts.put_json(folder, made("index", {"manifests": entries}), OCI_INDEX)
+        artifacts.finish(folder, [index])
+        outer = made("index.json", json.loads((folder / "index.json").read_text()))
+        (folder / "index.json").write_text(json.dumps(outer))
+        source = open_artifact(folder)
+        problems = check(source, contents=True)
+        assert all(problem.message.isprintable() for problem in problems)
+        try:
+            resolve(source)
+        except ArtifactError as error:
+            refused += 1
+            assert error.message.isprintable()
+            assert any(problem.fatal for problem in problems), error.message
+    assert refused > 10 or which == "config"
 
 
 # --- Words that would steer a terminal
