@@ -8,12 +8,22 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
+import artifacts
 import pytest
+from scripted import Handler, scripted_registry
 
+from buildopt.oci.layout import open_artifact, resolve
+from buildopt.oci.reference import Reference
+from buildopt.registry import pace, retry
+from buildopt.registry.credentials import Keychain
 from buildopt.registry.failure import RegistryError
 from buildopt.registry.pace import FOREVER, Bound, Pace
+from buildopt.registry.plan import PushPlan, Target
+from buildopt.registry.push import push
 from buildopt.registry.retry import ATTEMPTS, Stopped
+from buildopt.registry.transport import Trust
 
 
 def limited(seconds: float | None = None) -> RegistryError:
@@ -142,9 +152,9 @@ def test_no_more_begin_than_the_bound_allows() -> None:
     assert bound.pause(0.0) == 0.0
 
 
-def within(pace: Pace, stop: threading.Event, work: Callable[[], None]) -> threading.Thread:
+def within(turns: Pace, stop: threading.Event, work: Callable[[], None]) -> threading.Thread:
     def run() -> None:
-        with pace.turn(stop):
+        with turns.turn(stop):
             work()
 
     thread = threading.Thread(target=run, daemon=True)
@@ -153,7 +163,7 @@ def within(pace: Pace, stop: threading.Event, work: Callable[[], None]) -> threa
 
 
 def test_threads_wait_for_their_turns() -> None:
-    pace, stop, lock = Pace(3), threading.Event(), threading.Lock()
+    turns, stop, lock = Pace(3), threading.Event(), threading.Lock()
     now, most, done = 0, 0, 0
 
     def work() -> None:
@@ -166,38 +176,38 @@ def test_threads_wait_for_their_turns() -> None:
             now -= 1
             done += 1
 
-    for thread in [within(pace, stop, work) for _ in range(24)]:
+    for thread in [within(turns, stop, work) for _ in range(24)]:
         thread.join(10)
     assert (most, done) == (3, 24)
 
 
 def test_a_turn_within_a_turn_is_a_part_of_it() -> None:
-    pace, stop = Pace(1), threading.Event()
-    with pace.turn(stop), pace.turn(stop):
-        assert pace.limit == 1
-    with pytest.raises(RegistryError), pace.turn(stop), pace.turn(stop):
+    turns, stop = Pace(1), threading.Event()
+    with turns.turn(stop), turns.turn(stop):
+        assert turns.limit == 1
+    with pytest.raises(RegistryError), turns.turn(stop), turns.turn(stop):
         raise limited()
-    with pace.turn(stop):  # it was given back, once
+    with turns.turn(stop):  # it was given back, once
         pass
 
 
 def test_an_error_goes_through_and_halves() -> None:
-    pace, stop = Pace(6), threading.Event()
-    with pytest.raises(RegistryError, match="connection reset"), pace.turn(stop):
+    turns, stop = Pace(6), threading.Event()
+    with pytest.raises(RegistryError, match="connection reset"), turns.turn(stop):
         raise reset()
-    assert pace.limit == 3
+    assert turns.limit == 3
 
 
 def test_who_waits_is_stopped() -> None:
     clock = [0.0]
-    pace, stop = Pace(4, lambda: clock[0]), threading.Event()
-    with pytest.raises(RegistryError), pace.turn(stop):
+    turns, stop = Pace(4, lambda: clock[0]), threading.Event()
+    with pytest.raises(RegistryError), turns.turn(stop):
         raise limited(60.0)
     ended: list[str] = []
 
     def wait() -> None:
         try:
-            with pace.turn(stop):
+            with turns.turn(stop):
                 ended.append("began")
         except Stopped:
             ended.append("stopped")
@@ -213,10 +223,10 @@ def test_who_waits_is_stopped() -> None:
 
 def test_a_wait_ends_when_the_clock_says_so() -> None:
     clock = [0.0]
-    pace, stop, began = Pace(4, lambda: clock[0]), threading.Event(), threading.Event()
-    with pytest.raises(RegistryError), pace.turn(stop):
+    turns, stop, began = Pace(4, lambda: clock[0]), threading.Event(), threading.Event()
+    with pytest.raises(RegistryError), turns.turn(stop):
         raise limited(60.0)
-    thread = within(pace, stop, began.set)
+    thread = within(turns, stop, began.set)
     assert not began.wait(0.3)
     clock[0] = 60.0
     assert began.wait(5)
@@ -307,3 +317,46 @@ def test_a_registry_with_room_is_used_to_the_full() -> None:
     fixed = Simulation(1, 1000.0, 6, None, adapts=False).run(300)
     adapts = Simulation(1, 1000.0, 6, None, adapts=True).run(300)
     assert (adapts.refused, adapts.seconds) == (0, fixed.seconds)
+
+
+def pushed(folder: Path, most: int) -> tuple[str, int]:
+    """A push to a registry that answers so many requests at once and refuses the others: its problem, and how often."""
+    under_way = refused = 0
+    lock = threading.Lock()
+
+    def fault(handler: Handler) -> bool:
+        nonlocal under_way, refused
+        if handler.path == "/v2/":
+            return False
+        with lock:
+            under_way += 1
+            one_too_many = under_way > most
+            refused += one_too_many
+        try:
+            time.sleep(0.005)
+            return handler.error(429, "TOOMANYREQUESTS", "enough") if one_too_many else handler.registry()
+        finally:
+            with lock:
+                under_way -= 1
+
+    with scripted_registry() as registry:
+        registry.fault = fault
+        source = open_artifact(folder)
+        plan = PushPlan(source, resolve(source), (Target(Reference.parse(f"{registry.host}/acme/app:1")),))
+        (outcome,) = push(plan, Keychain(), Trust({"SSL_CERT_DIR": str(folder)}, folders=())).outcomes
+    return outcome.problem.kind if outcome.problem is not None else "", refused
+
+
+def test_a_push_gives_way_to_a_registry_that_limits_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retry, "FIRST_WAIT", 0.02)
+    monkeypatch.setattr(pace, "UNTOLD_SECONDS", 0.02)
+    image = artifacts.put_image(tmp_path, "linux/amd64", [f"layer {number}".encode() for number in range(60)])
+    artifacts.finish(tmp_path, [image])
+    problem, refused = pushed(tmp_path, 3)
+    assert problem == ""
+
+    def unmoved(bound: Bound, begun: int, error: BaseException | None, now: float) -> None:
+        bound.busy -= 1
+
+    monkeypatch.setattr(Bound, "end", unmoved)
+    assert refused < pushed(tmp_path, 3)[1] / 2
