@@ -1,6 +1,6 @@
 """``python -m buildopt``."""
 
-from buildopt.cli import main
+from buildopt.cli import run
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    run()
