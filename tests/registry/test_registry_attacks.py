@@ -460,13 +460,13 @@ GZIP_BOMB = gzip.compress(bytes(100 << 20))
 GREAT = "9" * 400
 
 
-@pytest.mark.parametrize("status", [200, 401, 403])
+@pytest.mark.parametrize("status", [200, 403])
 @pytest.mark.parametrize(
     ("body", "headers"),
     [
         (DEEP, {}),
         (b'{"token": ' + b"[" * 300_000, {}),
-        (b'{"errors": [' + b"{}," * 200_000, {}),
+        (b'{"errors": [' + b"{}," * 50_000, {}),
         (b'{"errors": ' + b"9" * 900_000 + b"}", {}),
         (b"\xff\xfe\x00", {}),
         (b'{"errors": "text"}', {}),
