@@ -34,9 +34,11 @@ _TOLD = re.compile(r"permission|access forbidden|insufficient scope", re.IGNOREC
 """A token server that knows the user, but gives no token for this; "access forbidden" is GitLab's."""
 _CLIENT = "buildopt"
 
-_SCHEME = re.compile(r"\s*,?\s*([A-Za-z0-9!#$%&'*+.^_`|~-]+)(?=\s|,|$)")
+# The gap is matched by itself: as a part of the others, a long one would take as long as its square.
+_GAP = re.compile(r"[\s,]*")
+_SCHEME = re.compile(r"([A-Za-z0-9!#$%&'*+.^_`|~-]+)(?=\s|,|$)")
 _PARAMETER = re.compile(
-    r"\s*,?\s*([A-Za-z0-9!#$%&'*+.^_`|~-]+)\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([A-Za-z0-9!#$%&'*+.^_`|~:/?=@-]+))"
+    r"([A-Za-z0-9!#$%&'*+.^_`|~-]+)\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([A-Za-z0-9!#$%&'*+.^_`|~:/?=@-]+))"
 )
 
 
@@ -55,20 +57,23 @@ class Challenge:
 def parse_challenges(header: str) -> tuple[Challenge, ...]:
     """Read a WWW-Authenticate header: several challenges, quoted commas and escapes; what is no challenge ends it."""
     found: list[Challenge] = []
-    position = 0
-    while position < len(header):
-        scheme = _SCHEME.match(header, position)
-        if scheme is None:
-            break
-        position = scheme.end()
+    position = _gap(header, 0)
+    while scheme := _SCHEME.match(header, position):
+        position = _gap(header, scheme.end())
         parameters: dict[str, str] = {}
         while match := _PARAMETER.match(header, position):
             name, quoted, plain = match.groups()
             value = plain if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
             parameters.setdefault(name.lower(), value)
-            position = match.end()
+            position = _gap(header, match.end())
         found.append(Challenge(scheme[1].lower(), tuple(parameters.items())))
     return tuple(found)
+
+
+def _gap(header: str, position: int) -> int:
+    """Where the next word begins."""
+    found = _GAP.match(header, position)
+    return found.end() if found is not None else position
 
 
 @dataclass(frozen=True, slots=True)
