@@ -34,14 +34,15 @@ from buildopt.oci.layout import open_artifact, resolve
 from buildopt.oci.reference import Reference
 from buildopt.registry import credentials as credentials_module
 from buildopt.registry import retry
-from buildopt.registry.auth import Authenticator
+from buildopt.registry.auth import Authenticator, parse_challenges
 from buildopt.registry.client import Registry
 from buildopt.registry.credentials import Credentials, Keychain
 from buildopt.registry.failure import Answer, RegistryError, unreachable
 from buildopt.registry.outcome import PushReport
 from buildopt.registry.plan import PushPlan, Target
 from buildopt.registry.push import push
-from buildopt.registry.transport import Origin, Transport, Trust
+from buildopt.registry.transport import Origin, Transport
+from buildopt.registry.trust import Trust
 from buildopt.sandbox.certificates import Certificates, make_certificates
 
 NAMES = ("registry.example", "auth.example", "evil.example")
@@ -521,6 +522,19 @@ def test_headers_without_end_are_an_error(world: World) -> None:
         with pytest.raises(RegistryError) as caught:
             world.client().ping()
         assert len(caught.value.message) < 400
+
+
+@pytest.mark.parametrize(
+    "mark", [" ", ",", "a ", "a=", 'a="', "\\", '"', "a,", ", ", "(", "1 ", ":", "retry-after: ", "1h"]
+)
+def test_no_header_takes_as_long_as_its_square(mark: str) -> None:
+    began = time.monotonic()
+    for value in (mark * 60_000, "Bearer realm" + mark * 60_000, f'Bearer realm="{mark * 60_000}', mark * 60_000 + "!"):
+        parse_challenges(value[:65_000])
+        Answer(429, {"retry-after": value[:65_000]}, b"").retry_after()
+        Answer(403, {}, value.encode()).retry_after()
+        Answer(403, {}, json.dumps({"errors": [{"code": value, "message": value}]}).encode()).problem()
+    assert time.monotonic() - began < 5
 
 
 def test_first_words_without_end_are_an_error(world: World) -> None:
