@@ -282,7 +282,7 @@ class _Request:
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         if connection.proxy_headers is not None:
             target = self.url
-        connection.putrequest(self.method, target, skip_host=True, skip_accept_encoding=True)
+        connection.putrequest(self.method, target, skip_host=True)  # it asks for bytes as they are, not packed
         connection.putheader("Host", parts.netloc)
         for name, value in {"User-Agent": _AGENT, **(connection.proxy_headers or {}), **self.headers}.items():
             connection.putheader(name, value)
