@@ -537,6 +537,19 @@ def test_no_header_takes_as_long_as_its_square(mark: str) -> None:
     assert time.monotonic() - began < 5
 
 
+def test_bytes_are_asked_for_as_they_are(world: World, layout: Path) -> None:
+    """A proxy may pack answers for whoever does not say that they want none of it."""
+
+    def packing(handler: Handler) -> bool:
+        held = world.registry.manifests.get(("acme/app", "1"))
+        if handler.command != "GET" or held is None or handler.headers.get("Accept-Encoding") == "identity":
+            return False
+        return handler.answer(200, gzip.compress(held[0]), Content_Type=held[1], Content_Encoding="gzip")
+
+    world.registry.fault = packing
+    assert world.push(layout).ok
+
+
 def test_first_words_without_end_are_an_error(world: World) -> None:
     def stutter(handler: Handler) -> bool:
         handler.close_connection = True
