@@ -28,7 +28,7 @@ from buildopt.registry.credentials import Credentials, Keychain
 from buildopt.registry.outcome import Again, Outcome, PushReport
 from buildopt.registry.plan import PushPlan, Target
 from buildopt.registry.push import push
-from buildopt.registry.transport import Trust
+from buildopt.registry.trust import Trust
 
 MISLEADING = frozenset({"lost", "seems there", "another digest"})
 """Kinds that make a push believe something that is not so: only a registry that looks itself is safe from them."""

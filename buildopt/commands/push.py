@@ -97,9 +97,12 @@ def push(
     right already. It ends as the push would, as far as can be known: who may write, only a token tells,
     and of some registries not even that.
     """
+    from buildopt.registry.trust import Trust
+
+    trust = Trust(os.environ)
+    trust.prepare()
     from buildopt.registry.credentials import Keychain
     from buildopt.registry.plan import PushPlan, one_platform
-    from buildopt.registry.transport import Trust
 
     check_path(artifact, refs, optional)
     if report_file is not None:
@@ -118,7 +121,7 @@ def push(
             plan = PushPlan(source, image, targets)
             if jobs is not None:
                 plan = replace(plan, jobs=jobs)
-            keychain, trust = Keychain.load(os.environ), Trust(os.environ)
+            keychain = Keychain.load(os.environ)
             if dry_run:
                 from buildopt.registry.preview import preview
 

@@ -22,7 +22,8 @@ from buildopt.registry.outcome import Again, Event, Outcome, Problem, PushReport
 from buildopt.registry.plan import PushPlan, Target, check_sizes
 from buildopt.registry.profiles import profile_of
 from buildopt.registry.retry import Stopped, attempt
-from buildopt.registry.transport import Transport, Trust, hang_up
+from buildopt.registry.transport import Transport, hang_up
+from buildopt.registry.trust import Trust
 
 QUESTIONS = 16
 """Questions that one destination is asked at once, unless the plan says how many."""

@@ -22,7 +22,8 @@ from buildopt.registry.outcome import Event, Outcome, PushReport
 from buildopt.registry.pace import Pace
 from buildopt.registry.plan import BULK_JOBS, SMALL_JOBS, PushPlan, Target, check_sizes
 from buildopt.registry.retry import Stopped
-from buildopt.registry.transport import Transport, Trust, hang_up
+from buildopt.registry.transport import Transport, hang_up
+from buildopt.registry.trust import Trust
 
 
 def push(

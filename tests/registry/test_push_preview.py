@@ -23,7 +23,7 @@ from buildopt.registry.outcome import PushReport
 from buildopt.registry.plan import PushPlan, Target, one_platform
 from buildopt.registry.preview import Preview, preview
 from buildopt.registry.push import push
-from buildopt.registry.transport import Trust
+from buildopt.registry.trust import Trust
 from buildopt.sandbox.certificates import Certificates, make_certificates
 from buildopt.sandbox.registries import Basic, RunningRegistry, registry_server, start_ghcr, stopped_after
 from buildopt.sandbox.tokens import User

@@ -16,7 +16,7 @@ from buildopt.registry.credentials import Keychain
 from buildopt.registry.outcome import Again, Event
 from buildopt.registry.plan import PushPlan, Target
 from buildopt.registry.push import push
-from buildopt.registry.transport import Trust
+from buildopt.registry.trust import Trust
 from buildopt.sandbox.certificates import make_certificates
 from buildopt.sandbox.registries import start_ghcr, stopped_after
 from buildopt.sandbox.tokens import User

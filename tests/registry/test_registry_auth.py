@@ -20,7 +20,8 @@ from buildopt.registry.auth import Authenticator, Challenge, parse_challenges
 from buildopt.registry.client import Registry
 from buildopt.registry.credentials import Credentials, Keychain
 from buildopt.registry.failure import Answer, RegistryError
-from buildopt.registry.transport import Origin, Transport, Trust
+from buildopt.registry.transport import Origin, Transport
+from buildopt.registry.trust import Trust
 
 SECRET = "s3cret:with:colons"
 

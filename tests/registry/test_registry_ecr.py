@@ -44,7 +44,8 @@ from buildopt.registry.plan import PushPlan, Target
 from buildopt.registry.preview import Preview, planned_creations, preview
 from buildopt.registry.profiles import profile_of
 from buildopt.registry.push import push
-from buildopt.registry.transport import Origin, Transport, Trust
+from buildopt.registry.transport import Origin, Transport
+from buildopt.registry.trust import Trust
 from buildopt.settings import Creation
 
 

@@ -23,7 +23,7 @@ from buildopt.registry.pace import FOREVER, Bound, Pace
 from buildopt.registry.plan import PushPlan, Target
 from buildopt.registry.push import push
 from buildopt.registry.retry import ATTEMPTS, Stopped
-from buildopt.registry.transport import Trust
+from buildopt.registry.trust import Trust
 
 
 def limited(seconds: float | None = None) -> RegistryError:

@@ -27,7 +27,8 @@ from buildopt.registry.outcome import Again, Event, Noted, PushReport
 from buildopt.registry.plan import PushPlan, Target
 from buildopt.registry.profiles import PROFILES, profile_of, recognised
 from buildopt.registry.push import push
-from buildopt.registry.transport import Transport, Trust
+from buildopt.registry.transport import Transport
+from buildopt.registry.trust import Trust
 
 SECRET = "hush-hush"
 ECR = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"

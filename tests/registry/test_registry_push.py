@@ -22,7 +22,7 @@ from buildopt.registry.credentials import Credentials, Keychain
 from buildopt.registry.outcome import Again, Event, PushReport
 from buildopt.registry.plan import PushPlan, Target, one_platform
 from buildopt.registry.push import push
-from buildopt.registry.transport import Trust
+from buildopt.registry.trust import Trust
 
 
 @pytest.fixture

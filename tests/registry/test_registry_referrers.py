@@ -28,7 +28,8 @@ from buildopt.registry.outcome import Event, Noted, PushReport
 from buildopt.registry.plan import PushPlan, Target
 from buildopt.registry.push import push
 from buildopt.registry.referrers import Referrer, Referrers, extended, referrer
-from buildopt.registry.transport import Transport, Trust
+from buildopt.registry.transport import Transport
+from buildopt.registry.trust import Trust
 from buildopt.sandbox import programs
 from buildopt.sandbox.certificates import make_certificates
 from buildopt.sandbox.registries import RunningRegistry, registry_server

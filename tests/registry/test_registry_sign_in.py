@@ -24,7 +24,8 @@ from buildopt.registry.failure import RegistryError
 from buildopt.registry.outcome import PushReport
 from buildopt.registry.plan import PushPlan, Target
 from buildopt.registry.push import push
-from buildopt.registry.transport import Transport, Trust
+from buildopt.registry.transport import Transport
+from buildopt.registry.trust import Trust
 
 ECR = "123456789012.dkr.ecr.eu-west-1.amazonaws.com"
 

@@ -17,7 +17,8 @@ from buildopt.oci.descriptor import Digest
 from buildopt.registry.client import Registry
 from buildopt.registry.credentials import Keychain
 from buildopt.registry.failure import RegistryError
-from buildopt.registry.transport import Transport, Trust
+from buildopt.registry.transport import Transport
+from buildopt.registry.trust import Trust
 from buildopt.sandbox.certificates import Certificates, make_certificates
 
 

@@ -28,7 +28,8 @@ from buildopt.registry.credentials import Keychain
 from buildopt.registry.failure import RegistryError
 from buildopt.registry.plan import PushPlan, Target
 from buildopt.registry.push import push
-from buildopt.registry.transport import Transport, Trust
+from buildopt.registry.transport import Transport
+from buildopt.registry.trust import Trust
 from buildopt.sandbox import programs
 from buildopt.sandbox.certificates import Certificates, make_certificates
 
