@@ -77,10 +77,12 @@ def run() -> NoReturn:
     """The program: ``main``, and then the end of the process without the interpreter's own tidying, which takes as long
     as many a command."""
     gc.set_threshold(GARBAGE)
-    code = main()
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):
-            stream.flush()
+    code = errors.INTERRUPTED
+    with suppress(KeyboardInterrupt):  # another Ctrl-C, while the first one is being told
+        code = main()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
     os._exit(code)
 
 

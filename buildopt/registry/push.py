@@ -75,17 +75,19 @@ class Run:
     def all(self) -> PushReport:
         groups = self.plan.repositories
         outcomes: dict[Target, Outcome] = {}
-        with ThreadPoolExecutor(max(1, len(groups)), "destination") as pool:
+        pool = ThreadPoolExecutor(max(1, len(groups)), "destination")
+        try:
             futures = [pool.submit(Destination(self, group).run) for group in groups]
-            try:
-                for future in futures:
-                    outcomes |= future.result()
-            except BaseException:
-                self.stop.set()  # Ctrl-C: workers end at their next block
-                with self._filled:
-                    self._filled.notify_all()
-                hang_up()
-                raise
+            for future in futures:
+                outcomes |= future.result()
+        except BaseException:
+            self.stop.set()  # Ctrl-C: workers end at their next block, and nobody waits for one that hears nothing
+            with self._filled:
+                self._filled.notify_all()
+            hang_up()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+        pool.shutdown()
         return PushReport(str(self.plan.image.digest), tuple(outcomes[target] for target in self.plan.targets))
 
     def claim(self, registry: str, digest: Digest) -> tuple[Future[str], bool]:
