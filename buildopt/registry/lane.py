@@ -1,6 +1,6 @@
-"""How many large bodies are being sent at once to one destination: two, and more while none comes to its end.
+"""How many large bodies are being sent at once to one destination: three, and more while none comes to its end.
 
-Two fill a fast line. What a registry then does with a blob (it writes it to its disk before it answers) goes on beside
+Three fill a fast line. What a registry then does with a blob (it writes it to its disk before it answers) goes on beside
 the next one's sending, where many that are sent at once would all come to be written at the same moment, the line idle.
 On a slow line every connection has limits of its own, and more of them get more through.
 """
@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from buildopt.registry.retry import Stopped
 
-FIRST = 2
+FIRST = 3
 PATIENCE = 0.25
 """Seconds in which something must end, or one more begins."""
 _POLL_SECONDS = 0.2

@@ -29,10 +29,10 @@ def entered(lane: Lane) -> bool:
     return True
 
 
-def test_two_at_once_where_bodies_end_soon() -> None:
+def test_few_at_once_where_bodies_end_soon() -> None:
     clock = Clock()
     lane = Lane(6, clock)
-    assert [entered(lane) for _ in range(FIRST + 1)] == [True, True, False]
+    assert [entered(lane) for _ in range(FIRST + 1)] == [*[True] * FIRST, False]
     for _ in range(50):
         clock.now += PATIENCE * 0.9
         lane.leave()
@@ -43,8 +43,8 @@ def test_two_at_once_where_bodies_end_soon() -> None:
 
 def test_one_more_whenever_nothing_ends_and_never_more_than_allowed() -> None:
     clock = Clock()
-    lane = Lane(4, clock)
-    assert entered(lane) and entered(lane)
+    lane = Lane(FIRST + 2, clock)
+    assert all(entered(lane) for _ in range(FIRST))
     begun = []
     for _ in range(5):
         clock.now += PATIENCE
@@ -58,7 +58,7 @@ def test_an_idle_lane_has_not_been_waiting() -> None:
     clock = Clock()
     lane = Lane(6, clock)
     clock.now += 1000
-    assert [entered(lane) for _ in range(3)] == [True, True, False]
+    assert [entered(lane) for _ in range(FIRST + 1)] == [*[True] * FIRST, False]
 
 
 @pytest.mark.parametrize("most", [1, 2])
