@@ -19,7 +19,7 @@ def test_the_first_fence_runs_the_demo_and_the_next_bash_one_the_tests() -> None
     assert FENCES[0][0] == "bash"
     assert [body.count("\n") for body in bash] == [1, 1], "each is one line"
     assert bash[0].rstrip().endswith("buildopt demo")
-    assert bash[1].rstrip().endswith("pytest")
+    assert bash[1].rstrip().endswith("pytest -n 2")
 
 
 def test_ci_runs_the_readme_s_test_command() -> None:
