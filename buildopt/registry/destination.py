@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from buildopt.errors import ArtifactError, BuildoptError
 from buildopt.oci.descriptor import Descriptor, Digest
-from buildopt.oci.layout import ArtifactSource, tampered, wrong_size
 from buildopt.registry import ecr
+from buildopt.registry.body import BlobBody, verify
 from buildopt.registry.failure import MISSING_PARTS, NO_IDENTITY, RegistryError
 from buildopt.registry.lane import Lane
 from buildopt.registry.outcome import Again, BlobDone, Done, Moved, Noted, Outcome, Problem, Started
 from buildopt.registry.plan import BULK_JOBS, SMALL, SMALL_JOBS, Target
 from buildopt.registry.referrers import Referrer, Referrers, referrer
 from buildopt.registry.retry import Result, Stopped, attempt
-from buildopt.registry.transport import Body
 
 if TYPE_CHECKING:
     from buildopt.registry.push import Run
@@ -208,6 +205,10 @@ class Destination:
         source = self.run_.plan.source
         return [blob for blob in self.image.blobs if source.has(blob.digest) or blob.data is not None]
 
+    def moved(self, blob: Descriptor, count: int) -> None:
+        """Tell that bytes of a blob were read to be sent."""
+        self.run_.on_event(Moved(self.name, count, blob.digest))
+
     def ended(self) -> bool:
         """Whether what is being sent is of no use any more."""
         return self.run_.stop.is_set() or self.failed.is_set()
@@ -272,7 +273,8 @@ class Destination:
             assert blob.data is not None
             self.registry.upload(self.repository, blob.digest, blob.size, blob.data)
             return
-        with source.blob(blob.digest) as opened, closing(_Counted(opened, blob, self)) as body:
+        lane = self.lane if blob.size > SMALL else None
+        with source.blob(blob.digest) as opened, BlobBody(opened, blob, source.path, self, lane) as body:
             try:
                 self.registry.upload(self.repository, blob.digest, blob.size, body)
             except RegistryError as error:
@@ -428,50 +430,3 @@ class Destination:
         """The digest of what a tag names, by its bytes; None where there is no such tag."""
         found = self.registry.manifest(self.repository, name)
         return Digest.of(found[0], self.image.digest.algorithm) if found is not None else None
-
-
-class _Counted:
-    """A blob as the body of a request: tells what was read, and ends early when the push is stopped."""
-
-    def __init__(self, body: Body, blob: Descriptor, destination: Destination) -> None:
-        self._body = body
-        self._blob = blob
-        self._destination = destination
-        self._lane = destination.lane if blob.size > SMALL else None
-        self._count = 0
-        if self._lane is not None:
-            self._lane.enter(destination.ended)
-
-    def read(self, count: int = -1, /) -> bytes:
-        run = self._destination.run_
-        if self._destination.ended():
-            raise Stopped
-        data = self._body.read(count)
-        if not data:
-            if self._count < self._blob.size:
-                raise wrong_size(run.plan.source.path, self._blob, self._count)
-            self.close()  # the next one may be sent while the registry stores this one
-        self._count += len(data)
-        run.on_event(Moved(self._destination.name, len(data), self._blob.digest))
-        return data
-
-    def close(self) -> None:
-        """Make room for another one."""
-        lane, self._lane = self._lane, None
-        if lane is not None:
-            lane.leave()
-
-    def seek(self, position: int, /) -> int:
-        self._destination.run_.on_event(Moved(self._destination.name, -self._count, self._blob.digest))
-        self._count = position
-        return self._body.seek(position)
-
-
-def verify(source: ArtifactSource, digest: Digest) -> None:
-    """Hash a blob. Raises ArtifactError where its bytes are not what its digest says."""
-    hasher = hashlib.new(digest.algorithm)
-    with source.blob(digest) as blob:
-        for block in blob.blocks():
-            hasher.update(block)
-    if hasher.hexdigest() != digest.hex:
-        raise tampered(source.path, digest, Digest(digest.algorithm, hasher.hexdigest()))

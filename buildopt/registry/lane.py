@@ -1,7 +1,7 @@
 """How many large bodies are being sent at once to one destination: three, and more while none comes to its end.
 
-Three fill a fast line. What a registry then does with a blob (it writes it to its disk before it answers) goes on beside
-the next one's sending, where many that are sent at once would all come to be written at the same moment, the line idle.
+Three fill a fast line. What a registry then does with a blob (it writes it to its disk before it answers) goes on
+beside the next one's sending; many that are sent at once would all be written at the same moment, the line idle.
 On a slow line every connection has limits of its own, and more of them get more through.
 """
 
