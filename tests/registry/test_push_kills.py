@@ -30,7 +30,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
 @pytest.mark.engine
 def test_a_killed_push_leaves_a_whole_image_and_the_next_one_sends_what_is_missing(project: Project) -> None:
     kills = (kill for kill in choose(4) if (kill.shape, kill.places) in CHOSEN)
-    outcomes = [project.kill(kill) for kill in itertools.islice(kills, 8)]
+    outcomes = [project.kill(kill) for kill in itertools.islice(kills, 6)]
     assert [f"{outcome.kill}: {problem}" for outcome in outcomes for problem in outcome.problems] == []
     killed = [outcome for outcome in outcomes if outcome.in_time]
     assert len(killed) >= 3
