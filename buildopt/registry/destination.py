@@ -49,8 +49,8 @@ class Destination:
         self.lock = threading.Lock()
         self.failed = threading.Event()
         self.lane = Lane(run.plan.jobs or BULK_JOBS)
-        self.held: frozenset[Digest] = frozenset()
-        self.named: frozenset[str] = frozenset()
+        self.held: set[Digest] = set()
+        self.named: set[str] = set()
         self.counted = False
         self.mended = False
         self.mending = threading.Lock()
@@ -117,8 +117,7 @@ class Destination:
         self._connect()
         uncreated = self._create()
         try:
-            self._survey()
-            self._blobs()
+            self._fill()
         except RegistryError as error:
             if error.kind != "not-found" or uncreated is None:
                 raise
@@ -152,42 +151,27 @@ class Destination:
                 pool.submit(self.registry.prepare)
             self._attempt(lambda number: self.registry.ping())
 
-    def _survey(self) -> None:
-        """Ask which blobs and manifests are there, and which tags are right already; all at once."""
-        blobs = self._sendable()
-        documents = [descriptor for descriptor, _ in self._documents()]
-        self.run_.on_event(Started(self.name, sum(blob.size for blob in blobs)))
-        held: set[Digest] = set()
-        named: set[str] = set()
-
-        def ask(blob: Descriptor, number: int) -> None:
-            if self.registry.has_blob(self.repository, blob.digest, blob.size):
-                held.add(blob.digest)
-
-        def ask_for_document(descriptor: Descriptor, number: int) -> None:
-            if self.registry.has_manifest(self.repository, str(descriptor.digest), descriptor.size):
-                held.add(descriptor.digest)
-
-        def ask_for_tag(name: str, number: int) -> None:
-            if self._known(name) == self.image.digest:
-                named.add(name)
-
-        work = [functools.partial(self._attempt, functools.partial(ask, blob)) for blob in blobs]
-        work += [functools.partial(self._attempt, functools.partial(ask_for_document, entry)) for entry in documents]
-        tags = [self._tag(target) for target in self.targets]
-        work += [functools.partial(self._attempt, functools.partial(ask_for_tag, name)) for name in tags]
-        self._together(work)
-        self.held, self.named = frozenset(held), frozenset(named)
-
-    def _blobs(self) -> None:
-        """Send what is missing: large blobs in a lane of their own, so that small ones need not wait behind them."""
+    def _fill(self) -> None:
+        """Ask what is there, and send the blobs that are not; large ones in a lane of their own, so that small ones and
+        questions need not wait behind them."""
         blobs = sorted(self._sendable(), key=lambda blob: -blob.size)
-        work = [functools.partial(self._blob, blob) for blob in blobs]
-        if self.run_.plan.jobs is not None:
-            self._together(work)
-            return
-        large = sum(blob.size > SMALL for blob in blobs)
-        self._together(work[large:], work[:large])
+        self.run_.on_event(Started(self.name, sum(blob.size for blob in blobs)))
+        questions = [functools.partial(self._ask, descriptor) for descriptor, _ in self._documents()]
+        questions += [functools.partial(self._ask_for_tag, self._tag(target)) for target in self.targets]
+        sending = [functools.partial(self._blob, blob) for blob in blobs]
+        large = 0 if self.run_.plan.jobs is not None else sum(blob.size > SMALL for blob in blobs)
+        self._together([*questions, *sending[large:]], sending[:large])
+
+    def _ask(self, document: Descriptor) -> None:
+        def work(number: int) -> bool:
+            return self.registry.has_manifest(self.repository, str(document.digest), document.size)
+
+        if self._attempt(work):
+            self.held.add(document.digest)
+
+    def _ask_for_tag(self, name: str) -> None:
+        if self._attempt(lambda number: self._known(name)) == self.image.digest:
+            self.named.add(name)
 
     def _together(self, work: Sequence[Callable[[], None]], bulk: Sequence[Callable[[], None]] = ()) -> None:
         """Do all of it side by side. After the first failure nothing new begins, and that failure is raised."""
@@ -222,8 +206,9 @@ class Destination:
             raise
 
     def _blob(self, blob: Descriptor) -> None:
+        held = self._attempt(lambda number: self.registry.has_blob(self.repository, blob.digest, blob.size))
         claim, mine = self.run_.claim(self.registry.name, blob.digest)
-        if blob.digest in self.held:
+        if held:
             if mine:
                 claim.set_result(self.repository)  # from here a neighbour may have it mounted
             self._count(blob, "present")

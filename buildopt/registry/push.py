@@ -1,9 +1,9 @@
 """Copy one artifact to many registries, side by side, and say what came of each.
 
-For every repository: it is asked what it holds (all questions at once), then come the blobs that it lacks (largest
-first, several at once), then manifests (children before parents). Once every required destination has all of that, or
-failed, come the tags; each is read back and compared. The bytes of manifests are those of the artifact. What fails at
-one destination never stops another.
+For every repository: it is asked what it holds, and is sent the blobs that it lacks (side by side, largest first), then
+manifests (children before parents). Once every required destination has all of that, or failed, come the tags; each is
+read back and compared. The bytes of manifests are those of the artifact. What fails at one destination never stops
+another.
 """
 
 from __future__ import annotations
