@@ -19,7 +19,7 @@ from buildopt.registry.lane import Lane
 from buildopt.registry.outcome import Again, BlobDone, Done, Moved, Noted, Outcome, Problem, Started
 from buildopt.registry.plan import BULK_JOBS, SMALL, SMALL_JOBS, Target
 from buildopt.registry.referrers import Referrer, Referrers, referrer
-from buildopt.registry.retry import Result, Stopped, attempt
+from buildopt.registry.retry import Either, Result, Stopped, attempt
 
 if TYPE_CHECKING:
     from buildopt.registry.push import Run
@@ -48,6 +48,7 @@ class Destination:
         self.tally = _Tally()
         self.lock = threading.Lock()
         self.failed = threading.Event()
+        self.over = Either(run.stop, self.failed)
         self.lane = Lane(run.plan.jobs or BULK_JOBS)
         self.held: set[Digest] = set()
         self.named: set[str] = set()
@@ -65,6 +66,7 @@ class Destination:
             problem = self._guarded(self._contents)
         finally:
             self.run_.filled(required)
+        self.failed.clear()
         problems = [problem] * len(self.targets) if problem is not None else self._names()
         self._settle()
         for target, failed in zip(self.targets, problems, strict=True):
@@ -107,10 +109,10 @@ class Destination:
             self.run_.on_event(Again(self.name, error.message, seconds))
 
         def paced(number: int) -> Result:
-            with self.run_.paces[self.registry.name].turn(self.run_.stop):
+            with self.run_.paces[self.registry.name].turn(self.over):
                 return work(number)
 
-        return attempt(paced, self.run_.stop, notice)
+        return attempt(paced, self.over, notice)
 
     def _contents(self) -> None:
         """Everything but the tags."""
@@ -195,7 +197,7 @@ class Destination:
 
     def ended(self) -> bool:
         """Whether what is being sent is of no use any more."""
-        return self.run_.stop.is_set() or self.failed.is_set()
+        return self.over.is_set()
 
     def _unless_failed(self, work: Callable[[], None]) -> None:
         try:
@@ -226,7 +228,7 @@ class Destination:
     def _neighbour(self, blob: Descriptor, claim: Future[str]) -> None:
         """Another repository of this registry gets the blob at this moment: wait, then have it mounted from there."""
         while not claim.done():
-            if self.run_.stop.is_set() or self.failed.is_set():
+            if self.ended():
                 raise Stopped
             wait([claim], timeout=0.2)
         self._transfer(blob, claim.result())

@@ -11,10 +11,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
 from buildopt.registry.failure import RETRIED_STATUSES, RegistryError
-from buildopt.registry.retry import LONGEST_ASKED, Stopped
+from buildopt.registry.retry import LONGEST_ASKED, Signal, Stopped
 
 CAREFUL = 8
 """So many times as many successes as usual raise the bound by one after the registry had too much."""
@@ -23,12 +22,6 @@ UNTOLD_SECONDS = 0.5
 FOREVER = float("inf")
 _POLL_SECONDS = 0.2
 _CROWDED = frozenset({"rate-limit", "unreachable", "timeout"})
-
-
-class Signal(Protocol):
-    """Something that says whether to stop, such as a threading.Event."""
-
-    def is_set(self) -> bool: ...
 
 
 class Bound:

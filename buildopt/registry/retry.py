@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from buildopt.registry.failure import RegistryError
 
@@ -20,6 +21,8 @@ LONGEST_WAIT = 20.0
 LONGEST_ASKED = 120.0
 """Seconds that a registry may ask to wait for; who asks for more is reported instead."""
 
+_POLL_SECONDS = 0.2
+
 TIMES = {"unreachable": 3, "timeout": 3, "digest": 2}
 """Attempts by kind of failure where they are fewer: a registry that is not there should not cost a minute."""
 
@@ -28,9 +31,38 @@ class Stopped(Exception):
     """The push was interrupted; unwinds a worker."""
 
 
+class Signal(Protocol):
+    """Something that says whether to stop, such as a threading.Event."""
+
+    def is_set(self) -> bool: ...
+
+    def wait(self, timeout: float, /) -> bool: ...
+
+
+class Either:
+    """Two events as one signal."""
+
+    def __init__(self, one: threading.Event, other: threading.Event) -> None:
+        self._one = one
+        self._other = other
+
+    def is_set(self) -> bool:
+        return self._one.is_set() or self._other.is_set()
+
+    def wait(self, timeout: float, /) -> bool:
+        """Wait until one of them is set, at most ``timeout`` seconds; whether one is."""
+        end = time.monotonic() + timeout
+        while not self.is_set():
+            left = end - time.monotonic()
+            if left <= 0:
+                return False
+            self._one.wait(min(left, _POLL_SECONDS))
+        return True
+
+
 def attempt(
     work: Callable[[int], Result],
-    stop: threading.Event,
+    stop: Signal,
     notice: Callable[[RegistryError, float], None] = lambda error, seconds: None,
 ) -> Result:
     """Call ``work`` with 1, 2, … until it does not fail, or fails for good; that RegistryError is raised.
@@ -53,7 +85,7 @@ def attempt(
 def _further(
     work: Callable[[int], Result],
     first: RegistryError,
-    stop: threading.Event,
+    stop: Signal,
     notice: Callable[[RegistryError, float], None],
 ) -> Result:
     """The attempts after one that failed with ``first``."""
