@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import shellcheck_extra
@@ -10,6 +11,8 @@ from hypothesis import settings
 settings.register_profile("same", derandomize=True, deadline=None, print_blob=True)
 settings.register_profile("search", deadline=None, max_examples=2000)  # pytest --hypothesis-profile=search
 settings.load_profile("same")
+
+ENGINE = Path(__file__).parent / "engine"
 
 # A job in the background ignores Ctrl-C, and so would all that it starts: tests that interrupt must be able to.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -24,7 +27,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skip what ``--all`` is for; tests that share an engine stay together where several workers share the tests."""
     for item in items:
-        if item.get_closest_marker("engine"):
+        if ENGINE in item.path.parents:
             item.add_marker(pytest.mark.xdist_group("engine"))
         if item.get_closest_marker("slow") and not config.getoption("--all"):
             item.add_marker(pytest.mark.skip(reason="a slower build: pytest --all makes it"))

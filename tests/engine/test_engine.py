@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -289,10 +290,10 @@ def test_a_context_leads_to_an_engine(engine: Engine, user: dict[str, str], tmp_
 
 
 @pytest.fixture
-def old_store(engine: Engine, tmp_path: Path, engine_downloads: Path) -> Iterator[str]:
+def old_store(engine: Engine, engine_downloads: Path) -> Iterator[str]:
     """An engine without containerd's image store, which cannot export OCI."""
-    folder = tmp_path / "old"
-    folder.mkdir()
+    made = tempfile.TemporaryDirectory(prefix="old-")  # below pytest's folders the names of sockets can be too long
+    folder = Path(made.name)
     document = {
         "features": {"containerd-snapshotter": False},
         "data-root": f"{folder}/data",
@@ -320,6 +321,7 @@ def old_store(engine: Engine, tmp_path: Path, engine_downloads: Path) -> Iterato
         time.sleep(0.05)
     yield f"unix://{folder}/sock"
     process.stop(running)
+    made.cleanup()
 
 
 def test_an_engine_that_cannot_export_oci_is_named(
