@@ -2,7 +2,7 @@
 
 import signal
 from collections.abc import Iterator
-from pathlib import Path
+from typing import Any
 
 import pytest
 import shellcheck_extra
@@ -11,8 +11,6 @@ from hypothesis import settings
 settings.register_profile("same", derandomize=True, deadline=None, print_blob=True)
 settings.register_profile("search", deadline=None, max_examples=2000)  # pytest --hypothesis-profile=search
 settings.load_profile("same")
-
-ENGINE = Path(__file__).parent / "engine"
 
 # A job in the background ignores Ctrl-C, and so would all that it starts: tests that interrupt must be able to.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -24,11 +22,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--all", action="store_true", help="also the slower builds: all pairs of dockerfiles/, and more")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With several workers, one of them has all tests that share an engine and the ports of registries."""
+    from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+
+    class Together(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return "engine" if nodeid.startswith("tests/engine/") else nodeid
+
+    return Together(config, log)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip what ``--all`` is for; tests that share an engine stay together where several workers share the tests."""
+    """Skip what ``--all`` is for."""
     for item in items:
-        if ENGINE in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("engine"))
         if item.get_closest_marker("slow") and not config.getoption("--all"):
             item.add_marker(pytest.mark.skip(reason="a slower build: pytest --all makes it"))
 
