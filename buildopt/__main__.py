@@ -1,17 +1,14 @@
 """The program, also as ``python -m buildopt``."""
 
-from __future__ import annotations
-
-import os
-from typing import NoReturn
+from os import _exit
 
 
-def run() -> NoReturn:
-    """Run the command line. Ctrl-C is no traceback even before there is anything to interrupt."""
+def run() -> None:
+    """Run the command line, and end. Ctrl-C is no traceback even before there is anything to interrupt."""
     try:
         from buildopt.cli import run
     except KeyboardInterrupt:
-        os._exit(130)
+        _exit(130)
     run()
 
 
