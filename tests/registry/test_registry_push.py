@@ -235,29 +235,6 @@ def test_retries_end(layout: Path, registry: Scripted) -> None:
     assert problem is not None and "always" in problem.message
 
 
-def test_who_has_failed_waits_for_nothing_more(layout: Path, registry: Scripted) -> None:
-    """One blob is refused for good while another one was asked to wait for a minute."""
-    limited, lock = [0], threading.Lock()
-
-    def fault(handler: Handler) -> bool:
-        if handler.command != "POST":
-            return False
-        with lock:
-            limited[0] += 1
-            first = limited[0] == 1
-        if first:
-            return handler.answer(429, Retry_After="60")
-        time.sleep(0.3)  # by then the first one waits
-        return handler.error(403, "DENIED", "not yours")
-
-    registry.fault = fault
-    began = time.monotonic()
-    report = run(layout, f"{registry.host}/acme/app:1", keychain=Known())
-    assert not report.ok and limited[0] > 1
-    assert kind(report) in ("permission", "credentials")
-    assert time.monotonic() - began < 30
-
-
 def test_tags_wait_for_every_required_destination(layout: Path, registry: Scripted) -> None:
     with scripted_registry() as slow:
         missing: list[bool] = []
