@@ -11,12 +11,11 @@ import threading
 import time
 from collections.abc import Callable
 
-from buildopt.registry.retry import Stopped
+from buildopt.registry.retry import POLL_SECONDS, Stopped
 
 FIRST = 3
 PATIENCE = 0.25
 """Seconds in which something must end, or one more begins."""
-_POLL_SECONDS = 0.2
 
 
 class Lane:
@@ -41,7 +40,7 @@ class Lane:
             while not self._free():
                 if ended():
                     raise Stopped
-                self._changed.wait(min(PATIENCE, _POLL_SECONDS))
+                self._changed.wait(POLL_SECONDS)
             if self._busy == 0:
                 self._moved = self._clock()
             self._busy += 1

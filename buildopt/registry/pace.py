@@ -13,14 +13,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from buildopt.registry.failure import RETRIED_STATUSES, RegistryError
-from buildopt.registry.retry import LONGEST_ASKED, Signal, Stopped
+from buildopt.registry.retry import LONGEST_ASKED, POLL_SECONDS, Signal, Stopped
 
 CAREFUL = 8
 """So many times as many successes as usual raise the bound by one after the registry had too much."""
 UNTOLD_SECONDS = 0.5
 """How long nothing new begins where the registry had too much and does not say how long."""
 FOREVER = float("inf")
-_POLL_SECONDS = 0.2
 _CROWDED = frozenset({"rate-limit", "unreachable", "timeout"})
 
 
@@ -121,4 +120,4 @@ class Pace:
                 pause = self._bound.pause(self._clock())
                 if pause <= 0:
                     return self._bound.begin()
-                self._changed.wait(min(pause, _POLL_SECONDS))
+                self._changed.wait(min(pause, POLL_SECONDS))

@@ -21,7 +21,8 @@ LONGEST_WAIT = 20.0
 LONGEST_ASKED = 120.0
 """Seconds that a registry may ask to wait for; who asks for more is reported instead."""
 
-_POLL_SECONDS = 0.2
+POLL_SECONDS = 0.2
+"""How often whoever waits for something else looks whether to stop."""
 
 TIMES = {"unreachable": 3, "timeout": 3, "digest": 2}
 """Attempts by kind of failure where they are fewer: a registry that is not there should not cost a minute."""
@@ -56,7 +57,7 @@ class Either:
             left = end - time.monotonic()
             if left <= 0:
                 return False
-            self._one.wait(min(left, _POLL_SECONDS))
+            self._one.wait(min(left, POLL_SECONDS))
         return True
 
 

@@ -173,7 +173,7 @@ class _Request:
     def exchange(self, connection: _Connection) -> Answer:
         """Send it and read its answer; the connection is closed where it cannot be used again.
 
-        Raises OSError and HTTPException where there is no whole answer, _TooLarge where it is.
+        Raises OSError and HTTPException where there is no whole answer, _TooLarge where it has too many bytes.
         """
         seconds = self.seconds
         if seconds is None:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import select
-import socket
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from scripted import scripted_registry
+from tunnels import tunnels
 
 from buildopt.errors import UsageError
 from buildopt.oci.descriptor import Digest
@@ -72,47 +68,12 @@ def test_from_https_nothing_leads_to_http(certificates: Certificates) -> None:
         assert not plain.seen
 
 
-@contextmanager
-def connect_proxy(target: tuple[str, int]) -> Iterator[tuple[str, list[str]]]:
-    """A proxy that leads every CONNECT to one place; its address, and the first lines and headers that it was sent."""
-    heard: list[str] = []
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def serve() -> None:
-        while True:
-            try:
-                client, _ = listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=tunnel, args=(client,), daemon=True).start()
-
-    def tunnel(client: socket.socket) -> None:
-        data = b""
-        while b"\r\n\r\n" not in data:
-            data += client.recv(4096)
-        heard.append(data.decode())
-        with client, socket.create_connection(target) as server:
-            client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            ends = {client: server, server: client}
-            while True:
-                for ready in select.select(list(ends), [], [])[0]:
-                    part = ready.recv(65536)
-                    if not part:
-                        return
-                    ends[ready].sendall(part)
-
-    threading.Thread(target=serve, daemon=True).start()
-    try:
-        yield f"http://me:secret@127.0.0.1:{listener.getsockname()[1]}", heard
-    finally:
-        listener.close()
-
-
 def test_a_proxy_is_used_and_tls_ends_at_the_registry(certificates: Certificates) -> None:
     with scripted_registry((certificates.certificate, certificates.key)) as scripted:
         host, port = scripted.host.split(":")
-        with connect_proxy((host, int(port))) as (proxy, heard):
-            environ = {"SSL_CERT_FILE": str(certificates.bundle), "HTTPS_PROXY": proxy}
+        with tunnels({"registry.example:443": (host, int(port))}) as (proxy, heard):
+            with_user = proxy.replace("http://", "http://me:secret@")
+            environ = {"SSL_CERT_FILE": str(certificates.bundle), "HTTPS_PROXY": with_user}
             ping("registry.example", Trust(environ, ()))
             assert heard[0].startswith("CONNECT registry.example:443 ")
             assert "proxy-authorization: basic bWU6c2VjcmV0".lower() in heard[0].lower()
