@@ -116,6 +116,7 @@ class Authenticator:
         self._found: dict[str, Credentials | None] = {}
         self._tokens: dict[str, _Token] = {}
         self._accepted = False
+        self._welcome: set[str] = set()
 
     @property
     def signed_in(self) -> bool:
@@ -169,6 +170,14 @@ class Authenticator:
             if token is None or token.ends <= self._clock():
                 token = self._tokens[scope] = self._fetched(self._challenge, scope, repository, credentials)
             return f"Bearer {token.value}"
+
+    def welcomed(self, used: str) -> None:
+        """Take note of a header that the registry took."""
+        self._welcome.add(used)
+
+    def did(self, used: str) -> bool:
+        """Whether the registry ever took this header: then a refusal means that it has ended."""
+        return used in self._welcome
 
     def challenged(self, answer: Answer, scope: str, used: str) -> bool:
         """Take note of a 401 from the registry's own origin; whether asking again with a new header makes sense.

@@ -23,6 +23,7 @@ from buildopt.registry.transport import Body, Origin, Transport
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 MAX_REDIRECTS = 5
+MAX_RENEWALS = 4
 PROBE_SECONDS = 5.0
 ACCEPT = ", ".join(sorted(DOCUMENT_TYPES))
 
@@ -232,20 +233,25 @@ class Registry:
         auth = self._connected()
         scope = f"repository:{repository}:pull,push" + (f" repository:{also}:pull" if also else "")
         url = urljoin(f"{auth.origin}/", path)
-        asked_again = replaced = left = False
-        for _ in range(MAX_REDIRECTS + 3):
+        renewed, replaced, left = 0, False, False
+        for _ in range(MAX_REDIRECTS + MAX_RENEWALS + 2):
             self._check_way(auth.origin, url, what)
             own = not left and Origin.of(url) == auth.origin
             left = not own  # who was led elsewhere is not led back with credentials
             authorization = auth.header(scope, repository) if own else ""
             sent = dict(headers or {}) | ({"Authorization": authorization} if authorization else {})
             answer = self._transport.send(method, url, sent, body)
-            if answer.status == 401 and own and not asked_again and auth.challenged(answer, scope, authorization):
-                asked_again = True
+            if own and answer.status < 400:
+                auth.welcomed(authorization)
+            # A new token that never did is refused for good; one that did has ended, as its successor may at once.
+            again = not renewed or (renewed < MAX_RENEWALS and auth.did(authorization))
+            if answer.status == 401 and own and again and auth.challenged(answer, scope, authorization):
+                renewed += 1
             elif own and not replaced and (unwelcome := self._unwelcome(auth, answer, authorization)) is not None:
                 if not auth.replaced(scope, authorization):
                     return Answer(401, unwelcome.headers, unwelcome.data)
-                asked_again = replaced = True
+                replaced = True
+                renewed = max(renewed, 1)
             elif answer.status in REDIRECTS and answer.headers.get("location"):
                 url = joined(url, answer.headers["location"])
                 if answer.status == 303:
