@@ -102,6 +102,13 @@ MOVED: Mapping[str, tuple[Mapping[str, object], str, str]] = {
         "FROM node:22\nWORKDIR /app\nCOPY package.json package-lock.json ./\nRUN npm ci\nCOPY . .\n"
         "RUN chmod +x start.sh && sed -i 's/\\r$//' start.sh\n",
     ),
+    "folders of the sources get their modes and owners behind the install": (
+        {**NODE, "storage/.keep": "", "views/cache/.keep": ""},
+        START + "RUN mkdir -p storage/logs && chown -R node:node storage && chmod -Rf 775 storage views/cache\n"
+        "RUN npm ci\n",
+        "FROM node:22\nWORKDIR /app\nCOPY package.json package-lock.json ./\nRUN npm ci\nCOPY . .\n"
+        "RUN mkdir -p storage/logs && chown -R node:node storage && chmod -Rf 775 storage views/cache\n",
+    ),
     "what is given away arrives as what it becomes": (
         NODE,
         START + "RUN adduser x && chown -R x:x /app\nUSER x\nRUN npm ci\n",
@@ -232,6 +239,19 @@ REFUSED: Mapping[str, tuple[Mapping[str, object], str, str]] = {
         package(scripts={"postinstall": "echo a && ./x.sh"}),
         START + "RUN npm ci\n",
         "runs `./x.sh`",
+    ),
+    "modes of all that is there": (NODE, START + "RUN chmod -R 755 /app\nRUN npm ci\n", "may change"),
+    "modes of where the packages go": (
+        {**PIP, "lib/x.py": ""},
+        "FROM python:3.12\nENV PIP_TARGET=/app/lib/deps\nWORKDIR /app\nCOPY . .\nRUN chmod -R 755 lib\n"
+        "RUN pip install -r requirements.txt\n",
+        "may change",
+    ),
+    "modes of where the environment is": (
+        {**PIP, "lib/x.py": ""},
+        "FROM python:3.12\nWORKDIR /app\nCOPY . .\nRUN python -m venv lib/v\nENV PATH=/app/lib/v/bin:$PATH\n"
+        "RUN chmod -R 755 lib\nRUN pip install -r requirements.txt\n",
+        "may change",
     ),
     "a native module of the project": ({**NODE, "binding.gyp": ""}, START + "RUN npm ci\n", "binding.gyp"),
     "a folder as dependency": (

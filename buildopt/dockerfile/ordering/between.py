@@ -45,14 +45,16 @@ class Gift:
 class Between:
     """The steps from the first moved copy to the install (the last of ``steps``).
 
-    ``sources`` are the files of the copies that move (``moved``). Found on the way: the RUN instructions that move with
-    them (``along``), and the owner that a RUN gives the files of a copy, by the copy's offset (``owners``).
+    ``sources`` are the files of the copies that move (``moved``), ``makes`` where the installs may write. Found on the
+    way: the RUN instructions that move with them (``along``), and the owner that a RUN gives the files of a copy, by
+    the copy's offset (``owners``).
     """
 
     steps: Sequence[Step]
     moved: Sequence[Instruction]
     sources: Tree
     before: Before
+    makes: Sequence[str]
     prisma: bool
     along: list[Step] = field(default_factory=list)
     owners: dict[int, str] = field(default_factory=dict)
@@ -98,7 +100,7 @@ class Between:
         if not problem:
             return
         regions = [landing.place for landing in self.sources.landings if landing.folder]
-        names = Followers(self.sources, self.before.first, regions, self.prisma).written(run)
+        names = Followers(self.sources, self.before.first, regions, self.makes, self.prisma).written(run)
         if names is None or owning or any(True for _ in installs(run)):
             raise Blocked(step.line, problem)
         for later in self.steps[index + 1 :]:

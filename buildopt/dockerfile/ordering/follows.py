@@ -13,7 +13,12 @@ from buildopt.dockerfile.runs import Run
 from buildopt.dockerfile.shell import Command, Word
 
 # For each command, how many operands come before those that are files.
-_ON_FILES = {"chmod": 1, "sed": 1, "cp": 0, "mv": 0, "touch": 0, "dos2unix": 0, "rm": 0, "cat": 0, "ls": 0, "mkdir": 0}
+_ON_FILES = {
+    **dict.fromkeys(("chmod", "chown", "chgrp", "sed"), 1),
+    **dict.fromkeys(("cp", "mv", "touch", "dos2unix", "rm", "cat", "ls", "mkdir"), 0),
+}
+# What they do to a folder, they may do to all that is in it.
+_DEEP = {name: re.compile(r"-[Rfv]*R[fv]*|--recursive") for name in ("chmod", "chown", "chgrp")}
 _PLAIN_OPTIONS = re.compile(r"-[finpvx]+|--verbose|--force|--no-clobber|-i\.\w+|-r\b")
 # What an install, or a program that it starts, may look for in the folder of a project.
 _LOOKED_FOR = re.compile(
@@ -26,11 +31,12 @@ _LOOKED_FOR = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Followers:
-    """The files that sources bring and those that are copied first; ``text`` is what stands up to the install."""
+    """The files that sources bring, those that are copied first, and the places that the install may write to."""
 
     sources: Tree
     first: Collection[str]
     regions: Sequence[str]
+    makes: Sequence[str]
     prisma: bool
 
     def written(self, run: Run) -> frozenset[str] | None:
@@ -52,7 +58,8 @@ class Followers:
         if any(item.target is None or item.target.text != "/dev/null" for item in command.redirects):
             return None
         options = [word for word in command.arguments if (word.text or "").startswith("-") and word.text != "-"]
-        if any(_PLAIN_OPTIONS.fullmatch(word.text or "") is None for word in options):
+        deep = [word for word in options if command.name in _DEEP and _DEEP[command.name].fullmatch(word.text or "")]
+        if any(_PLAIN_OPTIONS.fullmatch(word.text or "") is None for word in options if word not in deep):
             return None
         if command.name == "sed" and not any((word.text or "").startswith("-i") for word in options):
             return None
@@ -64,7 +71,8 @@ class Followers:
         names: set[str] = set()
         for word in operands[skipped:]:
             name = self._name(word, folder)
-            if name is None:
+            path = posixpath.normpath(posixpath.join(folder, word.text or ""))
+            if name is None or (deep and any(f"{place}/".startswith(f"{path}/") for place in self.makes)):
                 return None
             names.add(name)
         return names

@@ -79,7 +79,9 @@ class _Plan:
         sources = Tree(self.files, [landing for landing in tree.landings if landing.instruction in moved])
         before = Before(sources, covered)
         self._makes_nothing_twice(sources, wanted)
-        between = Between(self.walked[self.first : self.last + 1], moved, sources, before, self._prisma(wanted))
+        makes = [*self._told(), *(place for item in wanted for place in item.need.makes)]
+        steps = self.walked[self.first : self.last + 1]
+        between = Between(steps, moved, sources, before, makes, self._prisma(wanted))
         between.check()
         ships = self.stage.index in shipped_stages(self.dockerfile)
         gifts = between.owning(len(between.steps) - 1)
@@ -87,6 +89,16 @@ class _Plan:
         cut = cutter.cut()
         between.own([gift for gift in gifts if cutter.stays(cut, gift.command)])
         return self._edits(tree, sources, list(first), between, wanted, cut)
+
+    def _told(self) -> list[str]:
+        """The places that variables name: what is installed may go there (PIP_TARGET, BUNDLE_PATH, PATH of a venv)."""
+        pieces = [
+            posixpath.join(step.folder or "/", piece)
+            for step in self.walked[: self.last]
+            if step.instruction.keyword in ("ENV", "ARG")
+            for piece in re.split(r"[\s:=,\"']", step.instruction.logical.text)
+        ]
+        return [posixpath.normpath(piece) for piece in pieces]
 
     def _prisma(self, wanted: Sequence[Wanted]) -> bool:
         return any(place.endswith(".prisma") for item in wanted for place in item.need.files)

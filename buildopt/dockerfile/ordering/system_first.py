@@ -162,7 +162,7 @@ class _Sinking:
         tree = Tree(self.files, brought)
         steps = [step for step in self.steps if step in sinking or not _is_copy(step)]
         moved = [step.instruction for step in sinking]
-        between = Between(steps, moved, tree, Before(tree, ()), prisma=False)
+        between = Between(steps, moved, tree, Before(tree, ()), (), prisma=False)
         self._finds_nothing(install, tree)
         self._manifests_are_not_read(before)
         between.check()

@@ -94,7 +94,7 @@ _OWNERS = word_set("chgrp chmod chown install")
 _DEEP = frozenset(("-R", "--recursive", "-Rf", "-fR", "-Rv", "-vR", "-hR", "-Rh"))
 _VARIABLE = re.compile(r"\"?\$\{?\w+\}?\"?$")
 _INTERPRETER = re.compile(r"(?:ba|da|a)?sh|python[0-9.]*|php")
-_INSTALLERS = (*KNOWN_SCRIPTS, "getcomposer.org/installer")
+_INSTALLERS = (*KNOWN_SCRIPTS, "getcomposer.org/installer", "githubusercontent.com/composer/getcomposer.org/")
 _OUTPUT = re.compile(r"^(?:>>?|>\||&>>?)$")
 
 
