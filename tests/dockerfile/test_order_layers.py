@@ -151,6 +151,12 @@ MOVED: Mapping[str, tuple[Mapping[str, object], str, str]] = {
         START + "RUN npm install\n",
         "FROM node:22\nWORKDIR /app\nCOPY package.json ./\nRUN npm install\nCOPY . .\n",
     ),
+    "a rewritten lockfile, and a global install that does not read it": (
+        {**NODE, "package-lock.json": {**LOCK, "name": "other"}},
+        START + "RUN npm install && npm install -g serve\nRUN npm i --global pm2\nRUN npm run build\n",
+        "FROM node:22\nWORKDIR /app\nCOPY package.json package-lock.json ./\n"
+        "RUN npm install && npm install -g serve\nCOPY . .\nRUN npm i --global pm2\nRUN npm run build\n",
+    ),
     "a rewritten lockfile that no image gets": (
         {**NODE, "package-lock.json": {**LOCK, "lockfileVersion": 1}},
         "FROM node:22 AS b\nWORKDIR /app\nCOPY . .\nRUN npm install\nRUN npm run build\n"
@@ -240,7 +246,6 @@ REFUSED: Mapping[str, tuple[Mapping[str, object], str, str]] = {
         START + "RUN npm ci\n",
         "runs `./x.sh`",
     ),
-    "modes of all that is there": (NODE, START + "RUN chmod -R 755 /app\nRUN npm ci\n", "may change"),
     "modes of where the packages go": (
         {**PIP, "lib/x.py": ""},
         "FROM python:3.12\nENV PIP_TARGET=/app/lib/deps\nWORKDIR /app\nCOPY . .\nRUN chmod -R 755 lib\n"
@@ -308,10 +313,10 @@ REFUSED: Mapping[str, tuple[Mapping[str, object], str, str]] = {
     ),
     "the newest npm": (
         {**NODE, "package-lock.json": {**LOCK, "lockfileVersion": 1}},
-        START.replace("22", "12") + "RUN npm install -g npm && npm install\n",
+        START.replace("22", "12") + "RUN npm install -g npm && npm install\nRUN npm prune\n",
         "lockfileVersion 1",
     ),
-    "another npm": (NODE, START + "RUN npm install -g npm@6 && npm install\n", "lockfileVersion 3"),
+    "another npm": (NODE, START + "RUN npm install -g npm@6 && npm install\nRUN npm prune\n", "lockfileVersion 3"),
     "a lockfile of another version of the project": (
         {**NODE, "package.json": {**PACKAGE, "version": "2.0.0"}},
         START + "RUN npm install\nRUN npm prune\n",

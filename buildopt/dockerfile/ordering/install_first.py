@@ -23,7 +23,8 @@ from buildopt.source import Edit
 
 _OF_A_TOOL = re.compile(r"(?i)(?:pip|npm|yarn|pnpm|bun|uv|bundle|composer|nuget|poetry|pipenv|pdm|node|mix|hex|maven)_")
 _MANAGERS_AGAIN = re.compile(
-    r"\b(?:npm|yarn|pnpm|bun)\s+(?:ci|install|prune|i|clean-install)\b|\byarn\s*(?:$|&&)", re.MULTILINE
+    r"\b(?:npm|yarn|pnpm|bun)\s+(?:ci|install|prune|i|clean-install)\b(?![^&;|\n]*\s(?:-g|--global)(?:\s|$))|\byarn\s*(?:$|&&)",
+    re.MULTILINE,
 )
 
 
