@@ -26,6 +26,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import random
 import resource
 import shutil
 import statistics
@@ -262,11 +263,15 @@ class Bench:
         cpu = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
         times.add(wall, cpu, self.served() - served)
 
+    def turn(self, number: int) -> list[Tool]:
+        """The tools, each time in another order: none is always behind the same one, and what that leaves behind."""
+        return random.Random(number).sample(self.tools, len(self.tools))
+
     def by_turns(self, image: Path, rounds: int, *, far: bool = False) -> dict[str, Times]:
         """Every tool to an empty registry, ``rounds`` times."""
         found = {tool.name: Times() for tool in self.tools}
-        for _ in range(rounds):
-            for tool in self.tools:
+        for number in range(rounds):
+            for tool in self.turn(number):
                 with self.registry(far=far) as registry:
                     self.push(tool, image, [f"{registry}/bench/app:1"], found[tool.name])
         return found
@@ -274,8 +279,8 @@ class Bench:
     def to_two(self, image: Path, rounds: int) -> dict[str, Times]:
         """Every tool to two empty registries: buildopt in one run, the others in two."""
         found = {tool.name: Times() for tool in self.tools}
-        for _ in range(rounds):
-            for tool in self.tools:
+        for number in range(rounds):
+            for tool in self.turn(number):
                 with self.registry() as one, self.registry() as other:
                     refs = [f"{one}/bench/app:1", f"{other}/bench/app:1"]
                     runs = Times()

@@ -6,7 +6,6 @@ the text.
 
 from __future__ import annotations
 
-import difflib
 import errno
 import os
 import stat
@@ -124,6 +123,8 @@ def apply_edits(text: str, edits: Iterable[Edit]) -> str:
 
 def unified_diff(old: Source, new: Source) -> str:
     """A unified diff (as ``git apply`` reads it), empty where nothing changed."""
+    import difflib
+
     path = old.path.lstrip("/")
     lines: list[str] = []
     for line in difflib.unified_diff(

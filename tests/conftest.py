@@ -16,6 +16,9 @@ settings.load_profile("same")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+PORTS = ("tests/engine/test_main_job.py", "tests/engine/test_registries.py")
+"""What has registries at the port that their names stand for; there is one of it."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """``--all``: nothing is left out for the time that it takes."""
@@ -24,12 +27,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With several workers, one of them has all tests that share an engine and the ports of registries."""
+    """With several workers, each has an engine of its own, and one of them a file of engine tests as a whole."""
     from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
     class Together(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
-            return "engine" if nodeid.startswith("tests/engine/") else nodeid
+            file = nodeid.partition("::")[0]
+            if file in PORTS:
+                return "ports"
+            return file if file.startswith("tests/engine/") else nodeid
 
     return Together(config, log)
 

@@ -16,9 +16,7 @@ from buildopt.oci import gate_record
 from buildopt.oci.layout import absent_layers, open_artifact, resolve
 from buildopt.oci.lock import reading
 from buildopt.oci.reference import Reference, is_reference
-from buildopt.registry import tags
 from buildopt.settings import Creation, Destination, Settings
-from buildopt.source import write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -135,6 +133,8 @@ def push(
                     report = send(plan, keychain, trust, on_event)
                 document = show_report(report, output)
     if report_file is not None:
+        from buildopt.source import write_atomic
+
         write_atomic(report_file, document.encode())
     return report.exit_code
 
@@ -238,6 +238,8 @@ def _configured(settings: Settings) -> list[Destination]:
 
 
 def _tags(templates: tuple[str, ...], settings: Settings, output: Output, semver: bool) -> tuple[str, ...]:
+    from buildopt.registry import tags
+
     chosen = templates or settings.tags
     fanning = semver or settings.semver
     if not chosen and not fanning:

@@ -7,7 +7,6 @@ ends early is an error. The standard library's reader is more forgiving than an 
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO
@@ -194,6 +193,8 @@ def _cut_off(path: Path) -> ArtifactError:
 
 
 def _no_tar(path: Path, start: bytes) -> ArtifactError:
+    import shlex
+
     for magic, name, program in _PACKED:
         if start.startswith(magic):
             return ArtifactError(

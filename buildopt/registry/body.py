@@ -25,8 +25,8 @@ class Sender(Protocol):
 class BlobBody:
     """A blob that tells what was read of it, and ends early when its sender does (Stopped). Use it in a ``with`` block.
 
-    It has a place in ``lane`` until its last byte was read. It raises ArtifactError where the file of ``path`` is
-    shorter than its descriptor says.
+    It has a place in ``lane`` from its first byte to its last: what comes before, the registry does for many bodies at
+    once. It raises ArtifactError where the file of ``path`` is shorter than its descriptor says.
     """
 
     def __init__(self, opened: Blob, blob: Descriptor, path: Path, sender: Sender, lane: Lane | None) -> None:
@@ -35,11 +35,10 @@ class BlobBody:
         self._path = path
         self._sender = sender
         self._lane = lane
+        self._entered = False
         self._count = 0
 
     def __enter__(self) -> BlobBody:
-        if self._lane is not None:
-            self._lane.enter(self._sender.ended)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -48,6 +47,9 @@ class BlobBody:
     def read(self, count: int = -1, /) -> bytes:
         if self._sender.ended():
             raise Stopped
+        if self._lane is not None and not self._entered:
+            self._lane.enter(self._sender.ended)
+            self._entered = True
         data = self._opened.read(count)
         if not data:
             if self._count < self._blob.size:
@@ -64,7 +66,7 @@ class BlobBody:
 
     def _leave(self) -> None:
         lane, self._lane = self._lane, None
-        if lane is not None:
+        if lane is not None and self._entered:
             lane.leave()
 
 

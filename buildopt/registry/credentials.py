@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from buildopt import process
 from buildopt.errors import ToolError, UsageError
 from buildopt.registry.failure import RegistryError
 
@@ -119,6 +118,8 @@ class Keychain:
         return max((path for path in paths if _covers(path, repository)), key=len, default="")
 
     def _ask(self, helper: str, registry: str) -> Credentials | None:
+        from buildopt import process
+
         program = f"docker-credential-{helper}"
         if not _HELPER_NAME.fullmatch(helper):
             raise RegistryError("credentials", f"not a credential helper: {helper!r}", hint="mend config.json")

@@ -17,7 +17,7 @@ from buildopt.registry.body import BlobBody, verify
 from buildopt.registry.failure import MISSING_PARTS, NO_IDENTITY, RegistryError
 from buildopt.registry.lane import Lane
 from buildopt.registry.outcome import Again, BlobDone, Done, Moved, Noted, Outcome, Problem, Started
-from buildopt.registry.plan import BULK_JOBS, SMALL, SMALL_JOBS, Target
+from buildopt.registry.plan import BULK_AHEAD, BULK_JOBS, SMALL, SMALL_JOBS, Target
 from buildopt.registry.referrers import Referrer, Referrers, referrer
 from buildopt.registry.retry import Either, Result, Stopped, attempt
 
@@ -179,7 +179,7 @@ class Destination:
         """Do all of it side by side. After the first failure nothing new begins, and that failure is raised."""
         self.failed.clear()
         most = self.run_.plan.jobs or SMALL_JOBS
-        with ThreadPoolExecutor(most, "small") as small, ThreadPoolExecutor(BULK_JOBS, "bulk") as large:
+        with ThreadPoolExecutor(most, "small") as small, ThreadPoolExecutor(BULK_JOBS + BULK_AHEAD, "bulk") as large:
             futures = [large.submit(self._unless_failed, one) for one in bulk]
             futures += [small.submit(self._unless_failed, one) for one in work]
         errors = [error for error in (future.exception() for future in futures) if error is not None]

@@ -12,6 +12,8 @@ from buildopt.settings import Creation
 
 BULK_JOBS = 6
 """Large blobs that are sent at once to one destination: more would not make a line faster."""
+BULK_AHEAD = 3
+"""Further ones that are begun, up to their first byte, so that no line waits for a registry to get ready."""
 SMALL_JOBS = 16
 """Other requests that are under way at once beside them: they cost round trips, not bytes."""
 SMALL = 4_000_000
