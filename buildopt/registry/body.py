@@ -25,8 +25,8 @@ class Sender(Protocol):
 class BlobBody:
     """A blob that tells what was read of it, and ends early when its sender does (Stopped). Use it in a ``with`` block.
 
-    It has a place in ``lane`` from its first byte to its last: what comes before, the registry does for many bodies at
-    once. It raises ArtifactError where the file of ``path`` is shorter than its descriptor says.
+    From ``enter`` until its last byte was read it has a place in ``lane``. It raises ArtifactError where the file of
+    ``path`` is shorter than its descriptor says.
     """
 
     def __init__(self, opened: Blob, blob: Descriptor, path: Path, sender: Sender, lane: Lane | None) -> None:
@@ -44,12 +44,15 @@ class BlobBody:
     def __exit__(self, *_: object) -> None:
         self._leave()
 
+    def enter(self) -> None:
+        """Wait for a place. Raises Stopped where the sender ends before there is one."""
+        if self._lane is not None:
+            self._lane.enter(self._sender.ended)
+            self._entered = True
+
     def read(self, count: int = -1, /) -> bytes:
         if self._sender.ended():
             raise Stopped
-        if self._lane is not None and not self._entered:
-            self._lane.enter(self._sender.ended)
-            self._entered = True
         data = self._opened.read(count)
         if not data:
             if self._count < self._blob.size:

@@ -80,8 +80,13 @@ class Registry:
             self._cancel(repository, answer)
         return answer.status == 201 and (_named(answer, digest) or self.has_blob(repository, digest))
 
-    def upload(self, repository: str, digest: Digest, size: int, body: Body | bytes) -> None:
-        """Send a whole blob. A failed upload cannot be continued: call again, with the body at its start."""
+    def upload(
+        self, repository: str, digest: Digest, size: int, body: Body | bytes, turn: Callable[[], None] = lambda: None
+    ) -> None:
+        """Send a whole blob. A failed upload cannot be continued: call again, with the body at its start.
+
+        ``turn`` is called once the registry is ready for the body; it may wait.
+        """
         what = f"the upload of {digest}"
         answer = self._ask("POST", repository, f"/v2/{repository}/blobs/uploads/", what, {"Content-Length": "0"})
         location = answer.headers.get("location", "")
@@ -90,6 +95,7 @@ class Registry:
         place = joined(answer_url(answer), location)
         place += f"{'&' if '?' in place else '?'}digest={quote(str(digest))}"
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
+        turn()  # not with the request under way: what waits there for its first byte, proxies give up
         answer = self._ask("PUT", repository, place, what, headers, body)
         if answer.status in (404, 416):
             # It got bytes already, such as with a request whose answer was lost: only a new session will do.

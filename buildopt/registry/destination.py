@@ -263,7 +263,7 @@ class Destination:
         lane = self.lane if blob.size > SMALL else None
         with source.blob(blob.digest) as opened, BlobBody(opened, blob, source.path, self, lane) as body:
             try:
-                self.registry.upload(self.repository, blob.digest, blob.size, body)
+                self.registry.upload(self.repository, blob.digest, blob.size, body, body.enter)
             except RegistryError as error:
                 body.seek(0)
                 if error.kind == "digest" or error.status == 400:

@@ -15,13 +15,16 @@ import pytest
 from scripted import Handler, Scripted, scripted_registry
 
 from buildopt.errors import ArtifactError, UsageError
+from buildopt.oci.descriptor import Digest
 from buildopt.oci.layout import Image, open_artifact, resolve
 from buildopt.oci.reference import Reference
-from buildopt.registry import retry
+from buildopt.registry import destination, retry
+from buildopt.registry.client import Registry
 from buildopt.registry.credentials import Credentials, Keychain
 from buildopt.registry.outcome import Again, Event, PushReport
-from buildopt.registry.plan import PushPlan, Target, one_platform
+from buildopt.registry.plan import BULK_AHEAD, BULK_JOBS, PushPlan, Target, one_platform
 from buildopt.registry.push import push
+from buildopt.registry.transport import Transport
 from buildopt.registry.trust import Trust
 
 
@@ -252,6 +255,43 @@ def test_tags_wait_for_every_required_destination(layout: Path, registry: Script
         slow.fault, registry.fault = late, watch
         assert run(layout, f"{registry.host}/acme/app:1", f"{slow.host}/acme/app:1").ok
         assert missing == [False]
+
+
+def test_uploads_are_begun_ahead(tmp_path: Path, registry: Scripted, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(destination, "SMALL", 100)
+    layers = [bytes([number]) * 5000 for number in range(BULK_JOBS + BULK_AHEAD)]
+    image = artifacts.put_image(tmp_path / "many", "linux/amd64", layers)
+    artifacts.finish(tmp_path / "many", [image])
+    begun = threading.Condition()
+    posted = 0
+    ahead: list[bool] = []
+
+    def hold(handler: Handler) -> bool:
+        nonlocal posted
+        with begun:
+            if handler.command == "POST":
+                posted += 1
+                begun.notify_all()
+            elif handler.command == "PUT" and "digest=" in handler.path:
+                ahead.append(begun.wait_for(lambda: posted >= len(layers), timeout=20))
+        return False
+
+    registry.fault = hold
+    report = run(tmp_path / "many", f"{registry.host}/acme/app:1")
+    assert report.ok and len(ahead) > len(layers) and all(ahead), report
+
+
+def test_an_upload_waits_for_its_turn_before_its_request(registry: Scripted) -> None:
+    """A proxy would give up a request whose first byte does not come."""
+    data = b"layer"
+    seen: list[tuple[int, int]] = []
+    client = Registry(registry.host, Keychain(), Transport(Trust(folders=())))
+
+    def turn() -> None:
+        seen.append((registry.count("POST", "uploads"), registry.count("PUT", "uploads")))
+
+    client.upload("acme/app", Digest.of(data), len(data), data, turn)
+    assert seen == [(1, 0)] and registry.count("PUT", "uploads") == 1
 
 
 def test_one_failure_stops_no_other(layout: Path, registry: Scripted) -> None:
