@@ -23,7 +23,7 @@ from buildopt.registry.transport import Body, Origin, Transport
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 MAX_REDIRECTS = 5
-MAX_RENEWALS = 4
+MAX_RENEWALS = 8
 PROBE_SECONDS = 5.0
 ACCEPT = ", ".join(sorted(DOCUMENT_TYPES))
 
@@ -247,7 +247,7 @@ class Registry:
             authorization = auth.header(scope, repository) if own else ""
             sent = dict(headers or {}) | ({"Authorization": authorization} if authorization else {})
             answer = self._transport.send(method, url, sent, body)
-            if own and answer.status < 400:
+            if own and answer.status not in (400, 401, 403):
                 auth.welcomed(authorization)
             # A new token that never did is refused for good; one that did has ended, as its successor may at once.
             again = not renewed or (renewed < MAX_RENEWALS and auth.did(authorization))

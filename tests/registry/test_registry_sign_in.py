@@ -48,10 +48,10 @@ def entry(user: str, host: str = "registry.example") -> dict[str, object]:
     return {"auths": {host: {"auth": basic(user, "x")}}}
 
 
-def send(layout: Path, keychain: Keychain, *references: str) -> PushReport:
+def send(layout: Path, keychain: Keychain, *references: str, jobs: int | None = None) -> PushReport:
     source = open_artifact(layout)
     targets = tuple(Target(Reference.parse(text)) for text in references)
-    return push(PushPlan(source, resolve(source), targets), keychain, Trust(folders=()))
+    return push(PushPlan(source, resolve(source), targets, jobs), keychain, Trust(folders=()))
 
 
 def test_files_are_asked_in_their_order(tmp_path: Path) -> None:
@@ -171,10 +171,38 @@ def test_a_token_that_ends_in_the_middle_is_replaced(tmp_path: Path, uses: int, 
     keychain = counting_helper(tmp_path)
     with scripted_registry() as registry:
         tokens = registry.fault = Tokens(uses, during=during)
-        report = send(tmp_path / "layout", keychain, f"{registry.host}/acme/app:1")
+        report = send(tmp_path / "layout", keychain, f"{registry.host}/acme/app:1", jobs=4)
         assert report.ok, report
         assert tokens.given > 1 and tokens.ended == int(during)
     assert (tmp_path / "asked").read_text() == "x\n"
+
+
+def test_a_token_whose_successor_ends_at_once_too_is_replaced_again() -> None:
+    """As it happens to one request where many use a token up."""
+    digests = [Digest.of(bytes([number])) for number in range(3)]
+    refused: list[str] = []
+    given = 0
+
+    def fault(handler: Handler) -> bool:
+        nonlocal given
+        used = handler.headers.get("Authorization") or ""
+        if handler.path.startswith("/token"):
+            given += 1
+            return handler.answer(200, json.dumps({"token": f"t{given}"}).encode())
+        if used and (str(digests[1]) not in handler.path or given == 3):
+            return False
+        if used == "Bearer t2":  # a request beside it is the last one that it does for
+            assert not client.has_blob("acme/app", digests[2])
+        refused.append(used)
+        realm = f'Bearer realm="{registry.url}/token",service="x"'
+        return handler.error(401, "UNAUTHORIZED", "token expired", WWW_Authenticate=realm)
+
+    with scripted_registry() as registry:
+        registry.fault = fault
+        client = Registry(registry.host, Keychain(), Transport(Trust(folders=())))
+        assert not client.has_blob("acme/app", digests[0])
+        assert not client.has_blob("acme/app", digests[1])
+    assert refused == ["", "Bearer t1", "Bearer t2"] and given == 3
 
 
 def test_passwords_of_twelve_hours_are_renewed_between_two_uploads_and_during_one(
