@@ -35,8 +35,10 @@ def engine_downloads() -> Path:
 @pytest.fixture(scope="session")
 def mirror(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningRegistry]:
     """A registry that the engine asks before Docker Hub; empty until ``base_image`` puts images into it."""
-    with base_images.mirror(tmp_path_factory.mktemp("mirror"), {}) as running:
+    folder = tmp_path_factory.mktemp("mirror")
+    with base_images.mirror(folder, {}) as running:
         yield running
+    shutil.rmtree(folder, ignore_errors=True)  # gigabytes, which pytest would keep until the third run from now
 
 
 @pytest.fixture(scope="session")
@@ -66,6 +68,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory, engine_downloads: Path, mir
     folder = tmp_path_factory.mktemp("engine")
     with daemon.private_engine(folder, downloads=engine_downloads, registry_mirrors=(mirror_url,)) as engine:
         yield engine
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
