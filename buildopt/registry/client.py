@@ -24,6 +24,7 @@ from buildopt.registry.transport import Body, Origin, Transport
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 MAX_REDIRECTS = 5
 MAX_RENEWALS = 8
+"""Tokens that one request may use up: many that share one which does for few find its successor at its end too."""
 PROBE_SECONDS = 5.0
 ACCEPT = ", ".join(sorted(DOCUMENT_TYPES))
 
