@@ -48,10 +48,10 @@ def entry(user: str, host: str = "registry.example") -> dict[str, object]:
     return {"auths": {host: {"auth": basic(user, "x")}}}
 
 
-def send(layout: Path, keychain: Keychain, *references: str, jobs: int | None = None) -> PushReport:
+def send(layout: Path, keychain: Keychain, *references: str) -> PushReport:
     source = open_artifact(layout)
     targets = tuple(Target(Reference.parse(text)) for text in references)
-    return push(PushPlan(source, resolve(source), targets, jobs), keychain, Trust(folders=()))
+    return push(PushPlan(source, resolve(source), targets), keychain, Trust(folders=()))
 
 
 def test_files_are_asked_in_their_order(tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_a_token_that_ends_in_the_middle_is_replaced(tmp_path: Path, uses: int, 
     keychain = counting_helper(tmp_path)
     with scripted_registry() as registry:
         tokens = registry.fault = Tokens(uses, during=during)
-        report = send(tmp_path / "layout", keychain, f"{registry.host}/acme/app:1", jobs=4)
+        report = send(tmp_path / "layout", keychain, f"{registry.host}/acme/app:1")
         assert report.ok, report
         assert tokens.given > 1 and tokens.ended == int(during)
     assert (tmp_path / "asked").read_text() == "x\n"

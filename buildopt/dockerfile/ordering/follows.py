@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from buildopt.dockerfile.installs import with_folders
 from buildopt.dockerfile.ordering.copied_files import Tree
+from buildopt.dockerfile.ordering.without_sources import DEEP
 from buildopt.dockerfile.runs import Run
 from buildopt.dockerfile.shell import Command, Word
 
@@ -17,8 +18,6 @@ _ON_FILES = {
     **dict.fromkeys(("chmod", "chown", "chgrp", "sed"), 1),
     **dict.fromkeys(("cp", "mv", "touch", "dos2unix", "rm", "cat", "ls", "mkdir"), 0),
 }
-# What they do to a folder, they may do to all that is in it.
-_DEEP = {name: re.compile(r"-[Rfv]*R[fv]*|--recursive") for name in ("chmod", "chown", "chgrp")}
 _PLAIN_OPTIONS = re.compile(r"-[finpvx]+|--verbose|--force|--no-clobber|-i\.\w+|-r\b")
 # What an install, or a program that it starts, may look for in the folder of a project.
 _LOOKED_FOR = re.compile(
@@ -58,7 +57,7 @@ class Followers:
         if any(item.target is None or item.target.text != "/dev/null" for item in command.redirects):
             return None
         options = [word for word in command.arguments if (word.text or "").startswith("-") and word.text != "-"]
-        deep = [word for word in options if command.name in _DEEP and _DEEP[command.name].fullmatch(word.text or "")]
+        deep = [word for word in options if command.name in ("chmod", "chown", "chgrp") and word.text in DEEP]
         if any(_PLAIN_OPTIONS.fullmatch(word.text or "") is None for word in options if word not in deep):
             return None
         if command.name == "sed" and not any((word.text or "").startswith("-i") for word in options):

@@ -91,7 +91,8 @@ _STARTING = {"rustup": ("run",), "n": ("run", "as", "use", "exec"), "nvm": ("run
 _GLOBAL = {"npm": ("-g", "--global", "--location=global"), "pnpm": ("-g", "--global"), "bun": ("-g", "--global")}
 # Their variables are users, groups and modes more often than files.
 _OWNERS = word_set("chgrp chmod chown install")
-_DEEP = frozenset(("-R", "--recursive", "-Rf", "-fR", "-Rv", "-vR", "-hR", "-Rh"))
+DEEP = frozenset(("-R", "--recursive", "-Rf", "-fR", "-Rv", "-vR", "-hR", "-Rh"))
+"""How chmod, chown and chgrp are told to do it to all that a folder holds."""
 _VARIABLE = re.compile(r"\"?\$\{?\w+\}?\"?$")
 _INTERPRETER = re.compile(r"(?:ba|da|a)?sh|python[0-9.]*|php")
 _INSTALLERS = (*KNOWN_SCRIPTS, "getcomposer.org/installer", "githubusercontent.com/composer/getcomposer.org/")
@@ -220,7 +221,7 @@ class Before:
         for word in words:
             if word.text is not None and word.text.startswith("-") and "/" not in word.text:
                 continue
-            if name in ("chown", "chmod", "chgrp") and self._is_root(word, folder) and not _DEEP & set(texts):
+            if name in ("chown", "chmod", "chgrp") and self._is_root(word, folder) and not DEEP & set(texts):
                 continue
             if word.text is not None and "://" in word.text:
                 base = posixpath.basename(word.text.split("?")[0])
