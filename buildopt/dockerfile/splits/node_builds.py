@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from buildopt.dockerfile.managers import word_set
@@ -52,6 +52,8 @@ _DEFAULTS = {
     "preact": ("build",),
     "ice": ("build",),
 }
+_WITH_OPTION = word_set("esbuild babel swc tsup ncc sass node-sass postcss tailwindcss browserify lessc stylus")
+_IN_PLACE = word_set("rm rimraf del del-cli trash trash-cli sed chmod")
 _OPTION_OF_OUTPUT = re.compile(
     r"^(?:--out-?[dD]ir|--out-?[fF]ile|--output(?:-?(?:dir|file|path))?|--dist-?[dD]ir|--dest|--dir|-o|-d|--out)$"
 )
@@ -82,85 +84,48 @@ class Built:
                 self.outputs.add(place)
 
 
+@dataclass(frozen=True, slots=True)
+class _Use:
+    """One use of a tool: what is known of it, and where what it makes is noted."""
+
+    built: Built
+    project: Project
+    leaf: Leaf
+    environment: Mapping[str, str | None]
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        return self.leaf.arguments
+
+    @property
+    def options(self) -> dict[str, str]:
+        return _options(self.leaf.arguments)
+
+    def add(self, *paths: str) -> None:
+        self.built.add(*paths)
+
+    def unknown(self, shown: str = "") -> None:
+        """Note that it is not known what is made."""
+        self.built.unknown = self.built.unknown or shown or self.leaf.shown
+
+
 def note(built: Built, project: Project, leaf: Leaf, environment: Mapping[str, str | None]) -> None:
     """Add what one program makes."""
     below = posixpath.relpath(leaf.folder, project.folder)
-    name, arguments = leaf.name, leaf.arguments
-    given = {**environment, **dict(leaf.environment)}
+    use = _Use(built, project, leaf, {**environment, **dict(leaf.environment)})
     if below == ".." or below.startswith("../"):
-        built.unknown = built.unknown or leaf.shown
-        return
-    if below != ".":
+        use.unknown()
+    elif below != ".":
         built.outputs.add(below.split("/")[0])  # a project of its own in there: all of it is kept
-        return
-    if name.endswith(" run") or name in _NOTHING or (name in ("npm", "yarn", "pnpm") and _idle(arguments)):
-        return
-    built.tools.add(name)
-    options = _options(arguments)
-    if name == "tsc" or name == "ttsc" or name == "tspc":
-        _typescript(built, project, arguments, options)
-    elif name in ("nest", "nest-cli"):
-        _nest(built, project, arguments)
-    elif name == "next":
-        _next(built, project, arguments, options)
-    elif name in ("nuxt", "nuxi", "nuxt-ts"):
-        _nuxt(built, project, leaf)
-    elif name == "react-scripts" or name in ("craco", "react-app-rewired", "rescripts", "react-scripts-ts"):
-        path = given.get("BUILD_PATH", _from_env_files(project, "BUILD_PATH") or "build")
-        if arguments[:1] == ("build",):
-            built.add(path) if path else _unknown(built, leaf)
-    elif name in BUNDLERS:
-        found = bundled(project, leaf, _from_options(options))
-        if found is None:
-            _unknown(built, leaf)
-        else:
-            built.add(*found)
-    elif name == "prisma":
-        _prisma(built, project, leaf)
-    elif name in ("vuepress", "vitepress"):
-        folder = next(
-            (word for word in arguments[1:] if not word.startswith("-")), "docs" if project.has("docs") else "."
-        )
-        built.add(posixpath.join(folder, f".{name}", "dist"), *([options["-d"]] if "-d" in options else []))
-    elif name in (
-        "esbuild",
-        "babel",
-        "swc",
-        "tsup",
-        "ncc",
-        "sass",
-        "node-sass",
-        "postcss",
-        "tailwindcss",
-        "browserify",
-        "lessc",
-        "stylus",
-    ):
-        _with_option(built, project, leaf, options)
-    elif name in _DEFAULTS:
-        own = configured(project, name, ("outDir", "outputPath", "destDir", "distDir"))
-        if own is None:
-            _unknown(built, leaf)
-        else:
-            built.add(*([_from_options(options)] if _from_options(options) else own or _DEFAULTS[name]))
-    elif name == "next-sitemap" and project.has("public"):
-        built.add("public")
-    elif name in ("remix", "react-router"):
-        by_vite = any(re.fullmatch(r"vite\.config\.\w+", path) for path in project.files)
-        built.add("build", *(() if by_vite else ("public/build",)))
-    elif name == ">" or name in _FILES:
-        _places(built, leaf)
-    elif name == "node" and any(word in ("-v", "--version") for word in arguments[:1]):
-        return
-    elif name == "node" and arguments and posixpath.normpath(arguments[0]) in project.files:
-        built.scripts.add(posixpath.normpath(arguments[0]))
-        _unknown(built, leaf)
-    else:
-        _unknown(built, leaf)
+    elif not _makes_nothing(leaf):
+        built.tools.add(leaf.name)
+        _TOOLS.get(leaf.name, _Use.unknown)(use)
 
 
-def _unknown(built: Built, leaf: Leaf) -> None:
-    built.unknown = built.unknown or leaf.shown
+def _makes_nothing(leaf: Leaf) -> bool:
+    if leaf.name.endswith(" run") or leaf.name in _NOTHING:
+        return True
+    return leaf.name in ("npm", "yarn", "pnpm") and _idle(leaf.arguments)
 
 
 def _idle(arguments: tuple[str, ...]) -> bool:
@@ -184,7 +149,8 @@ def _from_options(options: Mapping[str, str]) -> str:
     return posixpath.dirname(found) or "." if posixpath.splitext(found)[1] else found
 
 
-def _typescript(built: Built, project: Project, arguments: tuple[str, ...], options: Mapping[str, str]) -> None:
+def _typescript(use: _Use) -> None:
+    built, project, options = use.built, use.project, use.options
     if options.keys() & {"--noEmit", "--version", "-v", "--init"} and options.get("--noEmit") != "false":
         return
     named = next((options[name] for name in ("-p", "--project") if options.get(name)), "")
@@ -219,33 +185,40 @@ def _emitted(built: Built, found: Compiler) -> None:
         built.add(found.output)
 
 
-def _nest(built: Built, project: Project, arguments: tuple[str, ...]) -> None:
-    if arguments[:1] != ("build",):
-        built.unknown = built.unknown or f"nest {' '.join(arguments)}"[:60]
+def _nest(use: _Use) -> None:
+    if use.arguments[:1] != ("build",):
+        use.unknown(f"nest {' '.join(use.arguments)}"[:60])
         return
     for name in ("tsconfig.build.json", "tsconfig.json"):
-        found = compiler(project, name)
+        found = compiler(use.project, name)
         if found.found:
-            built.compilers.append(found)
-            built.add(found.output or "dist")
+            use.built.compilers.append(found)
+            use.add(found.output or "dist")
             return
-    built.add("dist")
+    use.add("dist")
 
 
-def _next(built: Built, project: Project, arguments: tuple[str, ...], options: Mapping[str, str]) -> None:
+def _next(use: _Use) -> None:
+    project, arguments = use.project, use.arguments
     config = next((project.text(name) for name in project.files if re.fullmatch(r"next\.config\.\w+", name)), "")
     if arguments[:1] == ("export",):
-        built.add(_from_options(options) or "out")
+        use.add(_from_options(use.options) or "out")
     elif arguments[:1] == ("build",) or not arguments:
         folder = re.search(r"\bdistDir\s*:\s*['\"`]([^'\"`$\n]+)['\"`]", config)
         if "distDir" in config and folder is None:
-            built.unknown = built.unknown or "next build (distDir)"
-        built.add(folder.group(1) if folder else ".next")
+            use.unknown("next build (distDir)")
+        use.add(folder.group(1) if folder else ".next")
         if re.search(r"\boutput\s*:\s*['\"]export['\"]", config):
-            built.add("out")
+            use.add("out")
     elif arguments[:1] not in (("lint",), ("telemetry",), ("info",), ("typegen",)):
         folder_ = next((word for word in arguments[1:] if not word.startswith("-")), "")
-        built.unknown = built.unknown or f"next {arguments[0]} {folder_}".strip()
+        use.unknown(f"next {arguments[0]} {folder_}".strip())
+
+
+def _react(use: _Use) -> None:
+    path = use.environment.get("BUILD_PATH", _from_env_files(use.project, "BUILD_PATH") or "build")
+    if use.arguments[:1] == ("build",):
+        use.add(path) if path else use.unknown()
 
 
 def _from_env_files(project: Project, name: str) -> str:
@@ -256,73 +229,128 @@ def _from_env_files(project: Project, name: str) -> str:
     return ""
 
 
-def _with_option(built: Built, project: Project, leaf: Leaf, options: Mapping[str, str]) -> None:
-    explicit = _from_options(options)
+def _bundler(use: _Use) -> None:
+    found = bundled(use.project, use.leaf, _from_options(use.options))
+    if found is None:
+        use.unknown()
+    else:
+        use.add(*found)
+
+
+def _press(use: _Use) -> None:
+    """VuePress and VitePress."""
+    usual = "docs" if use.project.has("docs") else "."
+    folder = next((word for word in use.arguments[1:] if not word.startswith("-")), usual)
+    own = [use.options["-d"]] if "-d" in use.options else []
+    use.add(posixpath.join(folder, f".{use.leaf.name}", "dist"), *own)
+
+
+def _with_option(use: _Use) -> None:
+    name = use.leaf.name
+    explicit = _from_options(use.options)
+    operands = [word for word in use.arguments if not word.startswith("-")]
     if explicit:
-        built.add(explicit)
-    elif leaf.name in ("tsup", "ncc"):
-        own = configured(project, leaf.name, ("outDir",))
-        text = mapping(project.package.get("tsup")).get("outDir")
+        use.add(explicit)
+    elif name in ("tsup", "ncc"):
+        own = configured(use.project, name, ("outDir",))
+        text = mapping(use.project.package.get("tsup")).get("outDir")
         if own is None:
-            _unknown(built, leaf)
+            use.unknown()
         else:
-            built.add(*([str(text)] if text else own or ["dist"]))
-    elif (
-        leaf.name in ("sass", "node-sass", "lessc")
-        and len([word for word in leaf.arguments if not word.startswith("-")]) > 1
-    ):
-        for word in leaf.arguments:
-            if not word.startswith("-"):
-                built.outputs.add(word.rpartition(":")[2].split("/")[0])
+            use.add(*([str(text)] if text else own or ["dist"]))
+    elif name in ("sass", "node-sass", "lessc") and len(operands) > 1:
+        use.built.outputs.update(word.rpartition(":")[2].split("/")[0] for word in operands)
     else:
-        _unknown(built, leaf)
+        use.unknown()
 
 
-def _nuxt(built: Built, project: Project, leaf: Leaf) -> None:
-    wanted = str(mapping(project.package.get("dependencies")).get("nuxt") or "")
-    wanted = wanted or str(mapping(project.package.get("devDependencies")).get("nuxt") or "2")
+def _framework(use: _Use) -> None:
+    """One of those that have a usual folder."""
+    own = configured(use.project, use.leaf.name, ("outDir", "outputPath", "destDir", "distDir"))
+    explicit = _from_options(use.options)
+    if own is None:
+        use.unknown()
+    else:
+        use.add(*([explicit] if explicit else own or _DEFAULTS[use.leaf.name]))
+
+
+def _sitemap(use: _Use) -> None:
+    use.add("public") if use.project.has("public") else use.unknown()
+
+
+def _remix(use: _Use) -> None:
+    by_vite = any(re.fullmatch(r"vite\.config\.\w+", path) for path in use.project.files)
+    use.add("build", *(() if by_vite else ("public/build",)))
+
+
+def _node(use: _Use) -> None:
+    """A program of the project's own, which may make anything."""
+    first = use.arguments[0] if use.arguments else ""
+    if first in ("-v", "--version"):
+        return
+    if first and posixpath.normpath(first) in use.project.files:
+        use.built.scripts.add(posixpath.normpath(first))
+    use.unknown()
+
+
+def _nuxt(use: _Use) -> None:
+    wanted = str(mapping(use.project.package.get("dependencies")).get("nuxt") or "")
+    wanted = wanted or str(mapping(use.project.package.get("devDependencies")).get("nuxt") or "2")
     old = re.match(r"[\^~>=v]*\s*[12]\b", wanted) is not None
-    if leaf.arguments[:1] == ("prepare",):
-        return
-    if leaf.arguments[:1] == ("generate",):
-        built.add("dist" if old else ".output")
-    elif leaf.arguments[:1] == ("build",):
-        built.add(".nuxt" if old else ".output")
-    else:
-        _unknown(built, leaf)
+    command = use.arguments[:1]
+    if command == ("generate",):
+        use.add("dist" if old else ".output")
+    elif command == ("build",):
+        use.add(".nuxt" if old else ".output")
+    elif command != ("prepare",):
+        use.unknown()
 
 
-def _prisma(built: Built, project: Project, leaf: Leaf) -> None:
-    if leaf.arguments[:1] not in (("generate",), ("format",), ("validate",), ("-v",), ("version",)):
-        _unknown(built, leaf)
+def _prisma(use: _Use) -> None:
+    if use.arguments[:1] not in (("generate",), ("format",), ("validate",), ("-v",), ("version",)):
+        use.unknown()
         return
-    for path in project.files:
+    for path in use.project.files:
         if path.endswith(".prisma"):
-            for output in re.findall(r"^\s*output\s*=\s*\"([^\"]+)\"", project.text(path), re.MULTILINE):
+            for output in re.findall(r"^\s*output\s*=\s*\"([^\"]+)\"", use.project.text(path), re.MULTILINE):
                 place = posixpath.normpath(posixpath.join(posixpath.dirname(path), output))
                 if not place.startswith(("node_modules", "..", "/")):
-                    built.outputs.add(place)
+                    use.built.outputs.add(place)
                 elif not place.startswith("node_modules"):
-                    _unknown(built, leaf)
+                    use.unknown()
 
 
-def _places(built: Built, leaf: Leaf) -> None:
+def _places(use: _Use) -> None:
     """Programs that handle files: whatever they name is kept, as long as it is in the project."""
-    operands = [word for word in leaf.arguments if not word.startswith("-")]
-    if leaf.name not in (">", "mkdir", "mkdirp", "touch", "make-dir", "make-dir-cli"):
+    name = use.leaf.name
+    operands = [word for word in use.arguments if not word.startswith("-")]
+    if name not in (">", "mkdir", "mkdirp", "touch", "make-dir", "make-dir-cli"):
         operands = operands[-1:]  # where it copies to
     for word in operands:
         if not re.match(r"^[\w.@*]", word):
             if word.startswith(("/", "~", "$", "..")):
-                _unknown(built, leaf)
+                use.unknown()
             continue
         path = posixpath.normpath(re.split(r"[*?{]", word)[0])
         if path.startswith(".."):
-            _unknown(built, leaf)
-        elif leaf.name in ("rm", "rimraf", "del", "del-cli", "trash", "trash-cli", "sed", "chmod") or path in (
-            ".",
-            "node_modules",
-        ):
-            continue
-        elif path != "":
-            built.outputs.add(path.split("/")[0])
+            use.unknown()
+        elif path not in (".", "node_modules", "") and name not in _IN_PLACE:
+            use.built.outputs.add(path.split("/")[0])
+
+
+_TOOLS: dict[str, Callable[[_Use], None]] = {
+    **dict.fromkeys(("tsc", "ttsc", "tspc"), _typescript),
+    **dict.fromkeys(("nest", "nest-cli"), _nest),
+    "next": _next,
+    **dict.fromkeys(("nuxt", "nuxi", "nuxt-ts"), _nuxt),
+    **dict.fromkeys(("react-scripts", "craco", "react-app-rewired", "rescripts", "react-scripts-ts"), _react),
+    **dict.fromkeys(BUNDLERS, _bundler),
+    "prisma": _prisma,
+    **dict.fromkeys(("vuepress", "vitepress"), _press),
+    **dict.fromkeys(_WITH_OPTION, _with_option),
+    **dict.fromkeys(_DEFAULTS, _framework),
+    "next-sitemap": _sitemap,
+    **dict.fromkeys(("remix", "react-router"), _remix),
+    **dict.fromkeys((">", *_FILES), _places),
+    "node": _node,
+}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from buildopt.dockerfile.managers import word_set
 from buildopt.dockerfile.passes.runs import SHELLS
@@ -24,6 +24,10 @@ _PNPM_OWN = word_set(
     "add audit config deploy dlx env exec fetch i import info init install link list ls outdated pack patch prune "
     "publish rebuild remove root run setup start store test unlink update version why"
 )
+_OWN = {"yarn": _YARN_OWN, "yarnpkg": _YARN_OWN, "pnpm": _PNPM_OWN}
+_FETCHING = {"npm": ("exec", "x"), **dict.fromkeys(("yarn", "pnpm", "bun"), ("exec", "dlx", "x"))}
+_NPM_SHORT = {"t": "test", "tst": "test", "it": "test"}
+_FOLDER_OPTIONS = ("--prefix", "-C", "--dir", "--cwd")
 _VALUED_MANAGER_OPTIONS = word_set("--prefix -C --dir --cwd --loglevel --filter -F --registry --cache")
 
 
@@ -67,74 +71,61 @@ def _follow(project: Project, words: Sequence[str], folder: str, frame: Leaf, de
         return
     if depth > 8:
         raise Unclear(f"`{shown}` leads too far")
-    # `npx @remix-run/serve` is not the package `serve`.
-    scoped = frame.fetched and re.fullmatch(r"@[\w.-]+/[\w.-]+", words[0]) is not None
-    name, rest = program_of(words[0]) if scoped else posixpath.basename(words[0]), tuple(words[1:])
-    match = _BIN.search(words[0]) or _PROGRAM_FILE.search(words[0])
-    local = frame.script or match is not None
-    if match is not None:
-        name = match.group(1)
+    name, rest = _program(words[0], frame), tuple(words[1:])
+    local = frame.script or frame.local or _in_node_modules(words[0]) is not None
+    leaf = replace(frame, name=name, arguments=rest, folder=folder, shown=shown, local=local)
     if name in _MANAGERS:
         yield from _managed(project, name, rest, folder, frame, depth)
-        return
-    if name in ("npx", "bunx", "pnpx"):
+    elif name in ("npx", "bunx", "pnpx"):
         yield from _fetched(project, rest, folder, frame, depth)
-        return
-    if name == "corepack" and rest[:1] and rest[0] in _MANAGERS:
+    elif name == "corepack" and rest[:1] and rest[0] in _MANAGERS:
         yield from _managed(project, rest[0], rest[1:], folder, frame, depth)
-        return
-
-    def leaf(name: str, arguments: Sequence[str]) -> Leaf:
-        return Leaf(
-            name,
-            tuple(arguments),
-            folder,
-            shown,
-            frame.script,
-            local or frame.local,
-            frame.fetched,
-            frame.environment,
-            frame.manager,
-        )
-
-    if name == "node":
-        position = next((index for index, word in enumerate(rest) if _PROGRAM_FILE.search(word)), None)
-        first = next((index for index, word in enumerate(rest) if not word.startswith("-")), None)
-        if position is not None and position == first:
-            found = _BIN.search(rest[position]) or _PROGRAM_FILE.search(rest[position])
-            assert found is not None
-            yield from (
-                _follow(
-                    project,
-                    (f"node_modules/.bin/{posixpath.basename(found.group(1))}", *rest[position + 1 :]),
-                    folder,
-                    frame,
-                    depth + 1,
-                )
-                if not found.group(1).startswith("@")
-                else iter((leaf(program_of(found.group(1)), rest[position + 1 :]),))
-            )
-            return
-        yield leaf(name, rest)
-        return
-    inner = _wrapped(name, rest)
-    if inner is not None:
-        setting, wrapped = inner
-        yield leaf(name, ())
-        deeper = Leaf(
+    elif name == "node":
+        yield from _by_node(project, leaf, frame, depth)
+    elif (wrapped := _wrapped(name, rest)) is not None:
+        setting, lines = wrapped
+        yield replace(leaf, arguments=())
+        inner = Leaf(
             "", (), folder, "", frame.script, frame.local, False, (*frame.environment, *setting), frame.manager
         )
-        for line in wrapped:
-            yield from _follow(project, line, folder, deeper, depth + 1)
-        return
-    if name in ("concurrently", "npm-run-all", "run-s", "run-p", "run-script-os", "ntl"):
-        yield leaf(name, ())
+        for line in lines:
+            yield from _follow(project, line, folder, inner, depth + 1)
+    elif name in ("concurrently", "npm-run-all", "run-s", "run-p", "run-script-os", "ntl"):
+        yield replace(leaf, arguments=())
         yield from _several(project, name, rest, folder, frame, depth)
-        return
-    if name in SHELLS and len(rest) > 1 and re.fullmatch(r"-[a-z]*c", rest[0]):
+    elif name in SHELLS and len(rest) > 1 and re.fullmatch(r"-[a-z]*c", rest[0]):
         yield from _script(project, rest[1], folder, frame, depth)
-        return
-    yield leaf(name, rest)
+    else:
+        yield leaf
+
+
+def _in_node_modules(word: str) -> re.Match[str] | None:
+    """A program by its path in node_modules; the group is the program's, or the package's, name."""
+    return _BIN.search(word) or _PROGRAM_FILE.search(word)
+
+
+def _program(word: str, frame: Leaf) -> str:
+    found = _in_node_modules(word)
+    if found is not None:
+        return found.group(1)
+    if frame.fetched and re.fullmatch(r"@[\w.-]+/[\w.-]+", word):
+        return program_of(word)  # `npx @remix-run/serve` is not the package `serve`
+    return posixpath.basename(word)
+
+
+def _by_node(project: Project, leaf: Leaf, frame: Leaf, depth: int) -> Iterator[Leaf]:
+    """``node node_modules/…/program.js`` is the program, any other ``node …`` itself."""
+    rest = leaf.arguments
+    first = next((index for index, word in enumerate(rest) if not word.startswith("-")), None)
+    inside = next((index for index, word in enumerate(rest) if _PROGRAM_FILE.search(word)), None)
+    found = _in_node_modules(rest[first]) if first is not None and first == inside else None
+    if first is None or found is None:
+        yield leaf
+    elif found.group(1).startswith("@"):
+        yield replace(leaf, name=program_of(found.group(1)), arguments=rest[first + 1 :])
+    else:
+        words = (f"node_modules/.bin/{posixpath.basename(found.group(1))}", *rest[first + 1 :])
+        yield from _follow(project, words, leaf.folder, frame, depth + 1)
 
 
 def _managed(
@@ -142,6 +133,39 @@ def _managed(
 ) -> Iterator[Leaf]:
     """``npm run x``, ``yarn x``, ``pnpm exec x``."""
     shown = f"{manager} {' '.join(rest)}".strip()[:60]
+    words, folder = _behind_options(rest, folder, shown)
+    first = words[0] if words else ""
+    direct = "run" not in rest and "run-script" not in rest
+    itself = Leaf(manager, words, folder, shown, frame.script, environment=frame.environment, manager=manager)
+    if direct and first in _FETCHING.get(manager, ()):
+        yield from _fetched(project, words[1:], folder, frame, depth)
+        return
+    if folder != project.folder:
+        yield itself
+        return
+    name = _NPM_SHORT.get(first, first) if manager == "npm" else first
+    if direct and not _names_script(manager, name):
+        yield itself
+        return
+    given = tuple(word for word in words[1:] if word != "--") if manager == "npm" else words[1:]
+    inner = Leaf("", (), folder, "", True, True, False, frame.environment, manager)
+    if name in project.scripts:
+        yield replace(inner, name=f"{manager} run", arguments=(name,), shown=shown)
+        for part in (f"pre{name}", name, f"post{name}"):
+            text = project.scripts.get(part)
+            if text is not None:
+                extra = given if part == name else ()
+                yield from _script(project, " ".join((text, *map(_quoted, extra))), folder, inner, depth + 1)
+    elif name == "start" and "server.js" in project.files:
+        yield Leaf("node", ("server.js",), folder, shown, script=True, local=True, manager=manager)
+    elif manager != "npm" and name:
+        yield from _follow(project, (name, *given), folder, inner, depth + 1)
+    else:
+        raise Unclear(f"package.json has no script {name or '(none named)'}")
+
+
+def _behind_options(rest: tuple[str, ...], folder: str, shown: str) -> tuple[tuple[str, ...], str]:
+    """What a package manager is to do, without ``run`` and its options, and the folder in which. Raises Unclear."""
     words: list[str] = []
     index = 0
     while index < len(rest) and not words:
@@ -149,7 +173,7 @@ def _managed(
         option, equals, value = word.partition("=")
         if word in ("-w", "--workspace", "--workspaces", "-r", "--recursive") or option in ("--filter", "-F"):
             raise Unclear(f"`{shown}` runs in other workspaces")
-        if option in ("--prefix", "-C", "--dir", "--cwd"):
+        if option in _FOLDER_OPTIONS:
             value = value if equals else (rest[index + 1] if index + 1 < len(rest) else "")
             folder = posixpath.normpath(posixpath.join(folder, value))
         if word in _VALUED_MANAGER_OPTIONS:
@@ -158,7 +182,7 @@ def _managed(
             words = list(rest[index:])
         index += 1
     while words[:1] in (["run"], ["run-script"]) or (words and words[0].startswith("-")):
-        if words[0] in ("--prefix", "-C", "--cwd", "--dir") and len(words) > 1:
+        if words[0] in _FOLDER_OPTIONS and len(words) > 1:
             folder = posixpath.normpath(posixpath.join(folder, words[1]))
             words = words[2:]
             continue
@@ -166,49 +190,18 @@ def _managed(
         words = words[1:]
         if explicit and words and not words[0].startswith("-"):
             break
-    first = words[0] if words else ""
-    if first and "--prefix" in words[1:]:
+    if words and words[0] and "--prefix" in words[1:]:
         position = words.index("--prefix")
         folder = posixpath.normpath(posixpath.join(folder, (words[position + 1 :] or [""])[0]))
         words = [*words[:position], *words[position + 2 :]]
-    direct = "run" not in rest and "run-script" not in rest
-    rest_words = tuple(word for word in words[1:] if word != "--") if manager == "npm" else tuple(words[1:])
-    inner = Leaf("", (), folder, "", True, True, False, frame.environment, manager)
-    if direct and (
-        (manager == "npm" and first in ("exec", "x"))
-        or (manager in ("yarn", "pnpm", "bun") and first in ("exec", "dlx", "x"))
-    ):
-        yield from _fetched(project, words[1:], folder, frame, depth)
-        return
-    if folder != project.folder:
-        yield Leaf(manager, tuple(words), folder, shown, frame.script, environment=frame.environment, manager=manager)
-        return
-    short = {"t": "test", "tst": "test", "it": "test"}.get(first, first) if manager == "npm" else first
-    own = {"npm": frozenset(), "yarn": _YARN_OWN, "yarnpkg": _YARN_OWN, "pnpm": _PNPM_OWN}.get(
-        manager, frozenset(("install", "add"))
-    )
-    is_script = not direct or (
-        short in ("start", "test", "stop", "restart")
-        if manager == "npm"
-        else short not in own or short in ("start", "test")
-    )
-    if direct and not is_script:
-        yield Leaf(manager, tuple(words), folder, shown, frame.script, environment=frame.environment, manager=manager)
-        return
-    if short not in project.scripts:
-        if short == "start" and "server.js" in project.files:
-            yield Leaf("node", ("server.js",), folder, shown, script=True, local=True, manager=manager)
-            return
-        if manager != "npm" and short:
-            yield from _follow(project, (short, *rest_words), folder, inner, depth + 1)
-            return
-        raise Unclear(f"package.json has no script {short or '(none named)'}")
-    yield Leaf(f"{manager} run", (short,), folder, shown, True, True, environment=frame.environment, manager=manager)
-    for part in (f"pre{short}", short, f"post{short}"):
-        text = project.scripts.get(part)
-        if text is not None:
-            extra = rest_words if part == short else ()
-            yield from _script(project, " ".join((text, *map(_quoted, extra))), folder, inner, depth + 1)
+    return tuple(words), folder
+
+
+def _names_script(manager: str, name: str) -> bool:
+    """Whether a word behind a package manager is a script's (or a program's) name, not a command of its own."""
+    if manager == "npm":
+        return name in ("start", "test", "stop", "restart")
+    return name in ("start", "test") or name not in _OWN.get(manager, frozenset(("install", "add")))
 
 
 def _quoted(word: str) -> str:
