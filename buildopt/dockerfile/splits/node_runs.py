@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from buildopt.dockerfile.manager import Use
 from buildopt.dockerfile.managers import recognise, word_set
 from buildopt.dockerfile.model import Instruction
 from buildopt.dockerfile.passes.runs import HARMLESS, KNOWN_SCRIPTS, SHELLS, Run, runs_what_is_read
@@ -33,6 +34,11 @@ _FOLDERS = frozenset(("--prefix", "-C", "--cwd", "--dir"))
 _SYSTEM_MANAGERS = frozenset(("apt", "apk", "dnf", "zypper", "pip"))
 _QUIET = word_set(
     "cd echo ls pwd set true : printf uname date whoami id env export test [ [[ which sleep hash cat du df exit"
+)
+_BUILDERS = word_set("npx pnpx bunx node tsc ng nest next vite webpack gulp grunt prisma nuxt rimraf rollup gatsby")
+_ASKS = word_set("cache store -v --version version root audit fund ls list")
+_CHANGES = word_set(
+    "link unlink uninstall remove rm un set up upgrade workspaces workspace deploy fetch import pack publish"
 )
 _TREES = word_set(
     "/tmp /root/.npm /root/.cache /var/lib/apt /var/cache /usr/local/share/.cache /usr/share/doc /usr/share/man"
@@ -178,143 +184,142 @@ def is_production(step: Step) -> bool:
 def read_steps(subject: Subject, project: str, entries: Collection[str]) -> list[Step]:
     """Every command of every RUN. ``project`` is the project's folder. Raises No for what is not understood."""
 
-    def own(path: str) -> bool:
-        if project != "/":
-            return path == project or path.startswith(f"{project}/")
-        return path.lstrip("/").split("/")[0] in entries
-
     found: list[Step] = []
     for run in subject.runs:
         for command, folder in with_folders(run):
             if command.words:
-                found.append(_step(run, command, folder, project, own))
+                found.append(_Reading(run, command, folder, project, entries).step())
             elif writes_files(command):
                 raise No(run.instruction, "a file is written that may be needed at run time")
     return found
 
 
-def _step(run: Run, command: Command, folder: str, project: str, own: object) -> Step:
-    assert callable(own)
-    shown = " ".join(word.raw for word in command.words)[:60]
-    name = command.name or ""
-    call = managed(command, folder)
-    if call is not None:
-        return _managing(run, command, call, folder)
-    use = recognise(command)
-    written = [
-        literal(item.target, run.state.environment)
-        for item in command.redirects
-        if item.target is not None and item.operator.startswith(">")
-    ]
-    written = [path for path in written if path not in ("/dev/null", "1", "2")]
-    if any(path is None for path in written):
-        raise No(run.instruction, f"`{shown}` writes a file whose place is not known")
-    targets = [posixpath.normpath(posixpath.join(folder, str(path))) for path in written]
-    if use is not None and use.manager.name in _SYSTEM_MANAGERS and not any(map(own, targets)):
-        for word in command.arguments:
-            text = literal(word, run.state.environment)
-            path = posixpath.normpath(posixpath.join(folder, text or "."))
-            if text and "/" in text and own(path):
-                raise No(run.instruction, f"`{shown}` needs a file of the sources")
-        names = (use.subcommand, *(word.text or "" for word in use.rest))
-        if use.manager.name in ("apt", "apk", "dnf") and use.is_cleanup:
-            return Step(run, command, folder, Kind.QUIET)
-        packages = "packages" if use.manager.name in ("apt", "apk", "dnf") else ""
-        return Step(run, command, folder, Kind.SYSTEM, names, packages)
-    if name == "corepack":
-        return Step(run, command, folder, Kind.GLOBAL, ("corepack", "yarn", "pnpm"), "corepack")
-    if name in (
-        "npx",
-        "pnpx",
-        "bunx",
-        "node",
-        "tsc",
-        "ng",
-        "nest",
-        "next",
-        "vite",
-        "webpack",
-        "gulp",
-        "grunt",
-        "prisma",
-        "nuxt",
-        "rimraf",
-        "rollup",
-        "gatsby",
-    ):
-        if name == "node" and command.texts[:1] in (("-v",), ("--version",)):
-            return Step(run, command, folder, Kind.QUIET)
-        if name == "npx" and any(
-            "playwright" in text or "puppeteer" in text or "cypress" in text for text in command.texts
-        ):
-            raise No(run.instruction, f"`{shown}` installs what is needed at run time")
-        return Step(run, command, folder, Kind.BUILD)
-    match = words_of(command)[0] if command.argv else ""
-    if "node_modules/" in match:
-        return Step(run, command, folder, Kind.BUILD)
-    if name in SHELLS:
-        if runs_what_is_read(command):
-            return Step(run, command, folder, Kind.QUIET)
-        operands = [text for text in command.texts if not text.startswith(("-", "+"))]
-        if not operands and any(host in run.text for host in KNOWN_SCRIPTS):
-            return Step(run, command, folder, Kind.SYSTEM)
-        raise No(run.instruction, f"`{shown}` runs a script, and may make what is needed at run time")
-    if name == "git" and command.texts[:1] == ("config",):
-        return Step(run, command, folder, Kind.SYSTEM)
-    if name not in HARMLESS and name not in _QUIET:
-        raise No(run.instruction, f"`{shown}` may make what is needed at run time")
-    if name in _QUIET and not targets:
-        return Step(run, command, folder, Kind.QUIET)
-    return _files(run, command, folder, project, own, targets, shown)
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """One command that is being understood. ``entries`` are what the sources hold where ``project`` is ``/``."""
+
+    run: Run
+    command: Command
+    folder: str
+    project: str
+    entries: Collection[str]
+
+    @property
+    def name(self) -> str:
+        return self.command.name or ""
+
+    def no(self, words: str) -> No:
+        """The refusal that says why."""
+        shown = " ".join(word.raw for word in self.command.words)[:60]
+        return No(self.run.instruction, f"`{shown}`{words}")
+
+    def found(self, kind: Kind, names: Sequence[str] = (), tool: str = "", folder: str = "") -> Step:
+        return Step(self.run, self.command, folder or self.folder, kind, tuple(names), tool)
+
+    def place(self, path: str) -> str:
+        return posixpath.normpath(posixpath.join(self.folder, path))
+
+    def own(self, path: str) -> bool:
+        """Whether a path is one of the project's."""
+        if self.project != "/":
+            return path == self.project or path.startswith(f"{self.project}/")
+        return path.lstrip("/").split("/")[0] in self.entries
+
+    def step(self) -> Step:
+        """What it is to a split. Raises No where that is not known."""
+        call = managed(self.command, self.folder)
+        if call is not None:
+            return _managing(self, call)
+        targets = self.targets()
+        use = recognise(self.command)
+        if use is not None and use.manager.name in _SYSTEM_MANAGERS and not any(map(self.own, targets)):
+            return _of_system(self, use)
+        name = self.name
+        if name == "corepack":
+            return self.found(Kind.GLOBAL, ("corepack", "yarn", "pnpm"), "corepack")
+        if name in _BUILDERS:
+            return _building(self)
+        if self.command.argv and "node_modules/" in words_of(self.command)[0]:
+            return self.found(Kind.BUILD)
+        if name in SHELLS:
+            return _shell(self)
+        if name == "git" and self.command.texts[:1] == ("config",):
+            return self.found(Kind.SYSTEM)
+        if name not in HARMLESS and name not in _QUIET:
+            raise self.no(" may make what is needed at run time")
+        if name in _QUIET and not targets:
+            return self.found(Kind.QUIET)
+        return _files(self, targets)
+
+    def targets(self) -> list[str]:
+        """The files that its output goes to. Raises No where their places are not known."""
+        written = [
+            literal(item.target, self.run.state.environment)
+            for item in self.command.redirects
+            if item.target is not None and item.operator.startswith(">")
+        ]
+        if None in written:
+            raise self.no(" writes a file whose place is not known")
+        return [self.place(str(path)) for path in written if path not in ("/dev/null", "1", "2")]
 
 
-def _managing(run: Run, command: Command, call: Call, folder: str) -> Step:
-    shown = " ".join(word.raw for word in command.words)[:60]
-    if call.everywhere and call.action in (*_INSTALLS["npm"], "add", "update", "upgrade"):
-        names = tuple(_plain_name(word) for word in call.operands)
+def _of_system(reading: _Reading, use: Use) -> Step:
+    """A package manager of the system, or pip."""
+    for word in reading.command.arguments:
+        text = literal(word, reading.run.state.environment)
+        if text and "/" in text and reading.own(reading.place(text)):
+            raise reading.no(" needs a file of the sources")
+    common = use.manager.name in ("apt", "apk", "dnf")
+    if common and use.is_cleanup:
+        return reading.found(Kind.QUIET)
+    names = (use.subcommand, *(word.text or "" for word in use.rest))
+    return reading.found(Kind.SYSTEM, names, "packages" if common else "")
+
+
+def _building(reading: _Reading) -> Step:
+    texts = reading.command.texts
+    if reading.name == "node" and texts[:1] in (("-v",), ("--version",)):
+        return reading.found(Kind.QUIET)
+    if reading.name == "npx" and any(word in text for text in texts for word in ("playwright", "puppeteer", "cypress")):
+        raise reading.no(" installs what is needed at run time")
+    return reading.found(Kind.BUILD)
+
+
+def _shell(reading: _Reading) -> Step:
+    if runs_what_is_read(reading.command):
+        return reading.found(Kind.QUIET)
+    operands = [text for text in reading.command.texts if not text.startswith(("-", "+"))]
+    if not operands and any(host in reading.run.text for host in KNOWN_SCRIPTS):
+        return reading.found(Kind.SYSTEM)
+    raise reading.no(" runs a script, and may make what is needed at run time")
+
+
+def _managing(reading: _Reading, call: Call) -> Step:
+    """A command of npm, yarn, pnpm or bun."""
+    action, tool, there = call.action, call.tool, call.folder
+    if call.everywhere and action in (*_INSTALLS["npm"], "add", "update", "upgrade"):
         if any(word.startswith((".", "/")) or "$" in word for word in call.operands):
-            raise No(run.instruction, f"`{shown}` installs a program from the sources")
-        return Step(run, command, folder, Kind.GLOBAL, names or ("?",), call.tool)
-    if install_of(command, folder) is not None:
-        return Step(run, command, call.folder, Kind.INSTALL, (), call.tool)
-    if call.action in _ADDS[call.tool] or (call.tool == "npm" and call.action in _INSTALLS["npm"]):
+            raise reading.no(" installs a program from the sources")
+        return reading.found(Kind.GLOBAL, tuple(map(_plain_name, call.operands)) or ("?",), tool)
+    if install_of(reading.command, reading.folder) is not None:
+        return reading.found(Kind.INSTALL, (), tool, there)
+    if action in _ADDS[tool] or (tool == "npm" and action in _INSTALLS["npm"]):
         if call.options & {"--no-save"}:
-            raise No(run.instruction, f"`{shown}` installs what package.json does not list")
-        return Step(run, command, call.folder, Kind.ADD, tuple(_plain_name(word) for word in call.operands), call.tool)
-    if call.action in ("config", "set") and not (call.tool == "yarn" and call.operands[:1] == ("version",)):
+            raise reading.no(" installs what package.json does not list")
+        return reading.found(Kind.ADD, tuple(map(_plain_name, call.operands)), tool, there)
+    if action in ("config", "set") and not (tool == "yarn" and call.operands[:1] == ("version",)):
         # The registry to install from may be meant for the container as well.
         about = " ".join(call.operands)
-        return Step(run, command, folder, Kind.SYSTEM, (), "config" if _OF_INSTALLS.search(about) else "")
-    if call.action in ("cache", "store", "-v", "--version", "version", "root", "audit", "fund", "ls", "list") or (
-        not call.action and call.options & {"-v", "--version"}
-    ):
-        return Step(run, command, folder, Kind.QUIET)
-    if call.action in ("rebuild", "rb"):
-        return Step(run, command, call.folder, Kind.INSTALL, ("rebuild",), call.tool)
-    if call.action in ("prune", "dedupe", "ddp"):
-        return Step(run, command, call.folder, Kind.INSTALL, (call.action,), call.tool)
-    if call.action in (
-        "link",
-        "unlink",
-        "uninstall",
-        "remove",
-        "rm",
-        "un",
-        "set",
-        "up",
-        "upgrade",
-        "workspaces",
-        "workspace",
-        "deploy",
-        "fetch",
-        "import",
-        "pack",
-        "publish",
-    ):
-        raise No(run.instruction, f"`{shown}` changes what is installed")
-    if call.action in ("update",):
-        return Step(run, command, call.folder, Kind.INSTALL, ("update",), call.tool)
-    return Step(run, command, folder, Kind.BUILD)
+        return reading.found(Kind.SYSTEM, (), "config" if _OF_INSTALLS.search(about) else "")
+    if action in _ASKS or (not action and call.options & {"-v", "--version"}):
+        return reading.found(Kind.QUIET)
+    if action in ("rebuild", "rb"):
+        return reading.found(Kind.INSTALL, ("rebuild",), tool, there)
+    if action in ("prune", "dedupe", "ddp", "update"):
+        return reading.found(Kind.INSTALL, (action,), tool, there)
+    if action in _CHANGES:
+        raise reading.no(" changes what is installed")
+    return reading.found(Kind.BUILD)
 
 
 def _plain_name(word: str) -> str:
@@ -322,41 +327,39 @@ def _plain_name(word: str) -> str:
     return word[0] + word[1:].split("@")[0] if word else word
 
 
-def _files(
-    run: Run, command: Command, folder: str, project: str, own: object, targets: Sequence[str], shown: str
-) -> Step:
+def _files(reading: _Reading, targets: Sequence[str]) -> Step:
     """Programs that handle files: those of the project are carried along, others are to be made again."""
-    assert callable(own)
-    name = command.name or ""
-    words = [literal(word, run.state.environment) for word in command.arguments] if name in _PATHS else []
-    if any(word is None for word in words):
-        raise No(run.instruction, f"`{shown}`: which files it is about is not known")
+    name = reading.name
+    environment = reading.run.state.environment
+    words = [literal(word, environment) for word in reading.command.arguments] if name in _PATHS else []
+    if None in words:
+        raise reading.no(": which files it is about is not known")
     operands = [str(word) for word in words if word is not None and not word.startswith("-")]
     if name == "chown":
-        paths = [posixpath.normpath(posixpath.join(folder, word)) for word in operands[1:]]
-        deep = any(re.match(r"-[a-zA-Z]*R|--recursive", text) for text in command.options)
-        return Step(run, command, folder, Kind.OWNER, (operands[0] if operands else "", *paths), "R" if deep else "")
+        deep = any(re.match(r"-[a-zA-Z]*R|--recursive", text) for text in reading.command.options)
+        owner = operands[0] if operands else ""
+        return reading.found(Kind.OWNER, (owner, *map(reading.place, operands[1:])), "R" if deep else "")
     if name in ("chmod", "chgrp"):
         operands = operands[1:]
     elif name == "sed":
         operands = operands[-1:]
     elif name == "find":
         operands = operands[:1]
-    paths = [posixpath.normpath(posixpath.join(folder, word)) for word in operands] + list(targets)
+    paths = [*map(reading.place, operands), *targets]
     if name == "rm" and all(
         any(path == tree or path.startswith((f"{tree}/", f"{tree}*")) for tree in _TREES) for path in paths
     ):
-        return Step(run, command, folder, Kind.QUIET)
-    mine = [path for path in paths if own(path)]
+        return reading.found(Kind.QUIET)
+    mine = [path for path in paths if reading.own(path)]
     if name == "mkdir":
-        return Step(run, command, folder, Kind.SYSTEM, tuple(paths), "mkdir")
+        return reading.found(Kind.SYSTEM, paths, "mkdir")
     if not mine:
         if name in ("cp", "mv", "ln", "tar", "unzip", "rsync", "install") and any("*" in path for path in paths):
-            raise No(run.instruction, f"`{shown}`: which files it is about is not known")
-        return Step(run, command, folder, Kind.SYSTEM, tuple(paths), name)
+            raise reading.no(": which files it is about is not known")
+        return reading.found(Kind.SYSTEM, paths, name)
     if len(mine) != len(paths) or name in ("find", "tar", "unzip", "install"):
-        raise No(run.instruction, f"`{shown}` may make what is needed at run time")
-    return Step(run, command, folder, Kind.OWN, tuple(mine), name)
+        raise reading.no(" may make what is needed at run time")
+    return reading.found(Kind.OWN, mine, name)
 
 
 def instruction_of(step: Step) -> Instruction:
