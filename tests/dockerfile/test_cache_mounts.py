@@ -775,3 +775,9 @@ def test_generated_files(base: str, blocks: list[str]) -> None:
         assert ("--no-restore" not in text or ".nuget" not in result.source.text) and (
             "mvn -o" not in text or ".m2" not in result.source.text
         )
+
+
+def test_a_refusal_names_the_first_of_several_variables() -> None:
+    names = [f"USE_{letter}" for letter in "QWERTYUIOP"]
+    text = "FROM python:3.12\n" + "".join(f"ARG {name}=1\n" for name in names) + "RUN pip install --user flash-attn\n"
+    assert [names[0] in refusal.reason for refusal in run(text).refusals] == [True]

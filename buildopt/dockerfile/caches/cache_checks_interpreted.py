@@ -28,7 +28,7 @@ def wheels(group: Group) -> None:
         for command in run.commands:
             if command.name in ("export", "declare"):
                 names += [word.raw.partition("=")[0] for word in command.arguments if not word.raw.startswith("-")]
-        given = {*run.state.environment, *run.state.arguments}
+        given = dict.fromkeys((*run.state.environment, *run.state.arguments))  # in their order, each time
         names += [name for name in given if _BUILD_VARIABLES.fullmatch(name)]
         found = next((name for name in names if not _HARMLESS_VARIABLES.fullmatch(name)), None)
         if found is not None:
