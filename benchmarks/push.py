@@ -108,7 +108,7 @@ def tools() -> list[Tool]:
     """buildopt, and the peers from Debian's packages."""
     crane, oras = (programs.from_suite(name, name) for name in ("crane", "oras"))
     skopeo = programs.installed_or_fetched("skopeo", "skopeo")
-    own = [sys.executable, "-m", "buildopt", "push"]
+    own = [str(Path(sys.executable).with_name("buildopt")), "push"]
     return [
         Tool("buildopt", lambda image, refs: [*own, *refs, "--from-oci", str(image), "--quiet"]),
         Tool("crane", lambda image, refs: [crane, "push", "--index", str(image), *refs]),
