@@ -169,6 +169,25 @@ MOVED: Mapping[str, tuple[Mapping[str, object], str, str]] = {
         START + "RUN npm ci\n",
         "FROM node:22\nWORKDIR /app\nCOPY package.json package-lock.json ./\nRUN npm ci\nCOPY . .\n",
     ),
+    "what Nuxt prepares, and its build makes anew": (
+        package(scripts={"postinstall": "nuxt prepare", "build": "nuxt build"}, devDependencies={"nuxt": "^3.8.0"}),
+        START + "RUN npm ci && echo installed\nRUN npm run build\n",
+        "FROM node:22\nWORKDIR /app\nCOPY package.json package-lock.json ./\nRUN npm ci && echo installed\nCOPY . .\n"
+        "RUN npm run build\n",
+    ),
+    "what SvelteKit prepares, and Vite makes anew": (
+        package(
+            scripts={"prepare": "svelte-kit sync || echo ''", "build": "cross-env A=b vite build"},
+            devDependencies={"@sveltejs/kit": "^2.0.0"},
+        ),
+        START + "RUN npm ci && npm run build\n",
+        "FROM node:22\nWORKDIR /app\nCOPY package.json package-lock.json ./\nRUN npm ci\nCOPY . .\nRUN npm run build\n",
+    ),
+    "Remix sets up its own package": (
+        package(scripts={"postinstall": "remix setup node"}),
+        START + "RUN npm ci\n",
+        "FROM node:22\nWORKDIR /app\nCOPY package.json package-lock.json ./\nRUN npm ci\nCOPY . .\n",
+    ),
     "an archive of the project": (
         {**package(dependencies={"own": "file:lib/own.tgz"}), "lib/own.tgz": ""},
         START + "RUN npm ci\n",
@@ -230,6 +249,43 @@ MOVED: Mapping[str, tuple[Mapping[str, object], str, str]] = {
 
 # Context, Dockerfile, and a part of the reason.
 REFUSED: Mapping[str, tuple[Mapping[str, object], str, str]] = {
+    "what Nuxt prepares, and a check reads before the build": (
+        package(
+            scripts={"postinstall": "nuxt prepare", "build": "nuxt build", "check": "vue-tsc"},
+            devDependencies={"nuxt": "3.1.0"},
+        ),
+        START + "RUN npm ci\nRUN npm run check && npm run build\n",
+        "what comes next is not the build",
+    ),
+    "what Nuxt prepares, and a script before the build reads": (
+        package(
+            scripts={"postinstall": "nuxt prepare", "prebuild": "vue-tsc", "build": "nuxt build"},
+            devDependencies={"nuxt": "3.1.0"},
+        ),
+        START + "RUN npm ci\nRUN npm run build\n",
+        "what comes next is not the build",
+    ),
+    "what Nuxt prepares for a server that is not built": (
+        package(scripts={"postinstall": "nuxt prepare"}, dependencies={"nuxt": "3"}),
+        START + 'RUN npm ci\nCMD ["npx", "nuxt", "dev"]\n',
+        "what comes next is not the build",
+    ),
+    "what an unknown release of SvelteKit prepares": (
+        package(
+            scripts={"prepare": "svelte-kit sync", "build": "vite build"},
+            devDependencies={"@sveltejs/kit": "1.0.0-next.1"},
+        ),
+        START + "RUN npm ci && npm run build\n",
+        "runs `svelte-kit sync`",
+    ),
+    "what SvelteKit prepares elsewhere": (
+        package(
+            scripts={"prepare": "svelte-kit sync", "build": "if true; then vite build; fi"},
+            devDependencies={"@sveltejs/kit": "2"},
+        ),
+        START + "RUN npm ci && npm run build\n",
+        "what comes next is not the build",
+    ),
     "hooks with a repository": (
         {**package(scripts={"prepare": "husky install"}), ".git/HEAD": ""},
         START + "RUN npm ci\n",

@@ -19,6 +19,7 @@ from buildopt.dockerfile.ordering.without_sources import Before
 from buildopt.dockerfile.passes.context_reads import descendants, stays_behind
 from buildopt.dockerfile.passes.state import base_reference
 from buildopt.dockerfile.scope import joined, mount_options, shipped_stages
+from buildopt.dockerfile.shell import Command
 from buildopt.source import Edit
 
 _OF_A_TOOL = re.compile(r"(?i)(?:pip|npm|yarn|pnpm|bun|uv|bundle|composer|nuget|poetry|pipenv|pdm|node|mix|hex|maven)_")
@@ -155,6 +156,7 @@ class _Plan:
                 again,
                 base_reference(self.dockerfile, self.stage),
                 text,
+                tuple(self._following(index, install)),
             )
             try:
                 self._variables_name_no_files(step, known)
@@ -162,6 +164,13 @@ class _Plan:
             except Unknown as unknown:
                 raise Blocked(self.line(index), f"`{install.shown}`: {unknown}") from None
         return found
+
+    def _following(self, index: int, install: Install) -> Iterator[Command]:
+        """The commands of the stage behind an install."""
+        own, *later = (step.run.script.commands if step.run is not None else () for step in self.walked[index:])
+        yield from (command for command in own if command.span.start > install.command.span.start)
+        for commands in later:
+            yield from commands
 
     def _again_later(self, index: int) -> bool:
         """Whether a later command may read the lockfile that this one leaves."""

@@ -10,13 +10,15 @@ from buildopt.dockerfile.installs import Install
 from buildopt.dockerfile.ordering.copied_files import Tree, Unknown
 from buildopt.dockerfile.ordering.stage_steps import Step
 from buildopt.dockerfile.scope import Scope
+from buildopt.dockerfile.shell import Command
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
     """One install, the files that were copied before it, and whether what it leaves gets into an image.
 
-    ``base`` is the image that the stage starts from, ``text`` all that the stage says.
+    ``base`` is the image that the stage starts from, ``text`` all that the stage says, ``following`` what it runs
+    behind the install.
     """
 
     install: Install
@@ -27,6 +29,7 @@ class Question:
     again: bool
     base: str
     text: str
+    following: tuple[Command, ...] = ()
 
     def path(self, name: str) -> str:
         """A path in the install's folder."""

@@ -10,6 +10,7 @@ from itertools import pairwise
 from buildopt.dockerfile.managers import word_set
 from buildopt.dockerfile.ordering.copied_files import Unknown
 from buildopt.dockerfile.ordering.needs import Question
+from buildopt.dockerfile.ordering.node_prepared import made_anew, prepares
 from buildopt.dockerfile.shell import Command, parse_shell
 
 # They look at the environment, at installed packages or at nothing.
@@ -65,6 +66,11 @@ def _command_files(
         yield from _patches(question, folder, texts)
     elif name == "prisma" and texts[:1] == ("generate",):
         yield from _prisma(question, folder, package, texts)
+    elif name == "remix" and texts[:1] == ("setup",):
+        return  # it writes into its own package, of which platform the command says
+    elif folder == question.folder and prepares(name, texts, package):
+        if not made_anew(name, texts, package, question.following):
+            raise Unknown(f"runs `{shown}`, and what comes next is not the build that makes the same anew")
     elif name in ("npm", "yarn", "pnpm", "bun") and texts:
         yield from _own_script(question, folder, package, name, texts, shown, git=git, depth=depth)
     else:
