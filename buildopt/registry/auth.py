@@ -13,9 +13,9 @@ import math
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from urllib.parse import quote, quote_plus, urlencode, urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from buildopt.registry.addresses import link_local, private
 from buildopt.registry.credentials import Credentials, Issued, Keychain
@@ -138,15 +138,15 @@ class Authenticator:
         reason = self._unissued
         if reason is None or error.kind != "credentials":
             return error
-        return RegistryError(
-            error.kind, f"{error.message}; {reason.message}", hint=reason.hint, code=error.code, status=error.status
-        )
+        return error.retold(f"{error.message}; {reason.message}", reason.hint)
 
     def cleaned(self, answer: Answer) -> Answer:
-        """An answer without the secrets that were sent: some servers repeat what they do not like."""
-        with self._lock:
-            tokens = tuple(token.value for token in self._tokens.values())
-        return _without(answer, (*tokens, *(secret for known in self._known() for secret in known.secrets())))
+        """An answer without the secrets that were sent."""
+        return Answer(answer.status, answer.headers, self._transport.secrets.hide_in(answer.data))
+
+    def hidden(self, text: str) -> str:
+        """Words of others without the secrets that were sent."""
+        return self._transport.secrets.hide(text)
 
     def _known(self) -> tuple[Credentials, ...]:
         """The credentials in use."""
@@ -232,6 +232,7 @@ class Authenticator:
             if found is None and self._issued is None:
                 self._issue()
             self._found[place] = found
+            self._transport.secrets.add(found.secrets() if found is not None else ())
         elif self._ends <= self._clock():
             # Where that fails those that there are do until their end, and then the registry says so.
             with contextlib.suppress(RegistryError):
@@ -250,6 +251,7 @@ class Authenticator:
                 self._unissued = error
             else:
                 self._issued, self._issued_at = issued.credentials, now
+                self._transport.secrets.add(issued.credentials.secrets())
                 # Renewed before their end, so that no upload starts with what is about to expire.
                 self._ends = now + issued.seconds - min(_MARGIN, issued.seconds / 4)
                 self._tokens.clear()
@@ -273,6 +275,17 @@ class Authenticator:
 
     def _fetch(self, challenge: Challenge, scope: str, repository: str, credentials: Credentials | None) -> _Token:
         realm = challenge.get("realm")
+        try:
+            return self._fetch_from(realm, challenge, scope, repository, credentials)
+        except RegistryError as error:
+            if error.status:
+                raise
+            # Its address may be what was sent before.
+            raise error.retold(self.hidden(error.message), self.hidden(error.hint)) from error
+
+    def _fetch_from(
+        self, realm: str, challenge: Challenge, scope: str, repository: str, credentials: Credentials | None
+    ) -> _Token:
         self._check_realm(realm)
         fields = [("service", challenge.get("service"))] if challenge.get("service") else []
         fields += [("scope", part) for part in scope.split()]
@@ -283,7 +296,7 @@ class Authenticator:
             url = f"{realm}{'&' if '?' in realm else '?'}{urlencode(fields)}"
             answer = self._transport.send("GET", url, headers, cap=_TOKEN_CAP, seconds=TOKEN_TIMEOUT)
         if answer.status != 200:
-            raise self._refused(_without(answer, credentials.secrets() if credentials else ()), repository)
+            raise self._refused(self.cleaned(answer), repository)
         return self._read(answer)
 
     def _exchange(self, realm: str, fields: list[tuple[str, str]], scope: str, token: str) -> Answer:
@@ -318,6 +331,7 @@ class Authenticator:
                 raise ValueError
         except (ValueError, TypeError, AttributeError, RecursionError, OverflowError) as error:
             raise RegistryError("protocol", f"the token server of {self.registry} gave no valid token") from error
+        self._transport.secrets.add([value])
         # Renewed before its end, so that no upload starts with a token that is about to expire.
         return _Token(value, self._clock() + seconds * 0.75)
 
@@ -331,11 +345,3 @@ class Authenticator:
         inside = private(origin.host) and not private(self.origin.host)
         if origin.host != self.origin.host and (inside or link_local(origin.host)):
             raise RegistryError("protocol", f"{where}, inside the private network", hint="do not trust this registry")
-
-
-def _without(answer: Answer, secrets: Iterable[str]) -> Answer:
-    data = answer.data
-    for secret in secrets:
-        for form in (secret, quote(secret, safe=""), quote_plus(secret), secret.replace("/", "\\/")):
-            data = data.replace(form.encode(), b"***")
-    return Answer(answer.status, answer.headers, data)

@@ -7,6 +7,7 @@ https nothing ever leads to http.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Mapping
 from urllib.parse import quote, urljoin
@@ -16,7 +17,7 @@ from buildopt.oci.reference import is_loopback
 from buildopt.registry.addresses import numeric_private, private
 from buildopt.registry.auth import Authenticator
 from buildopt.registry.credentials import Issued, Keychain
-from buildopt.registry.failure import NO_TLS, UNTRUSTED, Answer, RegistryError, one_line, refused
+from buildopt.registry.failure import NO_TLS, UNTRUSTED, Answer, RegistryError, refused
 from buildopt.registry.grants import may_push
 from buildopt.registry.profiles import endpoint
 from buildopt.registry.transport import Body, Origin, Transport
@@ -149,7 +150,8 @@ class Registry:
         digest = answer.headers.get("docker-content-digest", "")
         if digest.startswith("sha256:") and digest != str(Digest.of(data)):
             # Whether that is true shows when it is asked again.
-            words = f"{self.name} stored {what} as {one_line(digest)}"
+            told = digest if re.fullmatch(r"sha256:[0-9a-f]{64}", digest) else "something else"
+            words = f"{self.name} stored {what} as {told}"
             raise RegistryError("digest", words, hint="a proxy may change manifests", transient=True)
         # A tag is read back; of what it leads to, only this tells whether somebody else answered for the registry.
         if not digest and ":" in reference and not self.has_manifest(repository, reference, len(data)):
@@ -247,7 +249,12 @@ class Registry:
             left = not own  # who was led elsewhere is not led back with credentials
             authorization = auth.header(scope, repository) if own else ""
             sent = dict(headers or {}) | ({"Authorization": authorization} if authorization else {})
-            answer = self._transport.send(method, url, sent, body)
+            try:
+                answer = self._transport.send(method, url, sent, body)
+            except RegistryError as error:
+                if own:
+                    raise
+                raise error.retold(auth.hidden(error.message), auth.hidden(error.hint)) from error
             if own and answer.status not in (400, 401, 403):
                 auth.welcomed(authorization)
             # A new token that never did is refused for good; one that did has ended, as its successor may at once.

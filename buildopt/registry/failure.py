@@ -7,7 +7,7 @@ import json
 import re
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
@@ -68,6 +68,18 @@ class RegistryError(PushError):
         self.retry_after = retry_after
         self.code = code
         self.status = status
+
+    def retold(self, message: str, hint: str | None = None) -> RegistryError:
+        """The same in other words."""
+        return RegistryError(
+            self.kind,
+            message,
+            hint=self.hint if hint is None else hint,
+            transient=self.transient,
+            retry_after=self.retry_after,
+            code=self.code,
+            status=self.status,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,8 +225,8 @@ def _denied(status: int, text: str, signed_in: bool) -> str:
     return ""
 
 
-def unreachable(error: Exception, registry: str) -> RegistryError:
-    """The error for a registry that gave no answer at all."""
+def unreachable(error: Exception, registry: str, hide: Callable[[str], str] = str) -> RegistryError:
+    """The error for a registry that gave no answer at all; ``hide`` takes secrets out of a proxy's words."""
     cause = _cause(error)
     if isinstance(cause, ssl.SSLCertVerificationError):
         return RegistryError(
@@ -241,7 +253,9 @@ def unreachable(error: Exception, registry: str) -> RegistryError:
         return RegistryError(
             "timeout", f"{registry} did not answer in time", hint="check the network, then push again", transient=True
         )
-    reason = cause.strerror if isinstance(cause, OSError) and cause.strerror else one_line(str(cause))
+    if str(cause).startswith("Tunnel connection failed: 407"):
+        return proxy_refused(registry)
+    reason = cause.strerror if isinstance(cause, OSError) and cause.strerror else one_line(hide(str(cause)))
     if isinstance(cause, ValueError | InvalidURL) and not isinstance(cause, OSError):
         reason = "the request has a form that cannot be sent"  # what it is about may be a secret
     if isinstance(cause, OSError) and cause.errno in (errno.ECONNREFUSED, errno.ENETUNREACH, errno.EHOSTUNREACH):
@@ -249,6 +263,15 @@ def unreachable(error: Exception, registry: str) -> RegistryError:
     else:
         hint = "check the network, then push again; what was sent stays there"
     return RegistryError("unreachable", f"{registry} cannot be reached: {reason}", hint=hint, transient=True)
+
+
+def proxy_refused(registry: str) -> RegistryError:
+    """The error for a proxy that lets nobody through without other credentials (407)."""
+    return RegistryError(
+        "unreachable",
+        f"the proxy on the way to {registry} wants other credentials",
+        hint="check the user and the password in HTTPS_PROXY, or add the registry to NO_PROXY",
+    )
 
 
 def _cause(error: BaseException) -> BaseException:

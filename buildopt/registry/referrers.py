@@ -167,15 +167,8 @@ def _explained(tag: str) -> Iterator[None]:
     except RegistryError as error:
         hint = IMMUTABLE_HINT if error.kind == "immutable" else error.hint
         hint = GONE_HINT if error.code in MISSING_PARTS else hint
-        raise RegistryError(
-            error.kind,
-            f"the list of referrers {tag} was not kept, so that they are not found by it: {error.message}",
-            hint=hint,
-            transient=error.transient,
-            retry_after=error.retry_after,
-            code=error.code,
-            status=error.status,
-        ) from error
+        message = f"the list of referrers {tag} was not kept, so that they are not found by it: {error.message}"
+        raise error.retold(message, hint) from error
 
 
 def extended(held: tuple[bytes, str] | None, wanted: Iterable[Referrer]) -> tuple[bytes, str] | None:

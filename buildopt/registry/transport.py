@@ -20,7 +20,8 @@ from buildopt import __version__
 from buildopt.errors import UsageError
 from buildopt.oci.descriptor import MAX_DOCUMENT
 from buildopt.oci.reference import is_loopback
-from buildopt.registry.failure import Answer, RegistryError, unreachable
+from buildopt.registry.failure import Answer, RegistryError, proxy_refused, unreachable
+from buildopt.registry.secrets import Secrets
 from buildopt.registry.trust import Trust
 
 BLOCK = 1 << 20
@@ -306,6 +307,7 @@ class Transport:
 
     def __init__(self, trust: Trust) -> None:
         self.trust = trust
+        self.secrets = Secrets()
         self._pools: dict[Origin, _Pool] = {}
         self._lock = threading.Lock()
 
@@ -343,12 +345,14 @@ class Transport:
             raise RegistryError("protocol", f"the answer of {origin.host} is larger than {cap} bytes") from error
         except (HTTPException, ValueError, OSError) as error:
             connection.close()
-            raise unreachable(error, origin.authority) from error
+            raise unreachable(error, origin.authority, self.secrets.hide) from error
         except BaseException:
             connection.close()
             raise
         if connection.sock is not None:
             pool.give(connection)
+        if answer.status == 407:
+            raise proxy_refused(origin.authority)
         return answer
 
     def prepare(self, url: str) -> None:
@@ -392,7 +396,9 @@ class Transport:
         headers = {}
         if parts.username:
             pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-            headers["Proxy-Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
+            basic = base64.b64encode(pair.encode()).decode()
+            headers["Proxy-Authorization"] = f"Basic {basic}"
+            self.secrets.add([basic, unquote(parts.password or "")])
         if context is None:
             return lambda: _Connection(host, port, proxy_headers=headers)
         inner = context
