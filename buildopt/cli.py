@@ -143,14 +143,7 @@ def _print_error(message: str, hint: str, detail: tuple[str, ...] = ()) -> None:
 
 
 def _print_bug(error: Exception) -> int:
-    import tempfile
-    import traceback
+    from buildopt import bugs
 
-    with tempfile.NamedTemporaryFile("w", prefix="buildopt-", suffix=".txt", delete=False) as report:
-        report.write(f"buildopt {__version__}, Python {sys.version}\n{' '.join(sys.argv[:2])}\n\n")
-        report.write("".join(traceback.format_exception(error)))
-    _print_error(
-        f"this is a bug in buildopt: {type(error).__name__}: {error}",
-        f"please report it with {report.name}",
-    )
+    _print_error(*bugs.told(error))
     return errors.BUG

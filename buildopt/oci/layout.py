@@ -205,7 +205,10 @@ class TarSource(_Source):
     def blob(self, digest: Digest) -> Blob:
         if digest not in self.places:
             raise missing(self.path, digest)
-        return Blob(_open_plain(self.path, follow=True), *self.places[digest])
+        try:
+            return Blob(_open_plain(self.path, follow=True), *self.places[digest])
+        except FileNotFoundError as error:
+            raise ArtifactError(f"{self.path} is gone", hint="leave it where it is until it was pushed") from error
 
     def size(self, digest: Digest) -> int:
         if digest not in self.places:

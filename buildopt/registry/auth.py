@@ -114,6 +114,8 @@ class Authenticator:
         self._challenge: Challenge | None = None
         self._issued: Credentials | None = None
         self._found: dict[str, Credentials | None] = {}
+        self._unfound: dict[str, RegistryError] = {}
+        self._failed: dict[str, tuple[float, RegistryError]] = {}
         self._tokens: dict[str, _Token] = {}
         self._accepted = False
         self._welcome: set[str] = set()
@@ -158,9 +160,13 @@ class Authenticator:
 
         Raises RegistryError where a token cannot be had.
         """
+        began = self._clock()
         with self._lock:
             if self._challenge is None:
                 return ""
+            ended, failure = self._failed.get(scope, (-math.inf, None))
+            if failure is not None and ended >= began:
+                raise failure  # who waited for the same question heard its answer
             credentials = self._look(repository)
             if credentials is not None and credentials.registry_token:
                 return f"Bearer {credentials.registry_token}"
@@ -168,7 +174,12 @@ class Authenticator:
                 return credentials.basic() if credentials is not None else ""
             token = self._tokens.get(scope)
             if token is None or token.ends <= self._clock():
-                token = self._tokens[scope] = self._fetched(self._challenge, scope, repository, credentials)
+                try:
+                    token = self._fetched(self._challenge, scope, repository, credentials)
+                except RegistryError as error:
+                    self._failed[scope] = (self._clock(), error)
+                    raise
+                self._tokens[scope] = token
             return f"Bearer {token.value}"
 
     def welcomed(self, used: str) -> None:
@@ -224,10 +235,13 @@ class Authenticator:
         place = self._keychain.place(self.registry, repository)
         if self._issued is None and place not in self._found:
             found: Credentials | None = None
+            if place in self._unfound:
+                raise self._unfound[place]
             try:
                 found = self._keychain.get(self.registry, repository)
-            except RegistryError:
+            except RegistryError as error:
                 if not self._issue():
+                    self._unfound[place] = error  # a helper that hangs is not asked by each thread in turn
                     raise
             if found is None and self._issued is None:
                 self._issue()
@@ -287,6 +301,7 @@ class Authenticator:
         self, realm: str, challenge: Challenge, scope: str, repository: str, credentials: Credentials | None
     ) -> _Token:
         self._check_realm(realm)
+        self._transport.trust_as(realm, self.origin.authority)
         fields = [("service", challenge.get("service"))] if challenge.get("service") else []
         fields += [("scope", part) for part in scope.split()]
         if credentials is not None and credentials.identity_token:

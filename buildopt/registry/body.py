@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Protocol
 
+from buildopt.errors import ArtifactError
 from buildopt.oci.descriptor import Descriptor, Digest
 from buildopt.oci.layout import ArtifactSource, Blob, tampered, wrong_size
 from buildopt.registry.lane import Lane
@@ -25,8 +26,9 @@ class Sender(Protocol):
 class BlobBody:
     """A blob that tells what was read of it, and ends early when its sender does (Stopped). Use it in a ``with`` block.
 
-    From ``enter`` until its last byte was read it has a place in ``lane``. It raises ArtifactError where the file of
-    ``path`` is shorter than its descriptor says.
+    From ``enter`` until its last byte was read it has a place in ``lane``. It gives as many bytes as its descriptor
+    says, whatever else the file holds by then: what follows them on the connection would be another request. It raises
+    ArtifactError where the file of ``path`` is shorter, or cannot be read.
     """
 
     def __init__(self, opened: Blob, blob: Descriptor, path: Path, sender: Sender, lane: Lane | None) -> None:
@@ -53,7 +55,13 @@ class BlobBody:
     def read(self, count: int = -1, /) -> bytes:
         if self._sender.ended():
             raise Stopped
-        data = self._opened.read(count)
+        left = self._blob.size - self._count
+        try:
+            data = self._opened.read(left if count < 0 else min(count, left))
+        except OSError as error:  # not the connection's, which raises the same
+            raise ArtifactError(
+                f"{self._blob.digest} in {self._path} cannot be read: {error.strerror}", hint="check its disk"
+            ) from error
         if not data:
             if self._count < self._blob.size:
                 raise wrong_size(self._path, self._blob, self._count)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Mapping
-from urllib.parse import quote, urljoin
+from urllib.parse import quote, urldefrag, urljoin
 
 from buildopt.oci.descriptor import DOCUMENT_TYPES, Digest
 from buildopt.oci.reference import is_loopback
@@ -94,7 +94,7 @@ class Registry:
         location = answer.headers.get("location", "")
         if answer.status != 202 or not location:
             raise self._refused(answer, repository, what)
-        place = joined(answer_url(answer), location)
+        place, _ = urldefrag(joined(answer_url(answer), location))
         place += f"{'&' if '?' in place else '?'}digest={quote(str(digest))}"
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
         turn()  # not with the request under way: what waits there for its first byte, proxies give up

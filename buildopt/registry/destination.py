@@ -25,6 +25,12 @@ if TYPE_CHECKING:
     from buildopt.registry.push import Run
 
 
+WAITED = 5.0
+"""Seconds that a destination may wait for the others before it is asked again whether it still has everything."""
+LAG = 1.0
+"""Seconds after which a tag is read a second time, where the first answer was another image."""
+
+
 @dataclass(slots=True)
 class _Tally:
     sent: int = 0
@@ -65,8 +71,11 @@ class Destination:
         try:
             problem = self._guarded(self._contents)
         finally:
+            filled = time.monotonic()
             self.run_.filled(required)
         self.failed.clear()
+        if problem is None and time.monotonic() - filled >= WAITED:
+            problem = self._guarded(self._recheck)
         problems = [problem] * len(self.targets) if problem is not None else self._names()
         self._settle()
         for target, failed in zip(self.targets, problems, strict=True):
@@ -102,6 +111,12 @@ class Destination:
             return Problem("artifact", error.message, error.hint)
         except BuildoptError as error:
             return Problem("configuration", error.message, error.hint)
+        except Stopped:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other destinations are not to suffer from it
+            from buildopt import bugs
+
+            return Problem("bug", *bugs.told(error))
         return None
 
     def _attempt(self, work: Callable[[int], Result]) -> Result:
@@ -156,7 +171,7 @@ class Destination:
     def _fill(self) -> None:
         """Ask what is there, and send the blobs that are not; large ones in a lane of their own, so that small ones and
         questions need not wait behind them."""
-        blobs = sorted(self._sendable(), key=lambda blob: -blob.size)
+        blobs = sorted(self.run_.sendable, key=lambda blob: -blob.size)
         self.run_.on_event(Started(self.name, sum(blob.size for blob in blobs)))
         questions = [functools.partial(self._ask, descriptor) for descriptor, _ in self._documents()]
         questions += [functools.partial(self._ask_for_tag, self._tag(target)) for target in self.targets]
@@ -185,11 +200,6 @@ class Destination:
         errors = [error for error in (future.exception() for future in futures) if error is not None]
         for error in sorted(errors, key=lambda error: isinstance(error, Stopped)):
             raise error
-
-    def _sendable(self) -> list[Descriptor]:
-        """The blobs that can be sent; foreign layers may be elsewhere."""
-        source = self.run_.plan.source
-        return [blob for blob in self.image.blobs if source.has(blob.digest) or blob.data is not None]
 
     def moved(self, blob: Descriptor, count: int) -> None:
         """Tell that bytes of a blob were read to be sent."""
@@ -256,8 +266,7 @@ class Destination:
 
     def _send(self, blob: Descriptor) -> None:
         source = self.run_.plan.source
-        if not source.has(blob.digest):
-            assert blob.data is not None
+        if blob.data is not None and not source.has(blob.digest):
             self.registry.upload(self.repository, blob.digest, blob.size, blob.data)
             return
         lane = self.lane if blob.size > SMALL else None
@@ -334,22 +343,38 @@ class Destination:
                         self._mend()
                         self.mended = True
                     error.transient = not mended
+            elif error.kind == "digest":  # two pushers of the same, at the same moment: the next attempt asks again
+                error.transient = True
             raise
 
     def _mend(self) -> None:
-        def blob_is_there(blob: Descriptor, number: int) -> None:
+        """Ask for everything again, and send what is not there."""
+        for blob in self.run_.sendable:
+            self._blob_again(blob)
+        for descriptor, data in self.written:
+            self._manifest_again(descriptor, data)
+
+    def _recheck(self) -> None:
+        """The same side by side, once all destinations have everything."""
+        self._together([functools.partial(self._blob_again, blob) for blob in self.run_.sendable])
+        for descriptor, data in self.written:
+            self._manifest_again(descriptor, data)
+
+    def _blob_again(self, blob: Descriptor) -> None:
+        def work(number: int) -> None:
             if not self.registry.has_blob(self.repository, blob.digest, blob.size):
                 self._send(blob)
 
-        def manifest_is_there(descriptor: Descriptor, data: bytes, number: int) -> None:
-            name = str(descriptor.digest)
+        self._attempt(work)
+
+    def _manifest_again(self, descriptor: Descriptor, data: bytes) -> None:
+        name = str(descriptor.digest)
+
+        def work(number: int) -> None:
             if not self.registry.has_manifest(self.repository, name, len(data)):
                 self.registry.put_manifest(self.repository, name, data, descriptor.media_type)
 
-        for blob in self._sendable():
-            self._attempt(functools.partial(blob_is_there, blob))
-        for descriptor, data in self.written:
-            self._attempt(functools.partial(manifest_is_there, descriptor, data))
+        self._attempt(work)
 
     def _name(self, target: Target) -> None:
         """Write the image's own manifest under a tag, and read it back."""
@@ -371,6 +396,8 @@ class Destination:
                     return  # somebody else was first, with the same
                 raise
             actual = self._read_back(name, headers)
+            if actual != self.image.digest and not self.over.wait(LAG):
+                actual = self._read_back(name, headers)
             if actual != self.image.digest:
                 # Where the registry did not name what it took, perhaps something in its place said that it was taken.
                 taken = headers.get("docker-content-digest", "") == str(self.image.digest)
@@ -381,6 +408,8 @@ class Destination:
                     transient=actual is None or not taken,
                 )
 
+        if how == "present" and self._attempt(lambda number: self._known(name)) != self.image.digest:
+            how = "sent"  # somebody moved it since it was asked for
         if how == "sent":
             self._attempt(work)
         about = referrer(self.image.descriptor, data)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from http.client import InvalidURL
+from typing import cast
 
 from buildopt.errors import PushError
 from buildopt.registry.profiles import Profile, profile_of
@@ -27,12 +28,15 @@ MISSING_PARTS = frozenset({"MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN"})
 NO_IDENTITY = "NO_IDENTITY"
 """The code where there is nobody to sign in as."""
 
+LONGEST_ASKED = 120.0
+"""Seconds that a registry may ask to wait for; who asks for more is reported instead."""
 SECONDARY_SECONDS = 60.0
 """How long GitHub wants to be left alone after its secondary limit where it names no time: a minute at the least."""
 
 _WAIT = re.compile(
     r"retry-after:\s*((?:\d{1,9}(?:\.\d{1,12})?(?:h|ms|us|µs|μs|ns|m|s)){1,4})\b", re.IGNORECASE | re.ASCII
 )
+_NOBODY = (errno.ECONNREFUSED, errno.ENETUNREACH, errno.EHOSTUNREACH)
 _PART = re.compile(r"([\d.]+)([^\d.]+)", re.ASCII)
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ns": 1e-9}
 _LOCKED = frozenset({"REGISTRY_DISALLOWED_OPERATION", "TAG_ALREADY_EXISTS"})
@@ -48,7 +52,7 @@ class RegistryError(PushError):
     ``kind`` is one of unreachable, certificate, timeout, credentials, permission, firewall, not-found, name,
     rate-limit, immutable, policy, quota, read-only, too-large, digest, refused, server, protocol. ``transient``:
     another attempt may succeed, ``retry_after`` seconds from now where the registry said so. ``status`` is that of
-    its answer, 0 without one.
+    its answer, 0 without one; ``answered``: it had given another one before.
     """
 
     def __init__(
@@ -68,6 +72,7 @@ class RegistryError(PushError):
         self.retry_after = retry_after
         self.code = code
         self.status = status
+        self.answered = False
 
     def retold(self, message: str, hint: str | None = None) -> RegistryError:
         """The same in other words."""
@@ -164,6 +169,8 @@ def refused(
         "server": f"{registry} failed with status {status} at {what}",
     }
     wait = answer.retry_after()
+    if wait is not None and wait > LONGEST_ASKED:
+        said += f"; it asks to wait for {wait / 60:.0f} minutes"
     return RegistryError(
         kind,
         words.get(kind, f"{registry} refused {what} with status {status}") + said,
@@ -225,9 +232,13 @@ def _denied(status: int, text: str, signed_in: bool) -> str:
     return ""
 
 
-def unreachable(error: Exception, registry: str, hide: Callable[[str], str] = str) -> RegistryError:
-    """The error for a registry that gave no answer at all; ``hide`` takes secrets out of a proxy's words."""
+def unreachable(error: Exception, registry: str, hide: Callable[[str], str] = str, proxy: str = "") -> RegistryError:
+    """The error for a registry that gave no answer at all; ``hide`` takes secrets out of the words of its ``proxy``."""
     cause = _cause(error)
+    away = isinstance(cause, socket.gaierror) or (isinstance(cause, OSError) and cause.errno in _NOBODY)
+    if proxy and away:
+        words = f"the proxy {proxy} on the way to {registry} cannot be reached: {cast('OSError', cause).strerror}"
+        return RegistryError("unreachable", words, hint="check HTTPS_PROXY and NO_PROXY", transient=True)
     if isinstance(cause, ssl.SSLCertVerificationError):
         return RegistryError(
             "certificate",
@@ -258,7 +269,7 @@ def unreachable(error: Exception, registry: str, hide: Callable[[str], str] = st
     reason = cause.strerror if isinstance(cause, OSError) and cause.strerror else one_line(hide(str(cause)))
     if isinstance(cause, ValueError | InvalidURL) and not isinstance(cause, OSError):
         reason = "the request has a form that cannot be sent"  # what it is about may be a secret
-    if isinstance(cause, OSError) and cause.errno in (errno.ECONNREFUSED, errno.ENETUNREACH, errno.EHOSTUNREACH):
+    if away:
         hint = "check the address, and that the registry runs"
     else:
         hint = "check the network, then push again; what was sent stays there"

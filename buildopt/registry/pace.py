@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from buildopt.registry.failure import RETRIED_STATUSES, RegistryError
-from buildopt.registry.retry import LONGEST_ASKED, POLL_SECONDS, Signal, Stopped
+from buildopt.registry.failure import LONGEST_ASKED, RETRIED_STATUSES, RegistryError
+from buildopt.registry.retry import POLL_SECONDS, Signal, Stopped
 
 CAREFUL = 8
 """So many times as many successes as usual raise the bound by one after the registry had too much."""
@@ -68,10 +68,11 @@ class Bound:
 
 def _held(error: RegistryError) -> float:
     """Seconds for which nothing new begins."""
+    least = UNTOLD_SECONDS if error.kind == "rate-limit" else 0.0
     if error.retry_after is None:
-        return UNTOLD_SECONDS if error.kind == "rate-limit" else 0.0
+        return least
     # Who asks for hours is not waited for: that ends the destination, and whoever else is there soon hears it too.
-    return error.retry_after if error.retry_after <= LONGEST_ASKED else 0.0
+    return max(least, error.retry_after) if error.retry_after <= LONGEST_ASKED else 0.0
 
 
 class Pace:

@@ -14,6 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from buildopt.errors import UsageError
 from buildopt.oci.descriptor import Digest
+from buildopt.oci.layout import absent_layers
 from buildopt.registry import ecr
 from buildopt.registry.client import Registry
 from buildopt.registry.credentials import Keychain
@@ -58,6 +59,9 @@ class Run:
         self, plan: PushPlan, transport: Transport, keychain: Keychain, on_event: Callable[[Event], None]
     ) -> None:
         self.plan = plan
+        # Decided once: what goes away meanwhile is missing, not elsewhere.
+        absent = {layer.digest for layer in absent_layers(plan.source, plan.image)}
+        self.sendable = tuple(blob for blob in plan.image.blobs if blob.digest not in absent)
         self.transport = transport
         self.on_event = on_event
         self.stop = threading.Event()

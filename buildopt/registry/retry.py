@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from buildopt.registry.failure import RegistryError
+from buildopt.registry.failure import LONGEST_ASKED, RegistryError
 
 if TYPE_CHECKING:
     import tenacity
@@ -18,14 +18,12 @@ Result = TypeVar("Result")
 ATTEMPTS = 5
 FIRST_WAIT = 0.5
 LONGEST_WAIT = 20.0
-LONGEST_ASKED = 120.0
-"""Seconds that a registry may ask to wait for; who asks for more is reported instead."""
-
 POLL_SECONDS = 0.2
 """How often whoever waits for something else looks whether to stop."""
 
 TIMES = {"unreachable": 3, "timeout": 3, "digest": 2}
-"""Attempts by kind of failure where they are fewer: a registry that is not there should not cost a minute."""
+"""Attempts by kind of failure where they are fewer: a registry that is not there should not cost a minute. One that
+answered before is there, and may be starting anew."""
 
 
 class Stopped(Exception):
@@ -96,6 +94,16 @@ def _further(
         if stop.wait(seconds):
             raise Stopped
 
+    counts: dict[str, int] = {}
+
+    def enough(state: tenacity.RetryCallState) -> bool:
+        """Whether it failed often enough, in all or in the same way."""
+        error = _error(state)
+        kind = error.kind if error is not None else ""
+        counts[kind] = counts.get(kind, 0) + 1
+        known = kind == "unreachable" and error is not None and error.answered
+        return state.attempt_number >= ATTEMPTS or counts[kind] >= (ATTEMPTS if known else TIMES.get(kind, ATTEMPTS))
+
     def before_sleep(state: tenacity.RetryCallState) -> None:
         error = _error(state)
         if error is not None:
@@ -103,7 +111,7 @@ def _further(
 
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception(_again),
-        stop=_enough,
+        stop=enough,
         wait=_wait,
         sleep=sleep,
         before_sleep=before_sleep,
@@ -136,14 +144,8 @@ def _again(error: BaseException) -> bool:
     )
 
 
-def _enough(state: tenacity.RetryCallState) -> bool:
-    error = _error(state)
-    return state.attempt_number >= TIMES.get(error.kind if error is not None else "", ATTEMPTS)
-
-
 def _wait(state: tenacity.RetryCallState) -> float:
     error = _error(state)
-    if error is not None and error.retry_after is not None:
-        return error.retry_after
-    pause = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** (state.attempt_number - 1))
-    return pause * random.uniform(0.75, 1.25)
+    pause = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** (state.attempt_number - 1)) * random.uniform(0.75, 1.25)
+    # Who says "0" has cut the rest of a second off, and who says "10ms" means the next request, not the last of many.
+    return max(pause, (error.retry_after or 0.0) if error is not None else 0.0)

@@ -32,6 +32,7 @@ MAX_LINES = 500
 """Lines of an answer's head, with those of answers that are only a first word."""
 READ_SECONDS = 600.0
 """A registry may take minutes to store a large blob after its last byte arrived; for all else, silence is silence."""
+_LONGEST_LINE = 65536
 _AGENT = f"buildopt/{__version__}"
 
 
@@ -89,6 +90,15 @@ class _Response(HTTPResponse):
         finally:
             if self.fp is not None:
                 self.fp = file
+
+    def _read_status(self) -> tuple[str, int, str]:
+        """The status line. Python knows 100, and takes any other word ahead of the answer for the answer."""
+        while True:
+            version, status, reason = super()._read_status()  # type: ignore[misc]
+            if not 101 < status < 200:
+                return version, status, reason
+            while self.fp.readline(_LONGEST_LINE).strip():
+                pass
 
     def content(self, cap: int) -> bytes:
         """The whole body. Raises IncompleteRead where it ends early, _TooLarge where it has more than ``cap`` bytes."""
@@ -223,8 +233,9 @@ class _Request:
 def _flat(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, value in headers:
-        name = name.lower()
-        found[name] = f"{found[name]}, {value}" if name in found else value
+        name, value = name.lower(), value.strip()
+        if found.get(name) != value or name != "content-length":  # which some say twice
+            found[name] = f"{found[name]}, {value}" if name in found else value
     return found
 
 
@@ -308,6 +319,8 @@ class Transport:
     def __init__(self, trust: Trust) -> None:
         self.trust = trust
         self.secrets = Secrets()
+        self._answered: set[Origin] = set()
+        self._lenders: dict[Origin, str] = {}
         self._pools: dict[Origin, _Pool] = {}
         self._lock = threading.Lock()
 
@@ -345,10 +358,13 @@ class Transport:
             raise RegistryError("protocol", f"the answer of {origin.host} is larger than {cap} bytes") from error
         except (HTTPException, ValueError, OSError) as error:
             connection.close()
-            raise unreachable(error, origin.authority, self.secrets.hide) from error
+            failure = unreachable(error, origin.authority, self.secrets.hide, self._proxy_of(origin))
+            failure.answered = origin in self._answered
+            raise failure from error
         except BaseException:
             connection.close()
             raise
+        self._answered.add(origin)
         if connection.sock is not None:
             pool.give(connection)
         if answer.status == 407:
@@ -373,9 +389,19 @@ class Transport:
                 self._pools[origin] = _Pool(self._maker(origin))
             return self._pools[origin]
 
+    def trust_as(self, url: str, registry: str) -> None:
+        """Trust the origin of ``url`` by the certificates that are kept for a registry, too: its token server's."""
+        self._lenders.setdefault(Origin.of(url), registry)
+
+    def _proxy_of(self, origin: Origin) -> str:
+        """Host and port of the proxy on the way, without its user; empty where there is none."""
+        proxy = self.trust.proxy(origin.scheme, origin.host, origin.port)
+        return urlsplit(proxy).netloc.rpartition("@")[2]
+
     def _maker(self, origin: Origin) -> Callable[[], _Connection]:
-        proxy = self.trust.proxy(origin.scheme, origin.host)
-        context = self.trust.context(origin.authority) if origin.scheme == "https" else None
+        proxy = self.trust.proxy(origin.scheme, origin.host, origin.port)
+        lender = self._lenders.get(origin, "")
+        context = self.trust.context(origin.authority, lender) if origin.scheme == "https" else None
         if not proxy:
             if context is None:
                 return lambda: _Connection(origin.host, origin.port)

@@ -40,9 +40,12 @@ class Trust:
         with suppress(UsageError):  # who needs them hears of it
             self._usual()
 
-    def context(self, registry: str) -> ssl.SSLContext:
-        """TLS for one registry (``host`` or ``host:port``). Raises UsageError where a certificate cannot be read."""
-        authorities = [path for base in self.folders for path in _listed(base / registry, ".crt")]
+    def context(self, registry: str, lender: str = "") -> ssl.SSLContext:
+        """TLS for one registry (``host`` or ``host:port``), or for what the registry ``lender`` names: then that one's
+        authorities count as well, but its key is for itself. Raises UsageError where a certificate cannot be read.
+        """
+        names = [name for name in (registry, lender) if name]
+        authorities = [path for base in self.folders for name in names for path in _listed(base / name, ".crt")]
         certificates = [path for base in self.folders for path in _listed(base / registry, ".cert")]
         if not authorities and not certificates:
             return self._usual()
@@ -78,12 +81,12 @@ class Trust:
                 _load(context, next((bundle for bundle in _BUNDLES if os.path.exists(bundle)), None), None)
         return context
 
-    def proxy(self, scheme: str, host: str) -> str:
+    def proxy(self, scheme: str, host: str, port: int = 443) -> str:
         """The proxy to use for a host, empty for none; this machine is never reached through one."""
         names = (f"{scheme}_proxy", f"{scheme.upper()}_PROXY", "all_proxy", "ALL_PROXY")
         found = next((self.environ[name] for name in names if self.environ.get(name)), "")
         excluded = self.environ.get("no_proxy") or self.environ.get("NO_PROXY") or ""
-        if not found or is_loopback(host) or _excluded(host, excluded.split(",")):
+        if not found or is_loopback(host) or _excluded(host, port, excluded.split(",")):
             return ""
         return found if "://" in found else f"http://{found}"
 
@@ -112,7 +115,7 @@ def _listed(folder: Path, suffix: str) -> Iterable[Path]:
         return ()
 
 
-def _excluded(host: str, patterns: list[str]) -> bool:
+def _excluded(host: str, port: int, patterns: list[str]) -> bool:
     import ipaddress  # few have this set
 
     host = host.lower().strip("[]")
@@ -131,7 +134,13 @@ def _excluded(host: str, patterns: list[str]) -> bool:
                     return True
             except ValueError:
                 continue
-        name = pattern.lstrip("*").rpartition(":")[0] if pattern.count(":") == 1 else pattern.lstrip("*")
+        name, of_port = pattern.lstrip("*"), ""
+        if pattern.startswith("["):
+            name, _, of_port = pattern[1:].partition("]")
+        elif pattern.count(":") == 1:
+            name, _, of_port = name.rpartition(":")
+        if of_port.lstrip(":") not in ("", str(port)):
+            continue
         if host == name.lstrip(".") or (address is None and host.endswith("." + name.lstrip("."))):
             return True
     return False

@@ -19,7 +19,7 @@ from scripted import Handler, Scripted, scripted_registry
 from buildopt.oci.descriptor import OCI_INDEX, Digest
 from buildopt.oci.layout import open_artifact, resolve
 from buildopt.oci.reference import Reference
-from buildopt.registry import client, failure
+from buildopt.registry import client, failure, retry
 from buildopt.registry.client import Registry
 from buildopt.registry.credentials import Credentials, Keychain
 from buildopt.registry.failure import Answer, RegistryError, refused
@@ -549,6 +549,7 @@ def pushed(layout: Path, place: str) -> tuple[PushReport, list[Event]]:
 def test_githubs_secondary_limit_is_waited_for_like_any_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:
+    monkeypatch.setattr(retry, "FIRST_WAIT", 0.001)
     monkeypatch.setattr(failure, "SECONDARY_SECONDS", 0.03125)
     artifacts.make_layout(tmp_path / "layout")
     with scripted_registry() as scripted:
