@@ -72,6 +72,7 @@ class Destination:
             problem = self._guarded(self._contents)
         finally:
             filled = time.monotonic()
+            self.run_.claims.leave(self.registry.name, self.repository)
             self.run_.filled(required)
         self.failed.clear()
         if problem is None and time.monotonic() - filled >= WAITED:
@@ -219,12 +220,11 @@ class Destination:
 
     def _blob(self, blob: Descriptor) -> None:
         held = self._attempt(lambda number: self.registry.has_blob(self.repository, blob.digest, blob.size))
-        claim, mine = self.run_.claim(self.registry.name, blob.digest)
         if held:
-            if mine:
-                claim.set_result(self.repository)  # from here a neighbour may have it mounted
+            self.run_.claims.holds(self.registry.name, self.repository, blob.digest)
             self._count(blob, "present")
             return
+        claim, mine = self.run_.claims.wants(self.registry.name, self.repository, blob.digest, self.ended)
         if not mine:
             self._neighbour(blob, claim)
             return
@@ -409,7 +409,8 @@ class Destination:
                 )
 
         if how == "present" and self._attempt(lambda number: self._known(name)) != self.image.digest:
-            how = "sent"  # somebody moved it since it was asked for
+            self.named.discard(name)  # somebody moved it since it was asked for
+            how = "sent"
         if how == "sent":
             self._attempt(work)
         about = referrer(self.image.descriptor, data)
@@ -417,7 +418,7 @@ class Destination:
             self._list(about, headers)
         with self.lock:
             if not self.counted:
-                self.tally.add(how, len(data))
+                self.tally.add("present" if self.named else "sent", len(data))
                 self.counted = True
 
     def _tag(self, target: Target) -> str:

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 
 from buildopt.errors import UsageError
-from buildopt.oci.descriptor import Digest
 from buildopt.oci.layout import absent_layers
 from buildopt.registry import ecr
+from buildopt.registry.claims import Claims
 from buildopt.registry.client import Registry
 from buildopt.registry.credentials import Keychain
 from buildopt.registry.destination import Destination
@@ -71,10 +71,10 @@ class Run:
         }
         most = plan.jobs or BULK_JOBS + SMALL_JOBS
         self.paces = {name: Pace(most) for name in self.registries}
-        self._claims: dict[tuple[str, Digest], Future[str]] = {}
-        self._lock = threading.Lock()
+        firsts = [group[0].reference for group in plan.repositories]
+        self.claims = Claims((reference.registry, reference.repository) for reference in firsts)
         self._filling = sum(1 for group in plan.repositories if any(not target.optional for target in group))
-        self._filled = threading.Condition(self._lock)
+        self._filled = threading.Condition()
 
     def all(self) -> PushReport:
         groups = self.plan.repositories
@@ -93,14 +93,6 @@ class Run:
             raise
         pool.shutdown()
         return PushReport(str(self.plan.image.digest), tuple(outcomes[target] for target in self.plan.targets))
-
-    def claim(self, registry: str, digest: Digest) -> tuple[Future[str], bool]:
-        """Who gets a blob to a registry first: the repository that it is in afterwards, and whether that is you."""
-        with self._lock:
-            mine = (registry, digest) not in self._claims
-            if mine:
-                self._claims[registry, digest] = Future()
-            return self._claims[registry, digest], mine
 
     def filled(self, required: bool) -> None:
         """A destination has everything but its tags, or failed. Returns once that is so of all required ones.

@@ -16,7 +16,7 @@ from scripted import Handler, Scripted, scripted_registry
 from buildopt.errors import ToolError
 from buildopt.oci.layout import Blob, open_artifact, resolve
 from buildopt.oci.reference import Reference
-from buildopt.registry import auth, destination, pace, retry
+from buildopt.registry import auth, claims, destination, pace, retry
 from buildopt.registry.credentials import Credentials, Keychain
 from buildopt.registry.failure import RegistryError
 from buildopt.registry.outcome import Outcome
@@ -302,3 +302,40 @@ def test_a_token_server_that_hangs_is_asked_by_one_of_those_that_wait(
     assert kind(outcome) == "timeout"
     assert len(asked) <= 6  # three attempts, and who came too late to have waited
     assert time.monotonic() - began < 30
+
+
+@pytest.mark.parametrize("order", [("one", "two"), ("two", "one")])
+def test_what_a_neighbour_holds_is_mounted_whoever_is_first(
+    layout: Path, registry: Scripted, order: tuple[str, str]
+) -> None:
+    """The one that holds it answers late."""
+    assert run(layout, f"{registry.host}/acme/one:0")[0].ok
+
+    def slow(handler: Handler) -> bool:
+        if handler.command == "HEAD" and "/acme/one/blobs/" in handler.path:
+            time.sleep(0.2)
+        return False
+
+    registry.fault = slow
+    outcomes = run(layout, *(f"{registry.host}/acme/{name}:1" for name in order))
+    blobs = sum(blob.size for blob in resolve(open_artifact(layout)).blobs)
+    mounted = {outcome.reference.rpartition("/")[2]: outcome.bytes_mounted for outcome in outcomes}
+    assert mounted == {"one:1": 0, "two:1": blobs}
+
+
+def test_a_neighbour_that_does_not_answer_is_not_waited_for_each_time(
+    layout: Path, registry: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claims, "PATIENCE", 0.3)
+    gone = threading.Event()
+
+    def stall(handler: Handler) -> bool:
+        if "/acme/one/blobs/" in handler.path:
+            gone.wait(20)
+        if handler.command == "PUT" and "/acme/two/manifests/" in handler.path:
+            gone.set()
+        return False
+
+    registry.fault = stall
+    assert all(outcome.ok for outcome in run(layout, f"{registry.host}/acme/one:1", f"{registry.host}/acme/two:1"))
+    assert gone.is_set()
