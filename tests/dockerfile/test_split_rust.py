@@ -250,3 +250,67 @@ def test_cargo_in_the_container_is_refused(tmp_path: Path) -> None:
 def test_what_a_build_script_leaves_behind(tmp_path: Path, code: str, why: str) -> None:
     result = split(tmp_path, usual(), src__main_dot_rs=code, build_dot_rs="fn main() {}\n")
     assert (why in reason(result)) if why else runtime(result)
+
+
+@pytest.mark.parametrize(
+    ("manifest", "listed", "why"),
+    [
+        ('[dependencies]\nnix = "0.27"\n', (), "Cargo.lock does not list nix as Cargo.toml does: what nix is linked"),
+        ('[dependencies]\nserde = "1"\nnix = "0.27"\n', ("nix",), "does not list nix"),
+        ('[dependencies]\nserde = "1"\nnix = "1"\n', ("nix",), "does not list serde as Cargo.toml does: what nix is"),
+        ('[dependencies.nix]\nversion = "1"\n', (), "does not list nix"),
+        ("[target.'cfg(unix)'.dependencies]\nnix = \"1\"\n", (), "does not list nix"),
+        ('[build-dependencies]\nnix = "1"\n', (), "does not list nix"),
+        ('[dependencies]\nother = { package = "nix", version = "1" }\n', ("other",), "does not list nix"),
+        ('[dependencies]\nnix = { version = "1", optional = true }\n', (), "does not list nix"),
+        ('[dependencies]\nnix.workspace = true\n[workspace.dependencies]\nnix = "1"\n', (), "does not list nix"),
+        ('[dependencies]\nnix = "=1.0.1"\n', ("nix",), "does not list nix"),
+        ('[dependencies]\nnix = "2"\n', ("nix",), "does not list nix"),
+        ('[dependencies]\nnix = "1.2"\n', ("nix",), "does not list nix"),
+        ('[dependencies]\nserde = "1"\n', (), ""),
+        ('[dependencies]\nnix = "1"\n', ("nix",), ""),
+        ('[dependencies]\nnix = "^1.0"\n', ("nix",), ""),
+        ('[dependencies]\nnix = ">=2, <1"\n', ("nix",), ""),
+        ('[dependencies]\nnix = { git = "https://example.com/nix", version = "2" }\n', ("nix",), ""),
+        ('[dependencies]\nother = { package = "nix", version = "1" }\n', ("nix",), ""),
+        ('[dev-dependencies]\nnix = "1"\n', (), ""),
+        ('[dependencies]\nnix.workspace = true\n[workspace.dependencies]\nnix = "1"\n', ("nix",), ""),
+        ('[workspace]\n[workspace.dependencies]\nnix = "1"\n', (), ""),
+    ],
+)
+def test_lock_files_that_lag_behind(tmp_path: Path, manifest: str, listed: tuple[str, ...], why: str) -> None:
+    files = {"Cargo_dot_toml": MANIFEST + manifest, "Cargo_dot_lock": lock("app", *listed)}
+    result = split(tmp_path, usual(), **files)
+    assert (why in reason(result)) if why else runtime(result)
+    for flag in ("--locked", "--frozen"):
+        assert runtime(split(tmp_path, usual(build=f"cargo build --release {flag}"), **files))
+
+
+def test_lock_files_that_lag_behind_a_member(tmp_path: Path) -> None:
+    inner = '[package]\nname = "one"\nversion = "0.1.0"\n[dependencies]\nnix = "1"\n'
+    files = {
+        "Cargo_dot_toml": f'{MANIFEST}[workspace]\nmembers = ["one"]\n',
+        "one__Cargo_dot_toml": inner,
+        "one__src__lib_dot_rs": "",
+        "Cargo_dot_lock": lock("app", "one"),
+    }
+    assert "does not list nix" in reason(split(tmp_path, usual(), **files))
+    assert runtime(split(tmp_path, usual(), **{**files, "Cargo_dot_lock": lock("app", "one", "nix")}))
+
+
+@pytest.mark.parametrize("command", ["cargo update", "cargo generate-lockfile", "rm -f Cargo.lock"])
+def test_lock_files_that_are_made_anew(tmp_path: Path, command: str) -> None:
+    files = {"Cargo_dot_toml": f'{MANIFEST}[dependencies]\nnix = "1"\n', "Cargo_dot_lock": lock("app", "nix")}
+    result = split(tmp_path, usual(build=f"{command} && cargo build --release"), **files)
+    assert "cargo writes a Cargo.lock of its own: what nix is linked with is not known" in reason(result)
+
+
+def test_lock_files_that_are_copied_after_they_were_removed(tmp_path: Path) -> None:
+    files = {"Cargo_dot_toml": f'{MANIFEST}[dependencies]\nnix = "1"\n', "Cargo_dot_lock": lock("app", "nix")}
+    result = split(tmp_path, usual(before="WORKDIR /app\nRUN cargo init && rm Cargo.lock\n"), **files)
+    assert runtime(result)
+
+
+def test_the_lock_file_of_another_folder_does_not_count(tmp_path: Path) -> None:
+    files = {"Cargo_dot_toml": f'{MANIFEST}[dependencies]\nnix = "1"\n', "old__Cargo_dot_lock": lock("app", "nix")}
+    assert "cargo writes a Cargo.lock of its own" in reason(split(tmp_path, usual(), **files))

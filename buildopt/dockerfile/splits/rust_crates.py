@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from buildopt.dockerfile.managers import word_set
@@ -55,6 +55,10 @@ _PLAIN = word_set(
     "http tracing tracing-subscriber tungstenite tokio-tungstenite unicode-width url uuid walkdir warp validator "
     "utoipa juniper async-graphql void zeroize"
 )
+# Crates of build scripts that link nothing by themselves.
+_BUILDERS = word_set(
+    "autocfg built bindgen cc cmake glob prost-build rustc_version tonic-build vergen version_check winres"
+)
 _SSL = {
     "bullseye": "libssl1.1",
     "bookworm": "libssl3",
@@ -74,19 +78,23 @@ class Crates:
     problem: str = ""
 
 
-def crates(lock: str | None, manifests: Iterable[str], installed: Collection[str], *, full: bool) -> Crates:
+def crates(
+    lock: str | None,
+    manifests: Iterable[str],
+    installed: Collection[str],
+    *,
+    full: bool,
+    unlisted: Sequence[str] | None = (),
+) -> Crates:
     """What the crates of a project need.
 
     ``lock`` is the text of Cargo.lock, ``manifests`` those of all Cargo.toml, ``installed`` the packages that the build
     stage installs. ``full``: the base image has the -dev packages of many libraries by itself.
+    ``unlisted`` are the crates that Cargo.lock lacks, so that cargo makes it anew; None: it does so anyway.
     """
     texts = "\n".join(manifests)
     if lock is None:
-        direct = _direct(texts)
-        strange = next((name for name in sorted(direct) if name not in _PLAIN), None)
-        if strange is not None:
-            return Crates(problem=f"there is no Cargo.lock: what {strange} is linked with is not known")
-        return Crates(many=bool(direct))
+        return _unlocked(texts, "there is no Cargo.lock")
     names = set(re.findall(r'^name = "([^"]+)"', lock, re.MULTILINE))
     strange = next((name for name in sorted(names) if _NEEDY.fullmatch(name)), None)
     if strange is not None:
@@ -99,11 +107,29 @@ def crates(lock: str | None, manifests: Iterable[str], installed: Collection[str
         return Crates(problem=f"{starts} may start programs of the rust image")
     if re.search(r"dynamic[-_]linking|prefer-dynamic", texts):
         return Crates(problem="a crate is asked to be linked dynamically")
+    if unlisted is None:
+        problem = _unlocked(texts, "cargo writes a Cargo.lock of its own").problem
+    elif unlisted:
+        problem = _unlocked(texts, f"Cargo.lock does not list {unlisted[0]} as Cargo.toml does", unlisted).problem
+    else:
+        problem = ""
+    if problem:
+        return Crates(problem=problem)
     return Crates(
         tuple(sorted(_libraries(names, texts, installed, full=full))),
         any(_CERTIFICATES.fullmatch(name) for name in names),
         len(names) > 1,
     )
+
+
+def _unlocked(texts: str, why: str, also: Iterable[str] = ()) -> Crates:
+    """What the crates need that manifests ask for, where no lock file tells what these bring along."""
+    direct = _direct(texts)
+    wanted = [*(name for name in also if name not in _BUILDERS), *sorted(direct)]
+    strange = next((name for name in wanted if name not in _PLAIN), None)
+    if strange is not None:
+        return Crates(problem=f"{why}: what {strange} is linked with is not known")
+    return Crates(many=bool(direct))
 
 
 def _is_harmless(name: str) -> bool:

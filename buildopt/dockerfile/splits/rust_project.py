@@ -78,7 +78,7 @@ class Cargo:
                 return []
             at = posixpath.dirname(at)
         document = self.documents[posixpath.join(at, "Cargo.toml")]
-        root = self._workspace(at)
+        root = self.workspace(at)
         found = []
         if "package" in document:
             found.append(self._package(at, document, root))
@@ -94,7 +94,7 @@ class Cargo:
     def all_packages(self, folder: str) -> list[Package]:
         """All members of the workspace that a folder belongs to."""
         own = self.packages(folder)
-        root = own[0].workspace if own else self._workspace(folder)
+        root = own[0].workspace if own else self.workspace(folder)
         document = self.documents.get(posixpath.join(root, "Cargo.toml"), {})
         workspace = document.get("workspace")
         if not isinstance(workspace, dict):
@@ -115,7 +115,8 @@ class Cargo:
                 found.append(folder)
         return found
 
-    def _workspace(self, folder: str) -> str:
+    def workspace(self, folder: str) -> str:
+        """The folder of the workspace that a folder belongs to; itself where there is none."""
         at = folder
         while True:
             document = self.documents.get(posixpath.join(at, "Cargo.toml"))

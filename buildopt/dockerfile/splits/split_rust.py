@@ -18,6 +18,7 @@ from buildopt.dockerfile.splits import runtime_images
 from buildopt.dockerfile.splits.compiled import BUILD_PACKAGES, CERTIFICATES, Reads, Shipment
 from buildopt.dockerfile.splits.programs import copied, known_steps, on_image, started_programs, two_stages
 from buildopt.dockerfile.splits.rust_crates import Crates, crates, packages
+from buildopt.dockerfile.splits.rust_lock import missing
 from buildopt.dockerfile.splits.rust_project import HOME, Cargo, RustBuild, builds
 from buildopt.dockerfile.splits.rust_sources import read_sources
 from buildopt.dockerfile.splits.shipped import Landed, text_of
@@ -31,6 +32,12 @@ _SOURCES = ("*.rs", "Cargo.toml", "Cargo.lock", "rust-toolchain*", "rustfmt.toml
 _IDLE = frozenset((".cargo", "target", "tests", "benches", "examples", ".sqlx", "fuzz"))
 # Where tricks that keep compiled dependencies put the sources of a program that does nothing.
 _DUMMY = re.compile(r"(?:.*/)?(?:src|benches|examples|tests|target|crates)(?:/.*)?|.*\.rs|(?:.*/)?Cargo\.(?:toml|lock)")
+# Settings of Cargo, the last line those that speak in the place of a build script.
+_DECIDING = re.compile(
+    r"^\s*(?:[\w'\"-]+\s*\.\s*)*(?:target|target-dir|rustflags|linker|root)\s*=|^\s*\[env\]"
+    r"|^[^#\n]*\brustc-(?:link-lib|flags|link-arg\S*|link-search)\s*=",
+    re.MULTILINE,
+)
 _BUILD_LIBRARIES = word_set(
     "libssl-dev libpq-dev libsqlite3-dev libmysqlclient-dev libmariadb-dev default-libmysqlclient-dev zlib1g-dev "
     "libcurl4-openssl-dev libclang-dev openssl-dev openssl-libs-static sqlite-dev sqlite-static zlib-dev zlib-static "
@@ -50,23 +57,29 @@ def plan(subject: Subject) -> Split:
         raise No(subject.origin, "there is no CMD or ENTRYPOINT: the image may be meant for working with Rust")
     if re.match(r"^\W*cargo\b", entry.arguments.text):
         raise No(entry, "a container runs cargo, which the smaller image lacks")
+    runs = subject.runs
     subject = _on_rust(subject)
     known_variables(subject, _BASE_NAMES, "rust")
     files = _without_vendored(copied(subject))
     _plain_settings(subject, files)
     done = known_steps(subject, _is_build)
-    made = builds(Cargo(subject, files), subject.runs)
+    cargo = Cargo(subject, files)
+    made = builds(cargo, subject.runs)
     if not made:
         raise No(subject.head[-1], "no `cargo build` or `cargo install --path` makes a program here")
     folders = _folders(subject, files)
     built = [(build.output, build.run) for build in made]
     outputs, start, check = started_programs(subject, files, built, done, lambda path: path in folders)
     used = crates(
-        *_manifests(subject, files), [name for item in done for name in item.packages], full=_is_full(subject)
+        *_manifests(subject, files),
+        [name for item in done for name in item.packages],
+        full=_is_full(subject),
+        unlisted=missing(cargo, made, runs),
     )
     sources = read_sources(subject, files)
-    if used.problem or sources.problem:
-        raise No(made[0].run.instruction, used.problem or sources.problem)
+    problem = used.problem or sources.problem
+    if problem:
+        raise No(made[0].run.instruction, problem)
     reads = Reads(sources.reads or used.many, sources.settings, sources.names, sources.programs)
     found = Shipment(subject, files, done, outputs, start, check, reads, _SOURCES, _IDLE, mixed=False)
     return _split(found, used, made)
@@ -138,7 +151,7 @@ def _plain_settings(subject: Subject, files: Iterable[Landed]) -> None:
     for item in files:
         if re.search(r"(?:^|/)\.cargo/config(?:\.toml)?$", item.path):
             text = text_of(subject, item) or ""
-            if re.search(r"^\s*(?:target|target-dir|rustflags|linker|root)\s*=|^\s*\[env\]", text, re.MULTILINE):
+            if _DECIDING.search(text):
                 raise No(item.instruction, f"{item.origin} decides how the program is built")
 
 
