@@ -252,6 +252,174 @@ def test_what_a_build_script_leaves_behind(tmp_path: Path, code: str, why: str) 
     assert (why in reason(result)) if why else runtime(result)
 
 
+LOCKED = 'version = 3\n\n[[package]]\nname = "app"\nversion = "0.1.0"\n'
+MAIN = "fn main() {}\n"
+BUILD = "fn main() {{ {} }}\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        ('#[link(name = "usb-1.0")]\nextern "C" {}\n', "src/main.rs is linked with the library usb-1.0, which the"),
+        ('#[link(\n    name = "usb-1.0",\n    kind = "dylib",\n)]\nextern "C" {}\n', "the library usb-1.0"),
+        ('#[cfg_attr(unix, link(name = "asound"))]\nextern "C" {}\n', "the library asound"),
+        ('#[cfg(target_os = "linux")]\n#[link(name = "udev")]\nextern "C" {}\n', "the library udev"),
+        ('#[cfg(any(windows, unix))]\n#[link(name = "udev")]\nextern "C" {}\n', "the library udev"),
+        ('#[link(name = "x", modifiers = "+verbatim")]\nextern "C" {}\n', "the library x"),
+        ("macro_rules! m { ($l:expr) => { #[link(name = $l)] extern {} } }\n", "only known at build time"),
+        ('const Q: char = \'"\';\n#[link(name = "udev")]\nextern {}\n', "the library udev"),
+        ('const Q: &str = r#""/*"#;\n#[link(name = "udev")]\nextern {}\n', "the library udev"),
+        ('#![feature(raw_dylib_elf)]\n#[link(name = "udev", kind = "raw-dylib")]\nextern {}\n', "the library udev"),
+        ('#[link(name = "m")]\nextern "C" {}\n#[link(name = "pthread")]\nextern "C" {}\n', ""),
+        ('#[link(name = "udev", kind = "static")]\nextern "C" {}\n', ""),
+        ('#[link(name = "Metal", kind = "framework")]\nextern "C" {}\n', ""),
+        ('#[link(name = "a.dll", kind = "raw-dylib")]\nextern "C" {}\n', ""),
+        ('#[link(name = "user32")]\nextern "C" {}\n', ""),
+        ('#[cfg(windows)]\n#[link(name = "other")]\nextern "C" {}\n', ""),
+        ('#[link(name = "other")]\n#[cfg(all(target_os = "macos", target_arch = "aarch64"))]\nextern "C" {}\n', ""),
+        ('#[cfg_attr(not(unix), link(name = "other"))]\nextern "C" {}\n', ""),
+        ('#[link(wasm_import_module = "host")]\nextern "C" {}\n', ""),
+        ('// #[link(name = "udev")]\n/* #[link(name = "udev")] */\n', ""),
+        ('const TEXT: &str = "#[link(name = x)]";\n', ""),
+        ("fn link(a: i32) -> i32 { a }\nfn b() { let _ = [1][link(0) as usize]; }\n", ""),
+    ],
+)
+def test_libraries_that_sources_link(tmp_path: Path, code: str, why: str) -> None:
+    result = split(tmp_path, usual(), src__main_dot_rs=code + MAIN, Cargo_dot_lock=LOCKED)
+    assert (why in reason(result)) if why else runtime(result)
+
+
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        ('println!("cargo:rustc-link-lib=dylib=usb-1.0");', "build.rs is linked with the library usb-1.0"),
+        ('println!("cargo::rustc-link-lib=usb");', "the library usb"),
+        ('println!("cargo:rustc-link-lib=dylib:+as-needed=usb");', "the library usb"),
+        ('println!("cargo:rustc-link-lib={}", name);', "only known at build time"),
+        ('println!("cargo:{}={}", "rustc-link-lib", name);', "only known at build time"),
+        ('println!("cargo:rustc-link-search=native=/x\\ncargo:rustc-link-lib=usb");', "the library usb"),
+        ('println!("cargo:rustc-flags=-L /usr/lib -l usb");', "the library usb"),
+        ('println!("cargo:rustc-link-arg=-lusb");', "the library usb"),
+        ('println!("cargo:rustc-link-arg-bins=-Wl,-Bdynamic,-lusb");', "the library usb"),
+        ('println!("cargo:rustc-link-arg-bin=app=/usr/lib/libusb.so.1");', "the library libusb.so.1"),
+        ('pkg_config::probe_library("libusb-1.0").unwrap();', "only known at build time"),
+        ("system_deps::Config::new().probe().unwrap();", "only known at build time"),
+        ('println!("cargo:rustc-link-search=/x"); println!("cargo:rustc-link-lib=pq");', "which may be one of its own"),
+        ('println!("cargo:rerun-if-changed=build.rs"); println!("cargo:rustc-env=A=B");', ""),
+        ('println!("cargo:rustc-link-lib=static={}", name);', ""),
+        ('println!("cargo:rustc-link-lib=stdc++"); println!("cargo:rustc-link-lib=dylib=m");', ""),
+        ('if cfg!(windows) { println!("cargo:rustc-link-lib=user32"); }', ""),
+        ('println!("cargo:rustc-link-arg=-Wl,--gc-sections"); println!("cargo:rustc-link-arg=-fuse-ld=lld");', ""),
+        ('println!("cargo:rustc-cdylib-link-arg=-lusb");', ""),
+        ('cc::Build::new().file("a.c").compile("a");', ""),
+        ('// println!("cargo:rustc-link-lib=usb");\n', ""),
+    ],
+)
+def test_libraries_that_a_build_script_links(tmp_path: Path, code: str, why: str) -> None:
+    result = split(tmp_path, usual(), build_dot_rs=BUILD.format(code), Cargo_dot_lock=LOCKED)
+    assert (why in reason(result)) if why else runtime(result)
+
+
+def test_the_build_script_that_the_manifest_names(tmp_path: Path) -> None:
+    manifest = f'{MANIFEST}build = "tools/make.rs"\n'
+    code = BUILD.format('println!("cargo:rustc-link-lib=usb");')
+    assert "tools/make.rs is linked" in reason(
+        split(tmp_path, usual(), Cargo_dot_toml=manifest, tools__make_dot_rs=code, Cargo_dot_lock=LOCKED)
+    )
+
+
+@pytest.mark.parametrize("place", ["crates__one", "other"])
+def test_libraries_of_members_and_paths(tmp_path: Path, place: str) -> None:
+    manifest = f'{MANIFEST}[dependencies]\nother = {{ path = "other" }}\n[workspace]\nmembers = ["crates/*"]\n'
+    inner = '[package]\nname = "{}"\nversion = "0.1.0"\n'
+    files = {
+        "crates__one__Cargo_dot_toml": inner.format("one"),
+        "crates__one__src__lib_dot_rs": "",
+        "other__Cargo_dot_toml": inner.format("other"),
+        "other__src__lib_dot_rs": "",
+        "Cargo_dot_toml": manifest,
+        "Cargo_dot_lock": LOCKED,
+    }
+    assert runtime(split(tmp_path, usual(), **files))
+    files[f"{place}__build_dot_rs"] = BUILD.format('println!("cargo:rustc-link-lib=usb");')
+    assert "build.rs is linked with the library usb" in reason(split(tmp_path, usual(), **files))
+
+
+def test_libraries_of_tests_are_none_of_the_program(tmp_path: Path) -> None:
+    code = '#[link(name = "usb")]\nextern "C" {}\nfn main() {}\n'
+    files = {f"{name}__a_dot_rs": code for name in ("tests", "examples", "benches")}
+    assert runtime(split(tmp_path, usual(), Cargo_dot_lock=LOCKED, **files))
+    manifest = f'{MANIFEST}[[bin]]\nname = "app"\npath = "examples/a.rs"\n'
+    result = split(tmp_path, usual(), Cargo_dot_lock=LOCKED, **{**files, "Cargo_dot_toml": manifest})
+    assert "examples/a.rs is linked with the library usb" in reason(result)
+
+
+@pytest.mark.parametrize(
+    ("name", "package"),
+    [
+        ("ssl", "libssl3"),
+        ("crypto", "libssl3"),
+        ("pq", "libpq5"),
+        ("sqlite3", "libsqlite3-0"),
+        ("mariadb", "libmariadb3"),
+    ],
+)
+def test_libraries_whose_package_is_known_are_installed(tmp_path: Path, name: str, package: str) -> None:
+    code = f'#[link(name = "{name}")]\nextern "C" {{}}\n{MAIN}'
+    assert package in runtime(split(tmp_path, usual(), src__main_dot_rs=code, Cargo_dot_lock=LOCKED))
+    script = BUILD.format(f'println!("cargo:rustc-link-lib=dylib={name}");')
+    result = split(tmp_path, usual(), src__main_dot_rs=MAIN, build_dot_rs=script, Cargo_dot_lock=LOCKED)
+    assert package in runtime(result)
+
+
+def test_programs_of_musl_hold_their_libraries(tmp_path: Path) -> None:
+    code = f'#[link(name = "usb")]\nextern "C" {{}}\n{MAIN}'
+    assert runtime(split(tmp_path, usual("rust:1.76-alpine3.19"), src__main_dot_rs=code, Cargo_dot_lock=LOCKED))
+
+
+@pytest.mark.parametrize(
+    ("key", "script", "why"),
+    [
+        ('links = "usb"', "", "Cargo.toml is linked with the library usb"),
+        ('links = "usb"', 'println!("cargo:include=x");', "Cargo.toml is linked with the library usb"),
+        ('links = "pthread"', "", ""),
+        ('links = "own"', 'cc::Build::new().file("a.c").compile("own");', ""),
+    ],
+)
+def test_libraries_that_the_manifest_names(tmp_path: Path, key: str, script: str, why: str) -> None:
+    manifest = f"{MANIFEST}{key}\n"
+    files = {"Cargo_dot_toml": manifest, "build_dot_rs": BUILD.format(script), "Cargo_dot_lock": LOCKED}
+    result = split(tmp_path, usual(), **files)
+    assert (why in reason(result)) if why else runtime(result)
+
+
+def test_settings_that_link_in_the_place_of_a_build_script(tmp_path: Path) -> None:
+    text = '[target.x86_64-unknown-linux-gnu.usb]\nrustc-link-lib = ["usb"]\n'
+    result = split(tmp_path, usual(), _dot_cargo__config_dot_toml=text, Cargo_dot_lock=LOCKED)
+    assert "decides how the program is built" in reason(result)
+
+
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        ('unsafe { libloading::Library::new("libusb.so.0") };', "main.rs opens the library libusb.so.0, which the"),
+        ('unsafe { libc::dlopen(b"libusb.so\\0".as_ptr().cast(), 1) };', "opens the library libusb.so,"),
+        ('unsafe { libc::dlopen(c"libusb.so".as_ptr(), 1) };', "opens the library libusb.so,"),
+        ("unsafe { libloading::Library::new(name) };", "only known at run time"),
+        ('unsafe { libloading::Library::new(libloading::library_filename("usb")) };', "only known at run time"),
+        ("use libloading::Library as L; L::new(name);", "only known at run time"),
+        ("unsafe { libc::dlopen(std::ptr::null(), 1) };", ""),
+        ('unsafe { libloading::Library::new("libc.so.6") };', ""),
+        ('unsafe { libloading::Library::new("kernel32.dll") };', ""),
+        ("let books = Library::new(3);", ""),
+        ('// libloading::Library::new("libusb.so")\n', ""),
+    ],
+)
+def test_libraries_that_sources_open(tmp_path: Path, code: str, why: str) -> None:
+    result = split(tmp_path, usual(), src__main_dot_rs=BUILD.format(code), Cargo_dot_lock=LOCKED)
+    assert (why in reason(result)) if why else runtime(result)
+
+
 @pytest.mark.parametrize(
     ("manifest", "listed", "why"),
     [

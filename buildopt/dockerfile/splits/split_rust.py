@@ -18,6 +18,7 @@ from buildopt.dockerfile.splits import runtime_images
 from buildopt.dockerfile.splits.compiled import BUILD_PACKAGES, CERTIFICATES, Reads, Shipment
 from buildopt.dockerfile.splits.programs import copied, known_steps, on_image, started_programs, two_stages
 from buildopt.dockerfile.splits.rust_crates import Crates, crates, packages
+from buildopt.dockerfile.splits.rust_links import linked
 from buildopt.dockerfile.splits.rust_lock import missing
 from buildopt.dockerfile.splits.rust_project import HOME, Cargo, RustBuild, builds
 from buildopt.dockerfile.splits.rust_sources import read_sources
@@ -76,10 +77,12 @@ def plan(subject: Subject) -> Split:
         full=_is_full(subject),
         unlisted=missing(cargo, made, runs),
     )
+    links = linked(cargo, made, static=_is_static(subject, made))
     sources = read_sources(subject, files)
-    problem = used.problem or sources.problem
+    problem = used.problem or links.problem or sources.problem
     if problem:
         raise No(made[0].run.instruction, problem)
+    used = replace(used, libraries=tuple(sorted({*used.libraries, *links.libraries})))
     reads = Reads(sources.reads or used.many, sources.settings, sources.names, sources.programs)
     found = Shipment(subject, files, done, outputs, start, check, reads, _SOURCES, _IDLE, mixed=False)
     return _split(found, used, made)
@@ -175,6 +178,12 @@ def _manifests(subject: Subject, files: Sequence[Landed]) -> tuple[str | None, l
 def _is_full(subject: Subject) -> bool:
     """Whether the base has the -dev packages of many libraries."""
     return re.search(r"slim|alpine", subject.final.base.tag.lower()) is None
+
+
+def _is_static(subject: Subject, made: Iterable[RustBuild]) -> bool:
+    """Whether all programs are linked with nothing that is loaded when they start: musl's are, unless flags say no."""
+    alpine = "alpine" in subject.final.base.tag.lower()
+    return all(build.target.endswith("-musl") if build.target else alpine for build in made)
 
 
 def _split(found: Shipment, used: Crates, made: Sequence[RustBuild]) -> Split:
