@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from buildopt.registry.plan import Target
 
 DEFAULT_ARTIFACT = ".buildopt/image"
+MANY_FILES = 10_240
+"""Open files that are enough for hundreds of destinations; macOS allows no more."""
 
 EXAMPLES = """\b
 Examples:
@@ -99,12 +102,14 @@ def push(
 
     trust = Trust(os.environ)
     trust.prepare()
+    allow_many_files()
     from buildopt.registry.credentials import Keychain
     from buildopt.registry.plan import PushPlan, one_platform
 
     check_path(artifact, refs, optional)
     if report_file is not None:
         check_writable(report_file)
+        forget(report_file)
     with failing():
         targets = destinations(refs, optional, templates, output.settings(Path()), output, create, semver)
         with reading(Path(artifact)):  # a build that finishes meanwhile leaves these blobs where they are
@@ -149,6 +154,26 @@ def check_writable(path: Path) -> None:
         raise UsageError(f"--report {path}: {path.parent} cannot be written to", hint="check its permissions")
 
 
+def forget(report: Path) -> None:
+    """Remove the report of an earlier push: where this one does not come to its end, nobody takes that one for its."""
+    if report.is_file():
+        with suppress(OSError):
+            os.unlink(os.path.realpath(report))
+
+
+def allow_many_files() -> None:
+    """Let this process open as many files as it may: each destination has dozens of connections."""
+    try:
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        most = MANY_FILES if hard == resource.RLIM_INFINITY else min(hard, MANY_FILES)
+        if soft != resource.RLIM_INFINITY and soft < most:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    except (ImportError, OSError, ValueError):
+        return  # no such thing here, or no more of it
+
+
 def check_path(artifact: str, refs: tuple[str, ...], optional: tuple[str, ...]) -> None:
     """Raises UsageError where the word after --from-oci is a reference and no artifact."""
     if os.path.lexists(artifact) or not is_reference(artifact):
@@ -156,10 +181,9 @@ def check_path(artifact: str, refs: tuple[str, ...], optional: tuple[str, ...]) 
     reference = Reference.parse(artifact)
     named = reference.tag or reference.digest or artifact.startswith(f"{reference.registry}/")
     if named or not (refs or optional or artifact.endswith((".tar", "/"))):
-        words = " ".join([*refs, artifact, "--from-oci", *(f"--optional {ref}" for ref in optional)])
         raise UsageError(
             f"there is no artifact at {artifact}: it is a reference, and the word after --from-oci is a path",
-            hint=f"buildopt push {words}",
+            hint=f"write {artifact} before --from-oci, and leave all else as it is",
         )
 
 

@@ -33,6 +33,10 @@ class Reference:
         """Read a reference as people type it. Raises UsageError naming what is wrong with it."""
         if text.startswith(("http://", "https://")):
             raise UsageError(f"not an image reference: {shown(text)}", hint="leave out the https://")
+        if text.startswith(("docker://", "oci://")):
+            raise UsageError(
+                f"not an image reference: {shown(text)}", hint=f"leave out the {text.partition('//')[0]}//"
+            )
         rest, digest = _split_digest(text)
         registry, path = _split_registry(rest)
         repository, colon, tag = path.partition(":")

@@ -26,7 +26,7 @@ _VERSION = re.compile(
 )
 _GIT_SECONDS = 20.0
 _HINTS = {
-    "branch": "check out a branch: HEAD is detached",
+    "branch": "run it where git has a branch checked out (HEAD is detached, or this is no git checkout)",
     "version": "tag this commit (git tag v1.2.3), and have its tags where the clone is shallow (git fetch --tags)",
     "sha": "run it in a git checkout or a workflow job",
 }

@@ -19,7 +19,7 @@ def download_cache() -> Path:
 
 def from_suite(name: str, package: str, *, suite: str = FORKY) -> str:
     """Path of a program of a Debian package of ``suite``, fetched once. Raises EngineError where it cannot be had."""
-    prefix = settings.cache_folder() / "programs" / package
+    prefix = settings.cache_folder() / "programs" / f"{package}-{suite}"  # apart from the release's own
     packages.fetch([package], suite=suite, prefix=prefix, cache=download_cache())
     return _inside(prefix, name, package)
 

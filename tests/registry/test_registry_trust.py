@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 import socket
 import ssl
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -220,3 +221,49 @@ def test_plain_http_is_for_this_machine_only(certificates: Certificates) -> None
                 ping(NAME, trust)
             assert all(entry.startswith("CONNECT") for entry in heard)
         assert len(plain.seen) == before
+
+
+def test_a_token_server_is_trusted_by_what_is_kept_for_its_registry(certificates: Certificates, tmp_path: Path) -> None:
+    artifacts.make_layout(tmp_path / "layout")
+    source = open_artifact(tmp_path / "layout")
+    pair = (certificates.certificate, certificates.key)
+    with scripted_registry(pair) as tokens, scripted_registry(pair) as scripted:
+        tokens.fault = lambda handler: handler.answer(200, b'{"token": "good"}')
+        challenge = f'Bearer realm="{tokens.url}/token",service="x"'
+        scripted.fault = lambda handler: (
+            handler.headers.get("Authorization") != "Bearer good"
+            and handler.error(401, "UNAUTHORIZED", "who?", WWW_Authenticate=challenge)
+        )
+        target = Target(Reference.parse(f"{scripted.host}/acme/app:1"))
+        plan = PushPlan(source, resolve(source), (target,))
+        (outcome,) = push(plan, Keychain(), Trust({}, (tmp_path / "certs.d",))).outcomes
+        assert outcome.problem is not None and outcome.problem.kind == "certificate"
+        folder_for(scripted.host, tmp_path / "certs.d", certificates)
+        assert push(plan, Keychain(), Trust({}, (tmp_path / "certs.d",))).ok
+        other = Target(Reference.parse(f"{tokens.host}/acme/app:1"))
+        report = push(PushPlan(source, plan.image, (other,)), Keychain(), Trust({}, (tmp_path / "certs.d",)))
+        assert report.outcomes[0].problem is not None and report.outcomes[0].problem.kind == "certificate"
+
+
+def test_a_proxy_that_is_not_there_is_named() -> None:
+    trust = Trust({"HTTPS_PROXY": "http://me:hush-hush@127.0.0.1:9"}, ())
+    with pytest.raises(RegistryError, match=r"the proxy 127\.0\.0\.1:9 on the way to registry\.example") as caught:
+        ping("registry.example", trust)
+    assert "HTTPS_PROXY" in caught.value.hint
+
+
+def test_a_proxy_that_wants_other_credentials_is_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def refuse() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(1 << 16)
+                connection.sendall(b"HTTP/1.1 407 no, hush-hush is wrong\r\nContent-Length: 0\r\n\r\n")
+
+        threading.Thread(target=refuse, daemon=True).start()
+        trust = Trust({"HTTPS_PROXY": f"http://me:hush-hush@127.0.0.1:{server.getsockname()[1]}"}, ())
+        with pytest.raises(RegistryError, match="wants other credentials") as caught:
+            ping("registry.example", trust)
+    assert "hush" not in caught.value.message + caught.value.hint
+    assert not caught.value.transient
