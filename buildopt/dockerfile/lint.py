@@ -83,7 +83,14 @@ def _as_wanted(finding: Finding, settings: LintSettings) -> Finding | None:
         return None
     if settings.select and not names & {name.lower() for name in settings.select}:
         return None
+    if finding.fix is not None and not _changes(finding.source.text, finding.fix):
+        finding = replace(finding, fix=None)
     return in_profile(finding, settings, selected=bool(settings.select))
+
+
+def _changes(text: str, fix: Fix) -> bool:
+    """Whether anything is different after a fix: one that writes what is there would be applied for ever."""
+    return any(text[edit.span.start : edit.span.end] != edit.text for edit in fix.edits)
 
 
 def _unused(
@@ -121,7 +128,7 @@ def fix(
     from the findings of each round those that are to be fixed.
     """
     settings = settings or LintSettings()
-    count = 0
+    count, original = 0, source
     refused: set[tuple[str, tuple[Edit, ...]]] = set()
     for _ in range(MAX_ROUNDS):
         dockerfile = parse(source)
@@ -133,10 +140,10 @@ def fix(
         ]
         picked = _apart([item for item in fixes if (item[0], item[1].edits) not in refused])
         result = _applied(dockerfile, picked, refused)
-        if result.count == 0:
+        if result.source.text == source.text:
             break
         source, count = result.source, count + result.count
-    return Fixed(source, count)
+    return Fixed(source, count if source.text != original.text else 0)
 
 
 def _apart(fixes: Sequence[tuple[str, Fix]]) -> list[tuple[str, Fix]]:

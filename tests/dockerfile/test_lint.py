@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import random
+from types import SimpleNamespace
 
 import pytest
 
 from buildopt.dockerfile.lint import chosen, fix, lint, unknown_names
+from buildopt.dockerfile.model import Dockerfile
 from buildopt.dockerfile.parse import parse
 from buildopt.dockerfile.rules import RULES
+from buildopt.finding import Category, Finding, Fix, Severity
 from buildopt.settings import LintSettings
-from buildopt.source import Source
+from buildopt.source import Edit, Source, Span
 
 ADD = "ADD a.py /b\n"
 
@@ -83,6 +86,29 @@ def test_fixes_that_overlap_take_turns_and_the_end_is_stable() -> None:
         'CMD ["f", "g"]',
     ]
     assert fix(fixed.source, unsafe=True).count == 0
+
+
+def test_a_fix_that_changes_nothing_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = Source("Dockerfile", "FROM a:1\n")
+    same = Fix("write a:1", (Edit(Span(5, 8), "a:1"),))
+    finding = Finding("r", "m", source, Span(5, 8), Severity.WARNING, Category.STYLE, (), same)
+    rule = SimpleNamespace(NAME="r", ALIASES=(), CATEGORY=Category.STYLE, check=lambda dockerfile, settings: [finding])
+    monkeypatch.setattr("buildopt.dockerfile.lint.chosen", lambda settings: (rule,))
+    assert [found.fix for found in lint(source)] == [None]
+    assert fix(source).count == 0
+
+
+def test_fixes_that_undo_each_other_are_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def check(dockerfile: Dockerfile, settings: LintSettings) -> list[Finding]:
+        source = dockerfile.source
+        other = Fix("the other", (Edit(Span(5, 6), "b" if source.text[5] == "a" else "a"),))
+        return [Finding("r", "m", source, Span(5, 6), Severity.WARNING, Category.STYLE, (), other)]
+
+    rule = SimpleNamespace(NAME="r", ALIASES=(), CATEGORY=Category.STYLE, check=check)
+    monkeypatch.setattr("buildopt.dockerfile.lint.chosen", lambda settings: (rule,))
+    source = Source("Dockerfile", "FROM a:1\n")
+    fixed = fix(source)
+    assert (fixed.source, fixed.count) == (source, 0)
 
 
 PARTS = [

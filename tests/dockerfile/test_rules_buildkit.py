@@ -95,6 +95,9 @@ CASES = [
     ("WorkdirRelativePath", "FROM a\nARG B\nWORKDIR $B\nFROM a\nARG B=/c\nWORKDIR $B\n", [3]),
     ("WorkdirRelativePath", "FROM debian\nWORKDIR ${A}b\nFROM acme/app\nWORKDIR ${A}b\n", [2]),
     ("WorkdirRelativePath", "FROM debian\nWORKDIR C:\\\\x\nFROM microsoft/nanoserver\nWORKDIR C:\\\\x\n", [2]),
+    ("WorkdirRelativePath", "ARG B=debian\nARG V=12\nFROM debian:$V\nWORKDIR C:/x\nFROM $B\nWORKDIR C:/x\n", [4]),
+    ("WorkdirRelativePath", "ARG B\nFROM $B\nWORKDIR C:/x\nFROM acme/app\nWORKDIR C:/x\n", []),
+    ("WorkdirRelativePath", "ARG B=a/servercore:1\nFROM $B AS x\nWORKDIR C:/x\nFROM x\nWORKDIR C:/y\n", []),
     ("WorkdirRelativePath", "FROM debian\nWORKDIR ${PATH:-a}\n", []),
     ("WorkdirRelativePath", "FROM a\nONBUILD WORKDIR b\n", []),
     # Secrets
@@ -129,6 +132,7 @@ def test_checks_find_what_buildkit_and_hadolint_find(alias: str, text: str, line
         ("expose-protocol-casing", "FROM a\nARG P=TCP\nEXPOSE 80/$P\n"),
         ("redundant-target-platform", "ARG TARGETPLATFORM=linux/arm\nFROM --platform=$TARGETPLATFORM a\n"),
         ("relative-workdir", "FROM a\nARG B\nWORKDIR $B\n"),
+        ("relative-workdir", "FROM debian\nWORKDIR /a\nWORKDIR C:/x\n"),
     ],
 )
 def test_what_cannot_be_fixed_is_left(name: str, text: str) -> None:

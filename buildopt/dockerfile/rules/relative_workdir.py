@@ -5,7 +5,8 @@ Finds WORKDIR whose path does not start at the root.
 
 ## Why
 Where it leads depends on the WORKDIR before it, or on the base image's, which may change with any new version of it. A
-path that consists of an argument without a default is relative too, unless the argument is given.
+path that consists of an argument without a default is relative too, unless the argument is given. A drive (`C:/app`) is
+relative on Linux only: the rule is silent where the base may be one of Windows.
 
 ## Example
 ```dockerfile
@@ -29,7 +30,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from buildopt.dockerfile.bases import base_of
 from buildopt.dockerfile.expansions import inherited_names
+from buildopt.dockerfile.manager import word_set
 from buildopt.dockerfile.model import Dockerfile, Stage, Word
 from buildopt.dockerfile.scope import Scope, is_absolute, joined, walk
 from buildopt.dockerfile.words import expand
@@ -41,7 +44,8 @@ NAME = "relative-workdir"
 ALIASES = ("DL3000", "WorkdirRelativePath")
 SEVERITY = Severity.WARNING
 CATEGORY = Category.CORRECTNESS
-_WINDOWS = re.compile(r"windows|servercore|nanoserver")
+# Images that are there for Linux only, whatever their tag; those of languages are for Windows too.
+_LINUX = word_set("almalinux alpine amazonlinux archlinux busybox centos debian fedora rockylinux ubuntu")
 
 
 def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
@@ -69,7 +73,9 @@ def _finding(dockerfile: Dockerfile, word: Word, scope: Scope, aliases: tuple[st
     message = f"{word.text} is relative to a folder that the base image decides: use an absolute path"
     expanded = scope.expand(word.text)
     path = joined(scope.workdir, expanded.text) if expanded is not None and expanded.text else None
-    if expanded is not None and path is not None and scope.workdir_is_certain and scope.certain(expanded):
+    if expanded is not None and is_absolute(expanded.text) and path == expanded.text:
+        message = f"{word.text} is absolute on Windows only, and the base is of Linux: use a path from the root"
+    elif expanded is not None and path is not None and scope.workdir_is_certain and scope.certain(expanded):
         severity = Severity.STYLE
         message = f"{word.text} is relative: write {path}"
         if _plain(path):
@@ -96,16 +102,20 @@ def _is_relative(dockerfile: Dockerfile, stage: Stage, scope: Scope, text: str) 
                 return False
     if expanded.text.startswith("/"):
         return False
-    return not (_on_windows(dockerfile, stage) and is_absolute(expanded.text))
+    return not (is_absolute(expanded.text) and _may_be_windows(dockerfile, stage))
 
 
-def _on_windows(dockerfile: Dockerfile, stage: Stage) -> bool:
-    """Whether drives and backslashes mean something: by the platform, the name of the base, or the escape character."""
+def _may_be_windows(dockerfile: Dockerfile, stage: Stage) -> bool:
+    """Whether drives and backslashes may mean something: only a base that is known to be of Linux rules it out."""
     while stage.base_index is not None:
         stage = dockerfile.stages[stage.base_index]
     platform = (stage.platform.value if stage.platform is not None else None) or ""
-    image = stage.image.text.lower() if stage.image is not None else ""
-    return dockerfile.escape == "`" or platform.startswith("windows") or _WINDOWS.search(image) is not None
+    if dockerfile.escape == "`" or platform.startswith("windows"):
+        return True
+    base = base_of(dockerfile, stage)
+    # An argument's default is no promise: whoever builds may name another base.
+    named = base is not None and stage.image is not None and "$" not in stage.image.text.partition(":")[0]
+    return base is None or base.windows or not named or base.repository not in _LINUX
 
 
 def _plain(path: str) -> bool:
