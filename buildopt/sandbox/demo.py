@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
 import os
 import secrets
@@ -48,10 +49,16 @@ def new_folder(folder: Path | None) -> Path:
     )
     if folder is None:
         candidates = (Path(f"buildopt-demo{suffix}") for suffix in ("", *(f"-{n}" for n in range(2, 1000))))
-        folder = next(candidate for candidate in candidates if not candidate.exists())
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"{folder} is not empty", hint="name a new folder")
-    folder.mkdir(parents=True, exist_ok=True)
+        folder = next(candidate for candidate in candidates if not os.path.lexists(candidate))
+    try:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise UsageError(f"{folder} is not empty", hint="name a new folder")
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        hint = "name a folder that can be written to"
+        raise UsageError(f"cannot write to {folder}: {error.strerror or error}", hint=hint) from error
     return folder.absolute()
 
 
