@@ -84,7 +84,8 @@ def lint(
     """
     mode = _mode(fix, diff, unsafe_fixes, output)
     request = Request(output.config, profile, _names(select), _names(ignore), mode, unsafe_fixes, fail_on)
-    check_names((*request.select, *request.ignore))
+    check_names(request.select, selected=True)
+    check_names(request.ignore)
     _check_extra(request.select)
     _check_standard_input(paths, fix, output)
     earlier = _earlier(baseline, output_file)

@@ -119,13 +119,15 @@ def lint_standard_input(request: Request, baseline: Baseline) -> FileResult:
     return _source(Source.from_bytes("-", data), request, found.lint, baseline.of("-"))
 
 
-def check_names(names: Sequence[str], where: str = "") -> None:
+def check_names(names: Sequence[str], where: str = "", *, selected: bool = False) -> None:
     """Raises UsageError for the first name that no rule, alias or category has."""
-    unknown = linter.unknown_names(names)
+    unknown = linter.unknown_names(names, selected=selected)
     if unknown:
         place = f"{where}: " if where else ""
         near = settings.nearest(unknown[0], sorted(linter.known_names()))
-        hint = near if near.startswith("did you mean") else "list them all with: buildopt explain"
+        # The nearest number is hardly what a code was meant to be.
+        guess = near.startswith("did you mean") and not unknown[0][-1].isdigit()
+        hint = near if guess else "list them all with: buildopt explain"
         raise errors.UsageError(f"{place}no such rule: {unknown[0]}", hint=hint)
 
 
@@ -147,7 +149,7 @@ def _checked(found: settings.Settings) -> settings.Settings:
         "severity": tuple(name for name, _ in found.lint.severity),
     }
     for key, names in lists.items():
-        check_names(names, f"{found.path}: lint.{key}")
+        check_names(names, f"{found.path}: lint.{key}", selected=key == "select")
     return found
 
 

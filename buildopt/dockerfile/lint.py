@@ -19,7 +19,7 @@ from buildopt.source import Edit, Source, Span, apply_edits
 
 # A fix may make room for another one; files settle in two or three rounds.
 MAX_ROUNDS = 20
-_FOREIGN = re.compile(r"(?:DL|SC)\d{4}", re.IGNORECASE)
+_FOREIGN = re.compile(r"(?:dl|sc)\d{4}")
 _SHELLCHECK = re.compile(r"sc\d{4}")
 
 
@@ -29,10 +29,14 @@ def known_names() -> list[str]:
     return [*names, *(category.value for category in Category)]
 
 
-def unknown_names(names: Iterable[str]) -> list[str]:
-    """Those names that no rule has; codes of hadolint and ShellCheck pass, so that their users need not tidy up."""
+def unknown_names(names: Iterable[str], *, selected: bool = False) -> list[str]:
+    """Those names that no rule has; codes of hadolint and ShellCheck pass, so that their users need not tidy up.
+
+    Of what is ``selected``, only those of ShellCheck do, which are too many to be known: nothing would be checked.
+    """
     known = {name.lower() for name in known_names()}
-    return [name for name in names if name.lower() not in known and not _FOREIGN.fullmatch(name)]
+    passing = _SHELLCHECK if selected else _FOREIGN
+    return [name for name in names if name.lower() not in known and not passing.fullmatch(name.lower())]
 
 
 @lru_cache(maxsize=256)

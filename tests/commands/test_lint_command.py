@@ -106,6 +106,7 @@ def test_a_file_that_is_none_is_a_finding(folder: Path, data: bytes, reason: str
     ("words", "problem"),
     [
         (("--select", "aptlists"), "no such rule: aptlists"),
+        (("--select", "DL3999,DL3018"), "no such rule: DL3999\n  hint: list them all with: buildopt explain\n"),
         (("ci.yml",), "ci.yml is YAML"),
         (("--fix", "--diff"), "--fix and --diff exclude each other"),
         (("--unsafe-fixes",), "--unsafe-fixes does nothing alone"),
@@ -232,6 +233,13 @@ def test_an_unknown_rule_in_the_configuration_is_named_once(
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.count(f"buildopt.yaml: {place}: no such rule: add-instead-of-copi\n") == 1
     assert done.stderr.count("hint: did you mean add-instead-of-copy?\n") == 1
+
+
+def test_a_selected_code_that_no_rule_has_would_check_nothing(folder: Path) -> None:
+    (folder / "buildopt.yaml").write_text("lint: {select: [dl3999, DL3020]}\n")
+    done = run(folder, "lint")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "buildopt.yaml: lint.select: no such rule: dl3999\n" in done.stderr
 
 
 def test_codes_of_other_linters_pass_in_the_configuration(folder: Path) -> None:

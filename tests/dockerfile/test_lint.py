@@ -73,7 +73,8 @@ def test_buildkits_directive_skips_its_checks() -> None:
 
 
 def test_unknown_names_are_found_but_codes_of_hadolint_pass() -> None:
-    assert unknown_names(["DL3008", "SC2086", "style", "aptlists"]) == ["aptlists"]
+    assert unknown_names(["DL3008", "DL9999", "SC2086", "style", "aptlists"]) == ["aptlists"]
+    assert unknown_names(["dl3008", "DL9999", "sc2086", "style", "SC20861"], selected=True) == ["DL9999", "SC20861"]
 
 
 def test_fixes_that_overlap_take_turns_and_the_end_is_stable() -> None:
