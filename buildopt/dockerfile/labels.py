@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from buildopt.dockerfile.model import Dockerfile, Instruction, Pair
-from buildopt.dockerfile.scope import of_the_last_file, shipped_stages, walk
+from buildopt.dockerfile.scope import of_the_last_file, possible_bases, shipped_stages, walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def stages_without(dockerfile: Dockerfile, having: Mapping[int, bool]) -> Iterat
     A stage that another one starts from is no image of its own.
     """
     found: dict[int, bool] = {}
-    shipped = shipped_stages(dockerfile) - {stage.base_index for stage in dockerfile.stages}
+    shipped = shipped_stages(dockerfile).difference(*(possible_bases(dockerfile, stage) for stage in dockerfile.stages))
     for stage in dockerfile.stages:
         inherited = stage.base_index is not None and found[stage.base_index]
         found[stage.index] = inherited or having.get(stage.index, False)

@@ -19,7 +19,8 @@ _POSIX_SHELLS = frozenset(("sh", "bash", "ash", "dash", "zsh", "ksh", "busybox")
 _WINDOWS_SHELLS = ("powershell", "pwsh", "cmd")
 # What a comment says of the shell that a base image brings along: `# hadolint shell=powershell`.
 _SHELL_COMMENT = re.compile(r"(?:hadolint|buildopt)\s+shell\s*=\s*([^\s#]+)\s*(?:#.*)?")
-
+# A variable as it is written; a brace inside of braces is that of its default.
+_VARIABLE = re.compile(r"\$(?:\{(?:[^{}]|\{[^{}]*\})*\}|\w+)")
 
 _Fact = TypeVar("_Fact")
 
@@ -230,23 +231,61 @@ def joined(folder: str | None, path: str | None) -> str | None:
 def shipped_stages(dockerfile: Dockerfile) -> frozenset[int]:
     """Indexes of the stages whose files may end up in an image.
 
-    These are the last stage, those that no other stage uses (they can only be there as targets of their own), what is
-    copied whole, and the stages that any of these start from.
+    These are the last stage, those that no other stage uses (they can only be there as targets of their own), and what
+    any of these may start from or copies whole.
     """
     used: set[int] = set()
-    whole: set[int] = {-1}
+    taken: dict[int, set[int]] = {}  # by stage, those whose files it has, all of them
     for stage in dockerfile.stages:
-        if stage.base_index is not None:
-            used.add(stage.base_index)
+        taken[stage.index] = set(possible_bases(dockerfile, stage))
+        used |= taken[stage.index]
         for instruction in stage.instructions:
-            used |= _copied_from(dockerfile, stage, instruction, whole)
-    ships = {stage.index for stage in dockerfile.stages if stage.index not in used} | whole
+            used |= _copied_from(dockerfile, stage, instruction, taken[stage.index])
+    ships = {-1, *(stage.index for stage in dockerfile.stages if stage.index not in used)}
     if dockerfile.stages:
         ships.add(dockerfile.stages[-1].index)
     for stage in reversed(dockerfile.stages):
-        if stage.index in ships and stage.base_index is not None:
-            ships.add(stage.base_index)
+        if stage.index in ships:
+            ships |= taken[stage.index]
     return frozenset(ships)
+
+
+def possible_bases(dockerfile: Dockerfile, stage: Stage) -> frozenset[int]:
+    """Indexes of the stages that a stage may start from: of several where a variable in FROM decides.
+
+    Every name that some value makes of the text fits. Where that would be any name, it is taken for that of an image
+    unless the variables' defaults name a stage; then those are meant that nothing is copied from.
+    """
+    if stage.base_index is not None:
+        return frozenset((stage.base_index,))
+    if stage.image is None or "$" not in stage.image.text:
+        return frozenset()
+    literals = [part.strip("\"'").lower() for part in _VARIABLE.split(stage.image.text)]
+    pattern = re.compile(".*".join(map(re.escape, literals)))
+    earlier = dockerfile.stages[: stage.index]
+    fitting = frozenset(other.index for other in earlier if other.name is not None and pattern.fullmatch(other.name))
+    if any(char.isalnum() for part in literals for char in part):
+        return fitting
+    default = _default_base(dockerfile, stage)
+    if default is None:
+        return frozenset()
+    copied = {
+        index
+        for other in dockerfile.stages
+        for instruction in other.instructions
+        for index in _copied_from(dockerfile, other, instruction, set())
+    }
+    return fitting - copied | {default}
+
+
+def _default_base(dockerfile: Dockerfile, stage: Stage) -> int | None:
+    """The stage that the defaults of the variables in FROM name."""
+    values: dict[str, str] = {}
+    for pair in (pair for instruction in dockerfile.global_args for pair in instruction.pairs):
+        if pair.value is not None:
+            values[pair.key.text] = expand(pair.value.text, values, dockerfile.escape).text
+    name = expand(stage.image.text, values, dockerfile.escape).text.lower() if stage.image is not None else ""
+    return next((other.index for other in reversed(dockerfile.stages[: stage.index]) if other.name == name), None)
 
 
 def _copied_from(dockerfile: Dockerfile, stage: Stage, instruction: Instruction, whole: set[int]) -> set[int]:

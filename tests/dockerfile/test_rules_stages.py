@@ -90,3 +90,32 @@ def test_emulated_build_step(text: str, found: list[int]) -> None:
 )
 def test_single_stage_build(text: str, found: list[int]) -> None:
     assert lines("single-stage-build", text) == found
+
+
+UPDATE = "RUN apt-get update\n"
+BOTH = f"FROM debian:12 AS base-bookworm\n{UPDATE}FROM debian:13 AS base-trixie\n{UPDATE}"
+COPIED = "FROM scratch AS bin\nCOPY --from=build /x /x\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (f"ARG V=bookworm\n{BOTH}FROM base-${{V}} AS build\nRUN make\n{COPIED}", []),
+        (f"ARG V=bookworm\n{BOTH}FROM base-${{V}}\n", [3, 5]),
+        (f"ARG V\n{BOTH}FROM Base-$V AS build\n{COPIED}FROM build\n", [3, 5]),
+        (f"{BOTH}FROM base-${{V:-${{W:-bookworm}}}} AS build\n{COPIED}", []),
+        (f"ARG V\n{BOTH}FROM other-${{V}} AS build\n{COPIED}", [3, 5]),
+        (f"ARG R=docker.io\nFROM debian AS app\n{UPDATE}FROM $R/app AS build\n{COPIED}", [3]),
+        # A name that is all variable is that of a stage where its default is.
+        (f"ARG B=base-trixie\n{BOTH}FROM $B AS build\n{COPIED}", []),
+        (f"ARG B=base-trixie\n{BOTH}FROM $B\n", [3, 5]),
+        (f"ARG B=base-trixie\nFROM a AS build\n{UPDATE}{BOTH}FROM $B\nCOPY --from=build /x /x\n", [5, 7]),
+        (f"ARG B=debian:12\nFROM debian AS build\n{UPDATE}FROM $B\nCOPY --from=build /x /x\n", []),
+        (f"ARG B\nFROM debian AS build\n{UPDATE}FROM $B\nCOPY --from=build /x /x\n", []),
+        # What is copied whole ships with what it is copied into.
+        (f"FROM debian AS all\n{UPDATE}FROM a AS build\nCOPY --from=all / /\n{COPIED}", []),
+        (f"FROM debian AS all\n{UPDATE}FROM scratch\nCOPY --from=all / /\n", [2]),
+    ],
+)
+def test_stages_that_can_reach_an_image(text: str, found: list[int]) -> None:
+    assert lines("apt-lists-left", text) == found
