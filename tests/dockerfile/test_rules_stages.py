@@ -119,3 +119,24 @@ COPIED = "FROM scratch AS bin\nCOPY --from=build /x /x\n"
 )
 def test_stages_that_can_reach_an_image(text: str, found: list[int]) -> None:
     assert lines("apt-lists-left", text) == found
+
+
+WHOLE = "COPY --from=xx / /\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (f"FROM --platform=$BUILDPLATFORM tonistiigi/xx:1.5.0 AS xx\nFROM alpine\n{WHOLE}", []),
+        (f"ARG V=1\nFROM ghcr.io/tonistiigi/xx:$V@sha256:{'a' * 64} AS xx\nFROM alpine\n{WHOLE}", []),
+        ("FROM alpine\nCOPY --from=docker.io/tonistiigi/xx / /\n", []),
+        (f"FROM acme/xx AS xx\nFROM alpine\n{WHOLE}", [3]),
+        (f"FROM mytonistiigi/xx AS xx\nFROM alpine\n{WHOLE}", [3]),
+        (f"FROM acme/x AS xx\nFROM alpine AS build\n{WHOLE}{COPIED}", []),
+        (f"FROM acme/x AS xx\nFROM alpine AS build\n{WHOLE}FROM build\n", [3]),
+    ],
+)
+def test_a_whole_file_system(text: str, found: list[int]) -> None:
+    assert lines("whole-filesystem-copied", text) == found
+    like_hadolint = LintSettings(profile="hadolint", select=("whole-filesystem-copied",))
+    assert len(lint(Source("-", text), like_hadolint)) == 1
