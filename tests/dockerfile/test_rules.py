@@ -190,7 +190,7 @@ UNFIXABLE = [
     ("shell-form-command", "FROM a\nCMD ls *.txt", "a glob"),
     ("shell-form-command", "FROM a\nCMD cd /x", "a builtin"),
     ("shell-form-command", "FROM a\nCMD A=b c", "an assignment"),
-    ("shell-form-command", "FROM a\nCMD ['a', 'b']", "an exec form gone wrong"),
+    ("shell-form-command", "FROM a\nCMD ['a', b]", "an exec form gone wrong"),
     ("shell-form-command", 'FROM a\nENTRYPOINT a\nCMD ["b"]', "CMD would become arguments"),
     ("legacy-key-value-format", "FROM a\nENV A it's b c", "its quotes would have to be undone"),
     ("env-refers-to-itself", "FROM a\nENV X=$Y Y=2", "their order would have to change"),

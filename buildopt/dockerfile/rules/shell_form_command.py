@@ -1,11 +1,13 @@
 """CMD or ENTRYPOINT that starts through a shell.
 
 ## What it does
-Finds CMD and ENTRYPOINT in shell form.
+Finds CMD and ENTRYPOINT in shell form, and what was meant to be the exec form of any instruction and is no JSON array:
+single quotes, a missing comma or one too many.
 
 ## Why
 The shell becomes process 1 and does not pass signals on: `docker stop` waits ten seconds and then kills the program,
-which has no chance to end its work. The exec form starts the program itself.
+which has no chance to end its work. The exec form starts the program itself. An array that is no JSON is a command
+of the shell too, which then looks for a program named `[python,`.
 
 ## Example
 ```dockerfile
@@ -16,8 +18,8 @@ CMD python app.py --port 8080
 ```dockerfile
 CMD ["python", "app.py", "--port", "8080"]
 ```
-The fix is offered for simple words only and is unsafe: the process tree changes. A SHELL instruction of your own shows
-that the shell is meant; this rule is then silent.
+The fix is offered for simple words and broken arrays and is unsafe: the process tree changes. A SHELL instruction of
+your own shows that the shell is meant; only broken arrays are found then.
 
 ## References
 - https://docs.docker.com/reference/build-checks/json-args-recommended/
@@ -28,8 +30,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from buildopt.dockerfile.broken_array import BrokenArray, broken_array
 from buildopt.dockerfile.exec_form import exec_form_fix
-from buildopt.dockerfile.model import Dockerfile
+from buildopt.dockerfile.model import Dockerfile, Instruction
 from buildopt.dockerfile.scope import walk
 from buildopt.finding import Category, Finding, Severity
 from buildopt.settings import LintSettings
@@ -44,6 +47,10 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
     """Look at every CMD and ENTRYPOINT; hadolint looks at health checks too, and does not mind SHELL."""
     for stage, instruction, scope in walk(dockerfile):
         keyword = instruction.keyword
+        broken = None if settings.like_hadolint else broken_array(instruction.actual)
+        if broken is not None:
+            yield _broken(dockerfile, instruction, broken)
+            continue
         if keyword not in ("CMD", "ENTRYPOINT", "HEALTHCHECK") or instruction.exec_form:
             continue
         if not instruction.words:  # it takes the base's command away, through a shell that has nothing to run
@@ -59,3 +66,11 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
         span = instruction.words[0].span
         aliases = ALIASES if plain else ALIASES[:1]
         yield Finding(NAME, message, dockerfile.source, span, SEVERITY, CATEGORY, aliases, fix)
+
+
+def _broken(dockerfile: Dockerfile, instruction: Instruction, broken: BrokenArray) -> Finding:
+    """hadolint and BuildKit see the shell form only, and not that of RUN or behind ONBUILD."""
+    aliases = {"CMD": ALIASES, "ENTRYPOINT": ALIASES, "HEALTHCHECK": ALIASES[:1]}.get(instruction.keyword, ())
+    message = f"this looks like a JSON array and is none, because of {broken.why}: the shell runs it as it stands"
+    fix = broken.fix(instruction.actual)
+    return Finding(NAME, message, dockerfile.source, broken.span, SEVERITY, CATEGORY, aliases, fix)
