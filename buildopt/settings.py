@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 from buildopt.errors import UsageError
 
 FILE_NAME = "buildopt.yaml"
+WRONG_NAME = "buildopt.yml"
 FAIL_ON = ("error", "warning", "info", "style", "never")
 SEVERITIES = FAIL_ON[:-1]
 PROFILES = ("recommended", "strict", "hadolint")
@@ -142,8 +143,7 @@ def find(folder: Path) -> Path | None:
 
     Raises UsageError where a pyproject.toml on the way cannot be read.
     """
-    folder = Path(os.path.abspath(folder))
-    for parent in (folder, *folder.parents):
+    for parent in _upwards(folder):
         # Not the methods of Path: those raise where a folder may not be looked into.
         candidate = parent / FILE_NAME
         if os.path.isfile(candidate):
@@ -151,9 +151,26 @@ def find(folder: Path) -> Path | None:
         project = parent / "pyproject.toml"
         if os.path.isfile(project) and b"[tool.buildopt" in _read(project):
             return project
-        if os.path.exists(parent / ".git"):
-            return None
     return None
+
+
+def misnamed(folder: Path) -> Path | None:
+    """A ``buildopt.yml`` beside no ``buildopt.yaml`` where ``find`` looks: nobody reads it."""
+    for parent in _upwards(folder):
+        if os.path.isfile(parent / FILE_NAME):
+            return None
+        if os.path.isfile(parent / WRONG_NAME):
+            return parent / WRONG_NAME
+    return None
+
+
+def _upwards(folder: Path) -> Iterator[Path]:
+    """The folder and those above it, up to its repository's root."""
+    folder = Path(os.path.abspath(folder))
+    for parent in (folder, *folder.parents):
+        yield parent
+        if os.path.exists(parent / ".git"):
+            return
 
 
 def load(path: Path | None) -> Settings:

@@ -6,7 +6,7 @@ import functools
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +35,15 @@ class Output:
 
     def settings(self, folder: Path) -> settings.Settings:
         """The configuration given by ``--config``, else the nearest one of ``folder``."""
+        self.tell_misnamed([folder])
         return settings.load_nearest(folder, self.config)
+
+    def tell_misnamed(self, folders: Iterable[Path]) -> None:
+        """Warn of configurations of these folders that nobody reads, for their name."""
+        if self.config is None:
+            for path in dict.fromkeys(settings.misnamed(folder) for folder in dict.fromkeys(folders)):
+                if path is not None:
+                    self.message(f"warning: {os.path.relpath(path)} is not read: name it {settings.FILE_NAME}")
 
     def result(self, text: str) -> None:
         """Print a result to stdout, exactly as it is (bytes that are no UTF-8 are kept)."""

@@ -98,6 +98,7 @@ def lint(
         results = [lint_standard_input(request, earlier)]
     else:
         files, broken = named_files(paths, exclude, request.config, force_exclude=force_exclude)
+        output.tell_misnamed(path.parent for path in files)
         results = [*broken, *lint_files(files, request, earlier, jobs or os.cpu_count() or 1)]
         results.sort(key=lambda result: result.path)
     return report(results, request, earlier, output, output_file)

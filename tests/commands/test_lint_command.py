@@ -17,6 +17,7 @@ from command_line import BAD, run
 
 from buildopt import cli
 from buildopt.commands import discover
+from buildopt.commands.common import Output
 from buildopt.dockerfile import shellcheck
 
 GOOD = "FROM a:1\nCOPY a.py /b\n"
@@ -240,6 +241,24 @@ def test_a_selected_code_that_no_rule_has_would_check_nothing(folder: Path) -> N
     done = run(folder, "lint")
     assert (done.returncode, done.stdout) == (2, "")
     assert "buildopt.yaml: lint.select: no such rule: dl3999\n" in done.stderr
+
+
+def test_a_configuration_of_another_name_is_told_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    (folder / ".git").mkdir()
+    (folder / "buildopt.yml").write_text("lint: {ignore: [DL3020]}\n")
+    (folder / "api").mkdir()
+    (folder / "api" / "Dockerfile").write_text(BAD)
+    told = "warning: buildopt.yml is not read: name it buildopt.yaml\n"
+    assert cli.main(["lint", "Dockerfile", "api/Dockerfile"]) == 1
+    assert capsys.readouterr().err.count(told) == 1
+    Output().settings(folder / "api")  # as build-once, push and test ask for theirs
+    assert capsys.readouterr().err == told
+    (folder / "buildopt.yaml").write_text("")
+    assert cli.main(["lint", "Dockerfile"]) == 1
+    assert "warning" not in capsys.readouterr().err
 
 
 def test_codes_of_other_linters_pass_in_the_configuration(folder: Path) -> None:
