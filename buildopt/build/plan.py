@@ -201,8 +201,7 @@ def make(options: Options, settings: Settings, folder: Path, environment: Mappin
     output = parse_output(options.output or DEFAULT_OUTPUT, folder)
     if output.kind != "stdout" and output.path == context:
         raise UsageError("-o is the build context itself", hint="choose another folder with -o")
-    for _, words in image.platforms_when:  # also those of other occasions: a wrong word must not wait for a release
-        platforms([word for word in words if word != occasion.ALL] or ["linux/amd64"])
+    _check_configured_platforms(settings, image)
     chosen, because = occasion.platforms(image, environment or {})
     names = platforms(options.platforms or chosen)
     identity = gha.identity(image.name, context, dockerfile, options.target, environment or {})
@@ -336,6 +335,21 @@ def _like_dockerfiles(context: Path) -> list[str]:
         path for path in sorted(context.iterdir()) if re.search(r"(?i)(^|\.)(docker|container)file($|\.)", path.name)
     ]
     return [os.path.relpath(path) for path in found if path.is_file() and not path.name.endswith(".dockerignore")][:5]
+
+
+def _check_configured_platforms(settings: Settings, image: ImageSettings) -> None:
+    """Raises UsageError with the key, also of other occasions: a wrong word must not wait for a release."""
+    where = f"images.{image.name}" if image.name else "build"
+    lists = [
+        ("platforms", image.platforms),
+        *((f"platforms-when.{event}", words) for event, words in image.platforms_when),
+    ]
+    for key, words in lists:
+        try:
+            platforms([word for word in words if word != occasion.ALL] or ["linux/amd64"])
+        except UsageError as error:
+            place = f"{settings.path}: {where}.{key}"
+            raise UsageError(f"{place}: {error.message}", hint=error.hint) from error
 
 
 def platforms(words: Sequence[str]) -> tuple[str, ...]:

@@ -88,7 +88,7 @@ def test_of_several_images_each_has_its_own(tmp_path: Path) -> None:
         ("{tag: }", "build.platforms-when.tag: is empty"),
         ("{tag: {a: b}}", "must be text, not a mapping"),
         ("[amd64]", "must be a mapping, not a list"),
-        ("{tag: [amd46]}", "unknown platform: 'amd46'"),
+        ("{tag: [amd46]}", "buildopt.yaml: build.platforms-when.tag: unknown platform: 'amd46'"),
         ("{tag: al}", "unknown platform: 'al'"),
     ],
 )
