@@ -27,7 +27,7 @@ from buildopt.oci.descriptor import (
     parse_document,
     shown,
 )
-from buildopt.oci.layout import ArtifactSource
+from buildopt.oci.layout import ArtifactSource, two_types
 
 _CONFIGS = frozenset({OCI_CONFIG, DOCKER_CONFIG})
 _LAYERS = (".image.layer.", ".image.rootfs.")
@@ -83,6 +83,7 @@ class _Walk:
         self.contents = contents
         self.problems: list[Problem] = []
         self.expected: dict[Digest, int] = {}
+        self.types: dict[Digest, str] = {}
         self.read: set[Digest] = set()
         self.inner: set[Digest] = set()
         self.manifests: list[tuple[Descriptor, Manifest]] = []
@@ -123,6 +124,9 @@ class _Walk:
 
     def document(self, descriptor: Descriptor, depth: int) -> None:
         digest = descriptor.digest
+        known = self.types.setdefault(digest, descriptor.media_type)
+        if known != descriptor.media_type:
+            self.problems.append(Problem("media-type", two_types(digest, known, descriptor.media_type)))
         if digest in self.read:
             self.blob(descriptor)
             return

@@ -277,8 +277,12 @@ class Image:
 
     @property
     def blobs(self) -> tuple[Descriptor, ...]:
-        """Configs and layers, each once."""
-        found = {blob.digest: blob for entry in self.manifests for blob in entry.manifest.blobs}
+        """Configs and layers, each once: what is said of it elsewhere is compared before it is sent."""
+        found: dict[Digest, Descriptor] = {}
+        for entry in self.manifests:
+            for blob in entry.manifest.blobs:
+                if blob.digest not in found or found[blob.digest].data is None:
+                    found[blob.digest] = blob
         return tuple(found.values())
 
     @property
@@ -321,9 +325,9 @@ def resolve(source: ArtifactSource, wanted: str = "", *, partial: bool = False) 
         raise ArtifactError(f"index.json in {source.path} is not an index", hint=_BUILD)
     if not outer.manifests:
         raise ArtifactError(f"the artifact at {source.path} holds no image", hint=_BUILD)
-    found = {entry.digest: entry for entry in outer.manifests}
+    found = _by_digest(outer.manifests)
     if wanted:
-        found = {entry.digest: entry for entry in outer.manifests if _called(entry, wanted)}
+        found = _by_digest([entry for entry in outer.manifests if _called(entry, wanted)])
         if not found:
             raise ArtifactError(
                 f"no image in {source.path} is called {shown(wanted)}",
@@ -346,13 +350,24 @@ def resolve(source: ArtifactSource, wanted: str = "", *, partial: bool = False) 
     (descriptor,) = found.values()
     walk = _Walk(source, partial)
     document = walk.visit(descriptor, 0)
-    names = _names(tuple(entry for entry in outer.manifests if entry.digest == descriptor.digest))
+    same = tuple(entry for entry in outer.manifests if entry.digest == descriptor.digest)
+    for entry in same:
+        walk.again(entry)
+    names = _names(same)
     return Image(descriptor, document, names, tuple(walk.manifests), tuple(walk.indexes))
 
 
 def absent_layers(source: ArtifactSource, image: Image) -> tuple[Descriptor, ...]:
     """The foreign layers whose bytes are not in the artifact. Nobody fetches them from where they are said to be."""
     return tuple(blob for blob in image.blobs if blob.foreign and blob.data is None and not source.has(blob.digest))
+
+
+def _by_digest(entries: Sequence[Descriptor]) -> dict[Digest, Descriptor]:
+    """The first descriptor of each digest."""
+    found: dict[Digest, Descriptor] = {}
+    for entry in entries:
+        found.setdefault(entry.digest, entry)
+    return found
 
 
 def _called(entry: Descriptor, wanted: str) -> bool:
@@ -376,9 +391,19 @@ class _Walk:
         self.source = source
         self.partial = partial
         self.bytes = 0
-        self.seen: set[Digest] = set()
+        self.seen: dict[Digest, Descriptor] = {}
         self.manifests: list[ImageManifest] = []
         self.indexes: list[tuple[Descriptor, Index]] = []
+
+    def again(self, descriptor: Descriptor) -> None:
+        """Compare a further descriptor of a document that was visited: other readers may go by this one."""
+        known = self.seen.get(descriptor.digest, descriptor)
+        if descriptor.size != known.size:
+            raise wrong_size(self.source.path, descriptor, known.size)
+        if descriptor.media_type != known.media_type:
+            raise ArtifactError(
+                two_types(descriptor.digest, known.media_type, descriptor.media_type), hint="do not trust this artifact"
+            )
 
     def visit(self, descriptor: Descriptor, depth: int) -> Manifest | Index:
         if depth > MAX_DEPTH:
@@ -389,7 +414,8 @@ class _Walk:
             raise ArtifactError(
                 f"{descriptor.digest} is called {shown(descriptor.media_type)}, which is no image", hint=_BUILD
             )
-        self.seen.add(descriptor.digest)
+        self.again(descriptor)
+        self.seen[descriptor.digest] = descriptor
         data = document_bytes(self.source, descriptor)
         if len(data) != descriptor.size:
             raise wrong_size(self.source.path, descriptor, len(data))
@@ -416,7 +442,9 @@ class _Walk:
                 hint=f"push a platform that is there: --platform {names[0]}" if names else _BUILD,
             )
         for child in there if self.partial else index.manifests:
-            if child.digest not in self.seen:
+            if child.digest in self.seen:
+                self.again(child)
+            else:
                 self.visit(child, depth + 1)
 
 
@@ -438,6 +466,11 @@ def tampered(path: Path, digest: Digest, actual: Digest) -> ArtifactError:
         f"{digest} in {path} is not what it says: its bytes are {actual}",
         hint="the artifact was damaged or changed; build it again: buildopt build-once",
     )
+
+
+def two_types(digest: Digest, one: str, other: str) -> str:
+    """What is wrong with a manifest that two descriptors call different things."""
+    return f"{digest} is called {shown(one)} and {shown(other)}"
 
 
 def wrong_size(path: Path, descriptor: Descriptor, actual: int) -> ArtifactError:

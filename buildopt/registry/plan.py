@@ -70,11 +70,15 @@ def one_platform(image: Image, platform: str) -> Image:
 
 
 def check_sizes(source: ArtifactSource, image: Image) -> None:
-    """Raises ArtifactError for the first blob that is missing or has another size than its descriptor says."""
-    for blob in image.blobs:
-        if source.has(blob.digest):
-            size = source.size(blob.digest)
-            if size != blob.size:
-                raise wrong_size(source.path, blob, size)
-        elif blob.data is None and not blob.foreign:
+    """Raises ArtifactError for the first blob that is missing or has another size than a descriptor of it says.
+
+    Every descriptor counts: several may name the same blob, and each reader goes by its own one.
+    """
+    sizes: dict[Digest, int] = {}
+    for blob in (blob for entry in image.manifests for blob in entry.manifest.blobs):
+        if blob.digest not in sizes and source.has(blob.digest):
+            sizes[blob.digest] = source.size(blob.digest)
+        if blob.digest not in sizes and blob.data is None and not blob.foreign:
             source.size(blob.digest)  # raises, naming it
+        elif blob.size != sizes.get(blob.digest, blob.size):
+            raise wrong_size(source.path, blob, sizes[blob.digest])

@@ -1,0 +1,94 @@
+"""What other readers would take for something else, or not read at all.
+
+A push says so before it sends a byte, a check lists it, and nothing is called a bug.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import artifacts
+import pytest
+from scripted import Scripted, scripted_registry
+
+from buildopt import cli
+from buildopt.oci.descriptor import DOCKER_MANIFEST
+
+Json = artifacts.Json
+
+
+@pytest.fixture(scope="module")
+def registry() -> Iterator[Scripted]:
+    with scripted_registry() as scripted:
+        yield scripted
+
+
+def told(capsys: pytest.CaptureFixture[str], *words: object, code: int = 5) -> str:
+    """What a command ends with."""
+    assert cli.main([str(word) for word in words]) == code
+    captured = capsys.readouterr()
+    return captured.out + captured.err
+
+
+def refused(registry: Scripted, path: Path, capsys: pytest.CaptureFixture[str], reason: str) -> None:
+    """A push, its preview and a check say why an artifact cannot be pushed, and the registry is sent nothing."""
+    before = len(registry.seen)
+    for words in ((), ("--dry-run",)):
+        assert reason in told(capsys, "push", f"{registry.host}/acme/app:1", "--from-oci", path, *words)
+    assert len(registry.seen) == before
+    assert reason in told(capsys, "inspect", path, "--check")
+
+
+def image(folder: Path, config: Json, layers: list[Json], **more: object) -> Json:
+    return artifacts.put_json(folder, {"config": config, "layers": layers, **more}, artifacts.MANIFEST)
+
+
+# --- Several descriptors of one digest: each reader goes by its own one
+
+
+@pytest.mark.parametrize("wrong", ["first", "last", "other image", "config"])
+def test_the_size_of_every_descriptor_of_a_blob_is_compared(
+    tmp_path: Path, registry: Scripted, capsys: pytest.CaptureFixture[str], wrong: str
+) -> None:
+    layer = artifacts.put(tmp_path, b"layer", artifacts.LAYER)
+    config = artifacts.put(tmp_path, b"{}", "application/vnd.acme.config")
+    more = {**layer, "size": 6}
+    layers = {"first": [more, layer], "last": [layer, more], "other image": [more], "config": [layer]}[wrong]
+    one = image(tmp_path, {**config, "size": 3} if wrong == "config" else config, layers)
+    artifacts.finish(
+        tmp_path,
+        [artifacts.put_json(tmp_path, {"manifests": [one, image(tmp_path, config, [layer])]}, artifacts.INDEX)],
+    )
+    refused(registry, tmp_path, capsys, str(layer["digest"] if wrong != "config" else config["digest"]))
+
+
+@pytest.mark.parametrize("where", ["index", "index.json"])
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"size": 7}, "bytes"),
+        ({"mediaType": DOCKER_MANIFEST}, f"is called '{artifacts.MANIFEST}' and '{DOCKER_MANIFEST}'"),
+        ({"mediaType": "application/foo"}, f"is called '{artifacts.MANIFEST}' and 'application/foo'"),
+    ],
+)
+def test_every_descriptor_of_a_manifest_is_compared(
+    tmp_path: Path, registry: Scripted, capsys: pytest.CaptureFixture[str], where: str, change: Json, reason: str
+) -> None:
+    one = artifacts.put_image(tmp_path, "linux/amd64", [b"layer"])
+    entries = [one, {**one, **change}]
+    artifacts.finish(
+        tmp_path,
+        [artifacts.put_json(tmp_path, {"manifests": entries}, artifacts.INDEX)] if where == "index" else entries,
+    )
+    refused(registry, tmp_path, capsys, reason)
+
+
+def test_a_blob_that_one_descriptor_says_is_elsewhere_must_be_there_for_the_other(
+    tmp_path: Path, registry: Scripted, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layer = artifacts.put(tmp_path, b"far", artifacts.LAYER)
+    artifacts.blob_path(tmp_path, str(layer["digest"])).unlink()
+    config = artifacts.put(tmp_path, b"{}", "application/vnd.acme.config")
+    artifacts.finish(tmp_path, [image(tmp_path, config, [layer, {**layer, "urls": ["https://far.example/"]}])])
+    refused(registry, tmp_path, capsys, "is missing")
