@@ -253,10 +253,13 @@ _KEYS = {
 }
 
 
-def _plain_keys(document: Mapping[str, object], what: str) -> None:
+_PLATFORM_KEYS = {key: key for key in ("os", "architecture", "variant", "os.version", "os.features", "features")}
+
+
+def _plain_keys(document: Mapping[str, object], what: str, keys: Mapping[str, str] = _KEYS) -> None:
     """Refuse ``Layers`` beside ``manifests``: some readers, those in Go, take any case, and so see something else."""
     for key in document:
-        known = _KEYS.get(key.casefold(), key)
+        known = keys.get(key.casefold(), key)
         if known != key:
             raise ArtifactError(
                 f"{what} has a key {shown(key)} that some readers take for {known}", hint="do not trust this artifact"
@@ -268,6 +271,7 @@ def _platform(value: object, what: str) -> Platform | None:
         return None
     if not isinstance(value, dict):
         raise ArtifactError(f"{what} has a platform that is not an object", hint=_REBUILD)
+    _plain_keys(value, f"{what}: platform", _PLATFORM_KEYS)
     parts = [value.get(key) or "" for key in ("os", "architecture", "variant")]
     if not all(isinstance(part, str) and re.fullmatch(r"[A-Za-z0-9_.-]*", part) for part in parts):
         raise ArtifactError(f"{what} has a platform that cannot be read: {shown(parts)}", hint=_REBUILD)

@@ -5,6 +5,7 @@ A push says so before it sends a byte, a check lists it, and nothing is called a
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,8 @@ import pytest
 from scripted import Scripted, scripted_registry
 
 from buildopt import cli
-from buildopt.oci.descriptor import DOCKER_MANIFEST
+from buildopt.errors import ArtifactError
+from buildopt.oci.descriptor import DOCKER_MANIFEST, OCI_INDEX, parse_document
 
 Json = artifacts.Json
 
@@ -92,3 +94,24 @@ def test_a_blob_that_one_descriptor_says_is_elsewhere_must_be_there_for_the_othe
     config = artifacts.put(tmp_path, b"{}", "application/vnd.acme.config")
     artifacts.finish(tmp_path, [image(tmp_path, config, [layer, {**layer, "urls": ["https://far.example/"]}])])
     refused(registry, tmp_path, capsys, "is missing")
+
+
+# --- Keys that readers in Go take in any case
+
+
+def test_a_platform_with_a_key_in_another_case_is_refused(
+    tmp_path: Path, registry: Scripted, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """crane would pull arm64 from here for amd64."""
+    one = artifacts.put_image(tmp_path, "linux/amd64", [b"layer"])
+    one["platform"] = {"os": "linux", "architecture": "amd64", "Architecture": "arm64"}
+    artifacts.finish(tmp_path, [artifacts.put_json(tmp_path, {"manifests": [one]}, artifacts.INDEX)])
+    refused(registry, tmp_path, capsys, "manifests[0]: platform has a key 'Architecture' that some readers take for ar")
+
+
+@pytest.mark.parametrize("key", ["OS", "oſ", "Variant", "OS.version", "os.Features", "FEATURES"])
+def test_every_key_of_a_platform_is_read_as_it_is_written(key: str) -> None:
+    one = {"mediaType": artifacts.MANIFEST, "digest": f"sha256:{'a' * 64}", "size": 1}
+    document = {"manifests": [{**one, "platform": {"os": "linux", "architecture": "amd64", key: "x"}}]}
+    with pytest.raises(ArtifactError, match="some readers take for"):
+        parse_document(json.dumps(document).encode(), OCI_INDEX)
