@@ -190,6 +190,9 @@ def parse_document(data: bytes, media_type: str = "", *, what: str = "manifest")
         )
     if "manifests" in document and ("layers" in document or "config" in document):
         raise ArtifactError(f"{what} claims to be a manifest and an index at once", hint="do not trust this artifact")
+    for key in _SCHEMA_1:
+        if key in document:
+            raise ArtifactError(f"{what} has {key}, as manifests of schema 1 do", hint="do not trust this artifact")
     kind = media_type or embedded
     if "manifests" in document:
         if kind and kind not in INDEX_TYPES:
@@ -244,9 +247,12 @@ def parse_descriptor(value: object, what: str) -> Descriptor:
 
 
 _REBUILD = "build the artifact again: buildopt build-once"
+_SCHEMA_1 = ("fsLayers", "history")
+"""Keys of the first manifests of Docker: beside others, some readers (containerd, podman, skopeo) refuse the whole."""
 _KEYS = {
     key.casefold(): key
     for key in (
+        *_SCHEMA_1,
         *("mediaType", "artifactType", "config", "layers", "manifests", "subject", "annotations"),
         *("digest", "size", "urls", "data", "platform"),
     )

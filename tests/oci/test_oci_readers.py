@@ -115,3 +115,20 @@ def test_every_key_of_a_platform_is_read_as_it_is_written(key: str) -> None:
     document = {"manifests": [{**one, "platform": {"os": "linux", "architecture": "amd64", key: "x"}}]}
     with pytest.raises(ArtifactError, match="some readers take for"):
         parse_document(json.dumps(document).encode(), OCI_INDEX)
+
+
+# --- Keys of manifests of schema 1
+
+
+@pytest.mark.parametrize("key", ["fsLayers", "history", "FSLayers"])
+@pytest.mark.parametrize("kind", ["manifest", "index"])
+def test_what_could_be_a_manifest_of_schema_1_too_is_refused(
+    tmp_path: Path, registry: Scripted, capsys: pytest.CaptureFixture[str], kind: str, key: str
+) -> None:
+    """skopeo rejects them as ambiguous."""
+    config = artifacts.put(tmp_path, b"{}", "application/vnd.acme.config")
+    one = image(tmp_path, config, [], **({key: []} if kind == "manifest" else {}))
+    if kind == "index":
+        one = artifacts.put_json(tmp_path, {"manifests": [one], key: None}, artifacts.INDEX)
+    artifacts.finish(tmp_path, [one])
+    refused(registry, tmp_path, capsys, "some readers take for fsLayers" if key == "FSLayers" else f"has {key}, as")
