@@ -256,12 +256,10 @@ class _Layers:
     def note(self, descriptor: Descriptor, manifest: Manifest) -> None:
         """Take in one image. Attestations and artifacts of other kinds have nothing to unpack."""
         layers = manifest.layers
-        if descriptor.attestation or manifest.config.media_type not in _CONFIGS:
+        config = self.config(manifest.config) if manifest.config.media_type in _CONFIGS else None
+        if config is None or descriptor.attestation:
             return
         if not all(any(part in layer.media_type for part in _LAYERS) for layer in layers):
-            return
-        config = self.config(manifest.config)
-        if config is None:
             return
         platform = descriptor.platform
         said = (config.get("os") or "", config.get("architecture") or "")

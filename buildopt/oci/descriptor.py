@@ -162,11 +162,15 @@ def shown(value: object, limit: int = 100) -> str:
 
 
 def load_json(data: bytes, what: str) -> Mapping[str, object]:
-    """Parse a JSON object of bounded size and depth. ``what`` names it in errors. Raises ArtifactError."""
+    """Parse a JSON object of bounded size and depth. ``what`` names it in errors. Raises ArtifactError.
+
+    Registries and engines, most of them in Go, must read it too: it is UTF-8 without a byte order mark, without NaN.
+    """
     if len(data) > MAX_DOCUMENT:
         raise ArtifactError(f"{what} is larger than {MAX_DOCUMENT >> 20} MiB", hint=_REBUILD)
     try:
-        document = json.loads(data, object_pairs_hook=_without_duplicates)
+        text = data.decode()
+        document = json.loads(text, object_pairs_hook=_without_duplicates, parse_constant=_no_constant)
     except RecursionError as error:
         raise ArtifactError(f"{what} is nested too deeply", hint=_REBUILD) from error
     except ValueError as error:
@@ -329,6 +333,10 @@ def _descriptors(document: Mapping[str, object], key: str, what: str) -> tuple[D
 def _optional(document: Mapping[str, object], key: str, what: str) -> Descriptor | None:
     value = document.get(key)
     return None if value is None else parse_descriptor(value, f"{what}: {key}")
+
+
+def _no_constant(name: str) -> object:
+    raise ValueError(f"{name} is no value of JSON")
 
 
 def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:

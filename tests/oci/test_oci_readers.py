@@ -6,7 +6,7 @@ A push says so before it sends a byte, a check lists it, and nothing is called a
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import artifacts
@@ -132,3 +132,42 @@ def test_what_could_be_a_manifest_of_schema_1_too_is_refused(
         one = artifacts.put_json(tmp_path, {"manifests": [one], key: None}, artifacts.INDEX)
     artifacts.finish(tmp_path, [one])
     refused(registry, tmp_path, capsys, "some readers take for fsLayers" if key == "FSLayers" else f"has {key}, as")
+
+
+# --- JSON that readers in Go do not read
+
+STRANGE: dict[str, Callable[[str], bytes]] = {
+    "NaN": lambda text: (text[:-1] + ',"x":NaN}').encode(),
+    "Infinity": lambda text: (text[:-1] + ',"x":[Infinity]}').encode(),
+    "-Infinity": lambda text: (text[:-1] + ',"x":{"y":-Infinity}}').encode(),
+    "byte order mark": lambda text: b"\xef\xbb\xbf" + text.encode(),
+    "UTF-16": lambda text: text.encode("utf-16"),
+    "UTF-16 without mark": lambda text: text.encode("utf-16-be"),
+    "UTF-32": lambda text: text.encode("utf-32-le"),
+    "a lone surrogate": lambda text: (text[:-1] + ',"x":"\ud800"}').encode("utf-8", "surrogatepass"),
+}
+
+
+@pytest.mark.parametrize("how", STRANGE)
+@pytest.mark.parametrize("kind", ["manifest", "index"])
+def test_documents_that_registries_cannot_read_are_refused(
+    tmp_path: Path, registry: Scripted, capsys: pytest.CaptureFixture[str], kind: str, how: str
+) -> None:
+    config = artifacts.put(tmp_path, b"{}", "application/vnd.acme.config")
+    media_type = artifacts.MANIFEST if kind == "manifest" else artifacts.INDEX
+    inside: Json = {"config": config, "layers": []} if kind == "manifest" else {"manifests": []}
+    text = json.dumps({"schemaVersion": 2, "mediaType": media_type, **inside})
+    artifacts.finish(tmp_path, [artifacts.put(tmp_path, STRANGE[how](text), media_type)])
+    refused(registry, tmp_path, capsys, "is not valid JSON")
+
+
+@pytest.mark.parametrize("how", STRANGE)
+@pytest.mark.parametrize("layer", [artifacts.LAYER, "application/vnd.in-toto+json"])
+def test_a_config_that_engines_cannot_read_is_found_by_a_check(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], layer: str, how: str
+) -> None:
+    blob = artifacts.put(tmp_path, b"layer", layer)
+    text = json.dumps({"os": "linux", "architecture": "amd64", "rootfs": {"diff_ids": [blob["digest"]]}})
+    config = artifacts.put(tmp_path, STRANGE[how](text), artifacts.CONFIG)
+    artifacts.finish(tmp_path, [image(tmp_path, config, [blob])])
+    assert f"the config {config['digest']} is not valid JSON" in told(capsys, "inspect", tmp_path, "--check")
