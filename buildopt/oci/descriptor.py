@@ -183,9 +183,17 @@ def load_json(data: bytes, what: str) -> Mapping[str, object]:
 def parse_document(data: bytes, media_type: str = "", *, what: str = "manifest") -> Manifest | Index:
     """Read a manifest or an index.
 
-    ``media_type`` is what its descriptor says; an embedded one must be equal to it. Raises ArtifactError.
+    ``media_type`` is what its descriptor says; an embedded one must be equal to it. Without it, as for index.json, the
+    document is none that is sent, and need not have what registries ask for. Raises ArtifactError.
     """
     document = load_json(data, what)
+    found = _document(document, data, media_type, what)
+    if media_type:
+        _sendable(document, media_type, what)
+    return found
+
+
+def _document(document: Mapping[str, object], data: bytes, media_type: str, what: str) -> Manifest | Index:
     _plain_keys(document, what)
     embedded = _text(document, "mediaType", what)
     if embedded and media_type and embedded != media_type:
@@ -221,6 +229,15 @@ def parse_document(data: bytes, media_type: str = "", *, what: str = "manifest")
         _text(document, "artifactType", what),
         _annotations(document, what),
     )
+
+
+def _sendable(document: Mapping[str, object], media_type: str, what: str) -> None:
+    """Refuse what registries refuse, once they have got everything else."""
+    version = document.get("schemaVersion")
+    if isinstance(version, bool) or not isinstance(version, int) or version != 2:
+        raise ArtifactError(f"{what} has schemaVersion {shown(version)}, registries take only 2", hint=_REBUILD)
+    if not document.get("mediaType") and media_type in (DOCKER_MANIFEST, DOCKER_LIST):
+        raise ArtifactError(f"{what} does not say itself that it is {shown(media_type)}", hint=_REBUILD)
 
 
 def parse_descriptor(value: object, what: str) -> Descriptor:
@@ -285,6 +302,12 @@ def _platform(value: object, what: str) -> Platform | None:
     parts = [value.get(key) or "" for key in ("os", "architecture", "variant")]
     if not all(isinstance(part, str) and re.fullmatch(r"[A-Za-z0-9_.-]*", part) for part in parts):
         raise ArtifactError(f"{what} has a platform that cannot be read: {shown(parts)}", hint=_REBUILD)
+    if not isinstance(value.get("os.version"), str | None):
+        raise ArtifactError(f"{what} has a platform whose os.version is not text", hint=_REBUILD)
+    for key in ("os.features", "features"):
+        entries = value.get(key)
+        if entries is not None and not (isinstance(entries, list) and all(isinstance(entry, str) for entry in entries)):
+            raise ArtifactError(f"{what} has a platform whose {key} is not a list of texts", hint=_REBUILD)
     return Platform(*parts)
 
 

@@ -15,7 +15,7 @@ from scripted import Scripted, scripted_registry
 
 from buildopt import cli
 from buildopt.errors import ArtifactError
-from buildopt.oci.descriptor import DOCKER_MANIFEST, OCI_INDEX, parse_document
+from buildopt.oci.descriptor import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, parse_document
 
 Json = artifacts.Json
 
@@ -171,3 +171,61 @@ def test_a_config_that_engines_cannot_read_is_found_by_a_check(
     config = artifacts.put(tmp_path, STRANGE[how](text), artifacts.CONFIG)
     artifacts.finish(tmp_path, [image(tmp_path, config, [blob])])
     assert f"the config {config['digest']} is not valid JSON" in told(capsys, "inspect", tmp_path, "--check")
+
+
+# --- What registries ask of documents
+
+
+@pytest.mark.parametrize("version", [None, 1, "2", 2.0, True, 3, []])
+@pytest.mark.parametrize("kind", ["manifest", "index"])
+def test_the_version_of_a_document_is_the_number_2(
+    tmp_path: Path, registry: Scripted, capsys: pytest.CaptureFixture[str], kind: str, version: object
+) -> None:
+    config = artifacts.put(tmp_path, b"{}", "application/vnd.acme.config")
+    one = image(tmp_path, config, [], **({"schemaVersion": version} if kind == "manifest" else {}))
+    if kind == "index":
+        one = artifacts.put_json(tmp_path, {"manifests": [one], "schemaVersion": version}, artifacts.INDEX)
+    artifacts.finish(tmp_path, [one])
+    refused(registry, tmp_path, capsys, "registries take only 2")
+
+
+def test_a_document_without_version_is_refused_but_not_index_json(
+    tmp_path: Path, registry: Scripted, capsys: pytest.CaptureFixture[str]
+) -> None:
+    artifacts.make_layout(tmp_path)
+    index = json.loads((tmp_path / "index.json").read_text())
+    (tmp_path / "index.json").write_text(json.dumps({"manifests": index["manifests"]}))
+    assert "sha256:" in told(capsys, "inspect", tmp_path, "--check", code=0)
+    config = artifacts.put(tmp_path, b"{}", "application/vnd.acme.config")
+    text = json.dumps({"config": config, "layers": []})
+    artifacts.finish(tmp_path, [artifacts.put(tmp_path, text.encode(), artifacts.MANIFEST)])
+    refused(registry, tmp_path, capsys, "has schemaVersion None")
+
+
+@pytest.mark.parametrize("media_type", [DOCKER_MANIFEST, DOCKER_LIST])
+def test_documents_of_docker_say_what_they_are(
+    tmp_path: Path, registry: Scripted, capsys: pytest.CaptureFixture[str], media_type: str
+) -> None:
+    config = artifacts.put(tmp_path, b"{}", "application/vnd.acme.config")
+    inside: Json = {"manifests": []} if media_type == DOCKER_LIST else {"config": config, "layers": []}
+    text = json.dumps({"schemaVersion": 2, **inside})
+    artifacts.finish(tmp_path, [artifacts.put(tmp_path, text.encode(), media_type)])
+    refused(registry, tmp_path, capsys, "does not say itself that it is")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("os.version", 5), ("os.features", "x"), ("os.features", [1]), ("features", "x")]
+)
+def test_all_of_a_platform_has_its_types(
+    tmp_path: Path, registry: Scripted, capsys: pytest.CaptureFixture[str], key: str, value: object
+) -> None:
+    one = artifacts.put_image(tmp_path, "windows/amd64", [b"layer"])
+    platform: Json = {"os": "windows", "architecture": "amd64", "os.version": "10.0.1", "os.features": ["a"]}
+    artifacts.finish(
+        tmp_path,
+        [artifacts.put_json(tmp_path, {"manifests": [{**one, "platform": platform}]}, artifacts.INDEX)],
+    )
+    assert "problem" not in told(capsys, "inspect", tmp_path, "--check", code=0)
+    wrong = {**one, "platform": {**platform, key: value}}
+    artifacts.finish(tmp_path, [artifacts.put_json(tmp_path, {"manifests": [wrong]}, artifacts.INDEX)])
+    refused(registry, tmp_path, capsys, f"a platform whose {key} is not")

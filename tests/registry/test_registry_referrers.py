@@ -175,7 +175,8 @@ def test_without_a_subject_there_is_nothing_to_list(document: Json) -> None:
 
 
 def test_a_subject_is_seen_however_its_name_is_written() -> None:
-    data = json.dumps({"manifests": [], "subject": plain()}).replace('"subject"', '"sub\\u006aect"').encode()
+    text = json.dumps({"schemaVersion": 2, "manifests": [], "subject": plain()})
+    data = text.replace('"subject"', '"sub\\u006aect"').encode()
     assert b'"subject"' not in data
     assert referrer(Descriptor(artifacts.INDEX, Digest.of(data), len(data)), data) is not None
 
