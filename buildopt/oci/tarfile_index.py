@@ -17,6 +17,7 @@ from buildopt.oci.descriptor import shown
 RECORD = 512
 MAX_FILES = 20_000
 MAX_EXTENDED = 1 << 20
+_LENGTH_DIGITS = len(str(MAX_EXTENDED))
 _CUT_OFF = "it was not written to its end; build it again: buildopt build-once"
 _UNSAFE = "an artifact holds plain files only; do not trust this one"
 _KINDS = {
@@ -156,11 +157,13 @@ def _extended(data: bytes, kind: bytes, path: Path) -> dict[str, str]:
     if kind == b"L":
         return {"path": data.rstrip(b"\0").decode("utf-8", "surrogateescape")}
     found: dict[str, str] = {}
-    while data:
-        length, space, _ = data.partition(b" ")
-        if not space or not length.isdigit() or not len(length) + 1 < int(length) <= len(data):
+    start = 0
+    while start < len(data):
+        space = data.find(b" ", start, start + _LENGTH_DIGITS + 1)
+        length = data[start:space] if space > start else b""
+        if not length.isdigit() or not len(length) + 1 < int(length) <= len(data) - start:
             raise ArtifactError(f"{path} is damaged: an extended tar header cannot be read", hint=_CUT_OFF)
-        record, data = data[len(length) + 1 : int(length)], data[int(length) :]
+        record, start = data[space + 1 : start + int(length)], start + int(length)
         key, _, value = record.rstrip(b"\n").partition(b"=")
         if key.startswith(b"GNU.sparse."):
             raise ArtifactError(f"{path} has a sparse file", hint=_UNSAFE)
