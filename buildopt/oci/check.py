@@ -45,7 +45,8 @@ class Problem:
 
 def check(source: ArtifactSource, *, deep: bool = True, contents: bool = False) -> tuple[Problem, ...]:
     """Find all problems. ``deep`` reads every blob and compares its digest; ``contents`` also unpacks layers, nowhere
-    to, and compares what parts of the image say of each other. Raises nothing but what opening raises.
+    to, and compares what parts of the image say of each other. Raises nothing but what opening raises, and for folders
+    that cannot be listed.
     """
     walk = _Walk(source, contents)
     walk.outer()

@@ -180,7 +180,13 @@ class FolderSource(_Source):
         found = set()
         for algorithm in ("sha256", "sha512"):
             folder = self.path / "blobs" / algorithm
-            for name in sorted(os.listdir(folder)) if folder.is_dir() else ():
+            try:
+                names = sorted(os.listdir(folder))
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:
+                raise _unreadable(folder, error) from error
+            for name in names:
                 try:
                     found.add(Digest.parse(f"{algorithm}:{name}"))
                 except ArtifactError:
@@ -304,7 +310,7 @@ def open_artifact(path: Path, tell: Callable[[ArtifactError], None] | None = Non
     except FileNotFoundError as error:
         raise ArtifactError(f"no artifact at {path}", hint=_BUILD) from error
     except OSError as error:
-        raise ArtifactError(f"{path} cannot be read: {error.strerror}", hint="check its permissions") from error
+        raise _unreadable(path, error) from error
     if stat.S_ISDIR(status.st_mode):
         return _open_folder(path)
     if stat.S_ISREG(status.st_mode):
@@ -491,6 +497,10 @@ def _not_plain(path: Path) -> ArtifactError:
     return ArtifactError(f"{path} is a link or not a plain file", hint="an artifact holds plain files only")
 
 
+def _unreadable(path: Path, error: OSError) -> ArtifactError:
+    return ArtifactError(f"{path} cannot be read: {error.strerror}", hint="check the path and its permissions")
+
+
 def _open_plain(path: Path, *, follow: bool = False) -> IO[bytes]:
     """Open a plain file. Raises FileNotFoundError, or ArtifactError for links, other kinds and unreadable files."""
     try:
@@ -498,9 +508,9 @@ def _open_plain(path: Path, *, follow: bool = False) -> IO[bytes]:
     except FileNotFoundError:
         raise
     except OSError as error:
-        if not follow and path.is_symlink():
+        if not follow and os.path.islink(path):
             raise _not_plain(path) from error
-        raise ArtifactError(f"{path} cannot be read: {error.strerror}", hint="check its permissions") from error
+        raise _unreadable(path, error) from error
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
         raise _not_plain(path)
@@ -509,8 +519,17 @@ def _open_plain(path: Path, *, follow: bool = False) -> IO[bytes]:
 
 def _open_folder(path: Path) -> FolderSource:
     for name in ("blobs", "blobs/sha256", "blobs/sha512"):
-        if (path / name).is_symlink():
-            raise _not_plain(path / name)
+        folder = path / name
+        try:
+            linked = stat.S_ISLNK(os.lstat(folder).st_mode)
+            if not linked:
+                os.stat(f"{folder}/.")  # where that may not be asked, each of its blobs would seem to be missing
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise _unreadable(folder, error) from error
+        if linked:
+            raise _not_plain(folder)
     try:
         with _open_plain(path / "index.json") as stream:
             data = stream.read(MAX_DOCUMENT + 1)

@@ -6,11 +6,17 @@ finishes meanwhile leaves the blobs of the image being read where they are.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from buildopt.errors import ArtifactError
+
+_NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
+"""What is said of a path where no folder can be: whoever opens it next says so better."""
 
 
 @contextmanager
@@ -38,7 +44,9 @@ def pruning(folder: Path) -> Iterator[bool]:
 def _locked(folder: Path, operation: int) -> Iterator[bool]:
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError as error:
+        if error.errno not in _NOWHERE:
+            raise ArtifactError(f"{folder} cannot be read: {error.strerror}", hint="check its permissions") from error
         yield True
         return
     try:

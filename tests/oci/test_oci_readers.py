@@ -6,6 +6,7 @@ A push says so before it sends a byte, a check lists it, and nothing is called a
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -229,3 +230,88 @@ def test_all_of_a_platform_has_its_types(
     wrong = {**one, "platform": {**platform, key: value}}
     artifacts.finish(tmp_path, [artifacts.put_json(tmp_path, {"manifests": [wrong]}, artifacts.INDEX)])
     refused(registry, tmp_path, capsys, f"a platform whose {key} is not")
+
+
+# --- Paths that cannot be read are no bug
+
+
+def refused_path(path: Path, capsys: pytest.CaptureFixture[str], *reasons: str) -> None:
+    for words in (["inspect", path], ["inspect", "--check", path], ["push", "127.0.0.1:1/a:1", "--from-oci", path]):
+        err = told(capsys, *words)
+        assert all(reason in err for reason in (*reasons, "hint: ")), err
+
+
+def test_a_name_that_no_file_can_have_is_an_error_of_the_artifact(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refused_path(tmp_path / ("a" * 300), capsys, "File name too long")
+
+
+@pytest.mark.parametrize("place", [".", "blobs", "blobs/sha256", "index.json"])
+def test_links_in_a_circle_are_an_error_of_the_artifact(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    layout = tmp_path / "layout"
+    artifacts.make_layout(layout)
+    path = layout / place
+    os.rename(path, tmp_path / "moved")
+    path.symlink_to(path.name)
+    refused_path(layout, capsys, "symbolic links" if place == "." else f"{path} is a link or not a plain file")
+
+
+@pytest.fixture
+def as_another(
+    tmp_path: Path, registry: Scripted, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    """A layout, read by somebody who is not root."""
+    for name in ("HOME", "DOCKER_CONFIG", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"):
+        monkeypatch.setenv(name, str(tmp_path))
+    layout = tmp_path / "layout"
+    artifacts.make_layout(layout)
+    if os.geteuid() != 0:
+        yield layout
+        return
+    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
+        folder.chmod(0o755)
+    told(capsys, "push", f"{registry.host}/acme/root:1", "--from-oci", layout, code=0)  # what is imported late
+    told(capsys, "inspect", layout, "--check", code=0)
+    for path in (layout, *layout.rglob("*")):
+        os.chown(path, 65534, 65534)
+    os.seteuid(65534)
+    try:
+        yield layout
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.parametrize(
+    ("place", "mode", "named"),
+    [
+        (".", 0o000, "blobs"),
+        ("blobs", 0o000, "blobs"),
+        ("blobs", 0o444, "blobs"),
+        ("blobs", 0o111, "blobs"),
+        ("blobs/sha256", 0o000, "blobs/sha256"),
+        ("blobs/sha256", 0o444, "blobs/sha256"),
+    ],
+)
+def test_folders_that_cannot_be_read_are_named(
+    as_another: Path, capsys: pytest.CaptureFixture[str], place: str, mode: int, named: str
+) -> None:
+    (as_another / place).chmod(mode)
+    try:
+        refused_path(as_another, capsys, f"{as_another / named} cannot be read: Permission denied")
+    finally:
+        (as_another / place).chmod(0o755)
+
+
+def test_a_folder_that_cannot_be_listed_is_enough_for_a_push(
+    as_another: Path, registry: Scripted, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = as_another / "blobs" / "sha256"
+    folder.chmod(0o111)
+    try:
+        assert f"{folder} cannot be read" in told(capsys, "inspect", "--check", as_another)
+        told(capsys, "push", f"{registry.host}/acme/listed:1", "--from-oci", as_another, code=0)
+    finally:
+        folder.chmod(0o755)
