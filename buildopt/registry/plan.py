@@ -70,14 +70,15 @@ def one_platform(image: Image, platform: str) -> Image:
 
 
 def check_sizes(source: ArtifactSource, image: Image) -> None:
-    """Raises ArtifactError for the first blob that is missing or has another size than a descriptor of it says.
+    """Raises ArtifactError for the first blob that is missing, unreadable or of another size than a descriptor says.
 
     Every descriptor counts: several may name the same blob, and each reader goes by its own one.
     """
     sizes: dict[Digest, int] = {}
     for blob in (blob for entry in image.manifests for blob in entry.manifest.blobs):
         if blob.digest not in sizes and source.has(blob.digest):
-            sizes[blob.digest] = source.size(blob.digest)
+            with source.blob(blob.digest) as opened:  # not its size alone: that can be known of what cannot be read
+                sizes[blob.digest] = opened.size
         if blob.digest not in sizes and blob.data is None and not blob.foreign:
             source.size(blob.digest)  # raises, naming it
         elif blob.size != sizes.get(blob.digest, blob.size):

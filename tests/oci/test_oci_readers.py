@@ -17,6 +17,7 @@ from scripted import Scripted, scripted_registry
 from buildopt import cli
 from buildopt.errors import ArtifactError
 from buildopt.oci.descriptor import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, parse_document
+from buildopt.oci.layout import open_artifact, resolve
 
 Json = artifacts.Json
 
@@ -315,3 +316,15 @@ def test_a_folder_that_cannot_be_listed_is_enough_for_a_push(
         told(capsys, "push", f"{registry.host}/acme/listed:1", "--from-oci", as_another, code=0)
     finally:
         folder.chmod(0o755)
+
+
+@pytest.mark.parametrize("words", [(), ("--dry-run",)])
+def test_a_blob_that_cannot_be_read_is_told_before_a_push(
+    as_another: Path, registry: Scripted, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    before = len(registry.seen)
+    blob = artifacts.blob_path(as_another, str(resolve(open_artifact(as_another)).blobs[-1].digest))
+    blob.chmod(0)
+    err = told(capsys, "push", f"{registry.host}/acme/app:1", "--from-oci", as_another, *words)
+    assert f"{blob} cannot be read: Permission denied" in err and "hint: " in err
+    assert len(registry.seen) == before
