@@ -174,5 +174,7 @@ def _text(source: ArtifactSource, image: Image | None, problems: tuple[Problem, 
     for problem in problems:
         lines.append(f"{'problem' if problem.fatal else 'note'}: {problem.message}")
     if checking and not any(problem.fatal for problem in problems):
-        lines.append("every blob is there and is what it says, every layer what its config says")
+        compared = not any(problem.kind in ("config", "diff-id") for problem in problems)
+        more = ", every layer what its config says" if compared else ""
+        lines.append(f"every blob is there and is what it says{more}")
     return "".join(f"{line}\n" for line in lines)

@@ -287,6 +287,10 @@ class _Layers:
         data = descriptor.data
         if data is None:
             try:
+                if self.source.has(descriptor.digest) and self.source.size(descriptor.digest) > MAX_DOCUMENT:
+                    words = f"the config {descriptor.digest} is larger than {MAX_DOCUMENT >> 20} MiB: it was not read"
+                    self.problems.append(Problem("config", f"{words}, nor compared with its layers", False))
+                    return None
                 data = self.source.read(descriptor.digest)
             except ArtifactError:
                 return None

@@ -328,3 +328,20 @@ def test_a_blob_that_cannot_be_read_is_told_before_a_push(
     err = told(capsys, "push", f"{registry.host}/acme/app:1", "--from-oci", as_another, *words)
     assert f"{blob} cannot be read: Permission denied" in err and "hint: " in err
     assert len(registry.seen) == before
+
+
+# --- What a check does not compare
+
+
+@pytest.mark.parametrize("large", [True, False])
+def test_a_config_that_was_not_compared_with_its_layers_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], large: bool
+) -> None:
+    layer = artifacts.put(tmp_path, b"layer", artifacts.LAYER)
+    rootfs = {"diff_ids": [f"sha256:{'0' * 64}"]} if large else {"diff_ids": [layer["digest"]]}
+    document = {"os": "linux", "architecture": "amd64", "rootfs": rootfs, "x": "x" * (5_000_000 if large else 5)}
+    config = artifacts.put(tmp_path, json.dumps(document).encode(), artifacts.CONFIG)
+    artifacts.finish(tmp_path, [image(tmp_path, config, [layer])])
+    out = told(capsys, "inspect", tmp_path, "--check", code=0)
+    assert (f"note: the config {config['digest']} is larger than 4 MiB: it was not read" in out) is large
+    assert ("every layer what its config says" in out) is not large
