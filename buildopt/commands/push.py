@@ -22,6 +22,7 @@ from buildopt.settings import Creation, Destination, Settings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from buildopt.oci.layout import ArtifactSource, Image
     from buildopt.registry.plan import Target
 
 DEFAULT_ARTIFACT = ".buildopt/image"
@@ -104,7 +105,7 @@ def push(
     trust.prepare()
     allow_many_files()
     from buildopt.registry.credentials import Keychain
-    from buildopt.registry.plan import PushPlan, one_platform
+    from buildopt.registry.plan import PushPlan
 
     check_path(artifact, refs, optional)
     if report_file is not None:
@@ -117,7 +118,7 @@ def push(
             image = resolve(source, wanted, partial=platform is not None)
             gate_record.check(source, image, allow=allow_ungated, require=require_gates)
             if platform is not None:
-                image = one_platform(image, platform)
+                image = of_platform(image, platform, source)
             for layer in absent_layers(source, image):
                 where = ", ".join(gate_record.printable(url) for url in layer.urls[:3]) or "nowhere"
                 output.message(f"not in the artifact, and not sent: layer {layer.digest}; it is said to be at {where}")
@@ -152,6 +153,19 @@ def check_writable(path: Path) -> None:
         raise UsageError(f"--report {path}: there is no folder {path.parent}", hint="make it first")
     if not os.access(path.absolute().parent, os.W_OK):
         raise UsageError(f"--report {path}: {path.parent} cannot be written to", hint="check its permissions")
+
+
+def of_platform(image: Image, platform: str, source: ArtifactSource) -> Image:
+    """The image of one platform, also by another of its names (aarch64, arm64/v8). Raises UsageError."""
+    from buildopt.build.plan import platform as usual_name
+    from buildopt.registry.plan import one_platform
+
+    try:
+        return one_platform(image, platform, source)
+    except UsageError:
+        with suppress(UsageError):
+            return one_platform(image, usual_name(platform), source)
+        raise
 
 
 def forget(report: Path) -> None:

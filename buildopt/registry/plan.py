@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from buildopt.errors import UsageError
-from buildopt.oci.descriptor import Digest
+from buildopt.errors import ArtifactError, UsageError
+from buildopt.oci.descriptor import Digest, load_json
 from buildopt.oci.layout import ArtifactSource, Image, ImageManifest, wrong_size
 from buildopt.oci.reference import Reference
 from buildopt.settings import Creation
@@ -53,20 +53,36 @@ class PushPlan:
         return tuple(tuple(group) for group in groups.values())
 
 
-def one_platform(image: Image, platform: str) -> Image:
-    """The image of one platform on its own, without attestations. Raises UsageError where there is none or several."""
-    wanted = platform if "/" in platform else f"linux/{platform}"
-    found: dict[Digest, ImageManifest] = {}
-    for entry in image.platforms:
-        name = str(entry.platform) if entry.platform is not None else ""
-        if name == wanted or name.startswith(f"{wanted}/") or (name, wanted) == ("linux/arm64", "linux/arm64/v8"):
-            found[entry.descriptor.digest] = entry
+def one_platform(image: Image, platform: str, source: ArtifactSource | None = None) -> Image:
+    """The image of one platform on its own, without attestations. Raises UsageError where there is none or several.
+
+    A name without its variant stands for one with it, where none is called that exactly. With ``source`` the config
+    tells the platform of what has none in its descriptor, as of the single image of a layout.
+    """
+    wanted = (platform if "/" in platform else f"linux/{platform}").lower()
+    names = {entry.descriptor.digest: (_platform_of(entry, source), entry) for entry in image.platforms}
+    found = [entry for name, entry in names.values() if name == wanted]
+    found = found or [entry for name, entry in names.values() if name.startswith(f"{wanted}/")]
     if len(found) != 1:
-        names = ", ".join(str(entry.platform) for entry in image.platforms if entry.platform is not None)
+        held = ", ".join(name for name, _ in names.values() if name)
         what = "no image" if not found else "more than one image"
-        raise UsageError(f"the artifact holds {what} for {platform}", hint=f"it holds: {names or 'one without a name'}")
-    (entry,) = found.values()
-    return Image(entry.descriptor, entry.manifest, image.names, (entry,), ())
+        raise UsageError(f"the artifact holds {what} for {platform}", hint=f"it holds: {held or 'one without a name'}")
+    return Image(found[0].descriptor, found[0].manifest, image.names, (found[0],), ())
+
+
+def _platform_of(entry: ImageManifest, source: ArtifactSource | None) -> str:
+    """The name of a manifest's platform, empty where it is not told."""
+    if entry.platform is not None:
+        return str(entry.platform)
+    config = entry.manifest.config
+    if source is None or not source.has(config.digest):
+        return ""
+    try:
+        document = load_json(source.read(config.digest), "the config")
+    except ArtifactError:
+        return ""  # no image's, or one too large to be read
+    parts = (document.get(key) for key in ("os", "architecture", "variant"))
+    return "/".join(part for part in parts if isinstance(part, str) and part)
 
 
 def check_sizes(source: ArtifactSource, image: Image) -> None:

@@ -14,6 +14,7 @@ import artifacts
 import pytest
 from scripted import Handler, Scripted, scripted_registry
 
+from buildopt.commands.push import of_platform
 from buildopt.errors import ArtifactError, UsageError
 from buildopt.oci.descriptor import Digest
 from buildopt.oci.layout import Image, open_artifact, resolve
@@ -125,6 +126,44 @@ def test_where_mounting_is_refused_the_blob_is_sent(layout: Path, registry: Scri
     registry.fault = fault
     assert run(layout, f"{registry.host}/acme/one:1", f"{registry.host}/acme/two:1").ok
     assert registry.count("POST", "mount=") > 0
+
+
+@pytest.mark.parametrize(
+    ("held", "wanted", "found"),
+    [
+        (("linux/amd64", "linux/amd64/v3"), "amd64", "linux/amd64"),
+        (("linux/amd64", "linux/arm64/v8"), "arm64", "linux/arm64/v8"),
+        (("linux/amd64", "linux/arm64"), "arm64/v8", "linux/arm64"),
+        (("linux/amd64", "linux/arm64/v8"), "aarch64", "linux/arm64/v8"),
+        (("linux/arm/v6", "linux/amd64"), "arm", "linux/arm/v6"),
+        (("linux/arm/v6", "linux/arm/v7"), "arm", "linux/arm/v7"),
+        (("linux/amd64", "windows/amd64"), "WINDOWS/AMD64", "windows/amd64"),
+    ],
+)
+def test_a_platform_has_several_names(tmp_path: Path, held: tuple[str, ...], wanted: str, found: str) -> None:
+    descriptors = [artifacts.put_image(tmp_path, name, [name.encode()]) for name in held]
+    for descriptor, name in zip(descriptors, held, strict=True):
+        os, architecture, *variant = name.split("/")
+        descriptor["platform"] = {
+            "os": os,
+            "architecture": architecture,
+            **({"variant": variant[0]} if variant else {}),
+        }
+    artifacts.finish(tmp_path, [artifacts.put_json(tmp_path, {"manifests": descriptors}, artifacts.INDEX)])
+    source = open_artifact(tmp_path)
+    assert str(of_platform(resolve(source), wanted, source).platforms[0].platform) == found
+
+
+def test_a_single_image_is_of_the_platform_that_its_config_says(tmp_path: Path) -> None:
+    descriptor = artifacts.put_image(tmp_path, "linux/amd64", [b"layer"])
+    del descriptor["platform"]
+    artifacts.finish(tmp_path, [descriptor])
+    source = open_artifact(tmp_path)
+    image = resolve(source)
+    assert of_platform(image, "x86_64", source).digest == image.digest
+    with pytest.raises(UsageError, match="no image for arm64") as caught:
+        of_platform(image, "arm64", source)
+    assert caught.value.hint == "it holds: linux/amd64"
 
 
 def test_one_platform_is_an_image_of_its_own(layout: Path, registry: Scripted) -> None:
