@@ -41,6 +41,7 @@ BLOCK = 1 << 20
 GATES = "gates.json"
 """Name of the record of the gates, in a folder and in a tar."""
 _BUILD = "make one with: buildopt build-once"
+_PIPE = "save it to a file first: an artifact is read in place, not from its start to its end"
 
 
 class Blob:
@@ -308,14 +309,15 @@ def open_artifact(path: Path, tell: Callable[[ArtifactError], None] | None = Non
     try:
         status = path.stat()
     except FileNotFoundError as error:
-        raise ArtifactError(f"no artifact at {path}", hint=_BUILD) from error
+        raise ArtifactError(f"no artifact at {path}", hint=_PIPE if str(path) == "-" else _BUILD) from error
     except OSError as error:
         raise _unreadable(path, error) from error
     if stat.S_ISDIR(status.st_mode):
         return _open_folder(path)
     if stat.S_ISREG(status.st_mode):
         return _open_tar(path, tell)
-    raise ArtifactError(f"{path} is neither a folder nor a file", hint=_BUILD)
+    hint = _PIPE if stat.S_ISFIFO(status.st_mode) else _BUILD
+    raise ArtifactError(f"{path} is neither a folder nor a file", hint=hint)
 
 
 def resolve(source: ArtifactSource, wanted: str = "", *, partial: bool = False) -> Image:
@@ -333,7 +335,8 @@ def resolve(source: ArtifactSource, wanted: str = "", *, partial: bool = False) 
         raise ArtifactError(f"the artifact at {source.path} holds no image", hint=_BUILD)
     found = _by_digest(outer.manifests)
     if wanted:
-        found = _by_digest([entry for entry in outer.manifests if _called(entry, wanted)])
+        exact = [entry for entry in outer.manifests if wanted in _names_of(entry)]
+        found = _by_digest(exact or [entry for entry in outer.manifests if _called(entry, wanted)])
         if not found:
             raise ArtifactError(
                 f"no image in {source.path} is called {shown(wanted)}",
@@ -377,8 +380,12 @@ def _by_digest(entries: Sequence[Descriptor]) -> dict[Digest, Descriptor]:
 
 
 def _called(entry: Descriptor, wanted: str) -> bool:
+    return any(name.endswith(f"/{wanted}") for name in _names_of(entry))
+
+
+def _names_of(entry: Descriptor) -> list[str]:
     names = [entry.annotations[key] for key in (IMAGE_NAME, REFERENCE_NAME) if entry.annotations.get(key)]
-    return str(entry.digest) == wanted or any(name == wanted or name.endswith(f"/{wanted}") for name in names)
+    return [str(entry.digest), *names]
 
 
 def _listed(entries: Sequence[Descriptor]) -> list[str]:

@@ -19,6 +19,7 @@ MAX_FILES = 20_000
 MAX_EXTENDED = 1 << 20
 _LENGTH_DIGITS = len(str(MAX_EXTENDED))
 _CUT_OFF = "it was not written to its end; build it again: buildopt build-once"
+_TOO_MANY = "an image has some hundred at the most: unpack the tar and push its folder, if it is one"
 _UNSAFE = "an artifact holds plain files only; do not trust this one"
 _KINDS = {
     b"1": "a hard link",
@@ -70,7 +71,7 @@ def entries_and_end(
         position = body + -(-size // RECORD) * RECORD
         count += 1
         if count > 2 * MAX_FILES:
-            raise ArtifactError(f"{path} holds more than {2 * MAX_FILES} entries", hint=_UNSAFE)
+            raise ArtifactError(f"{path} holds more than {2 * MAX_FILES} entries", hint=_TOO_MANY)
         try:
             if kind in (b"x", b"g", b"L"):
                 if size > MAX_EXTENDED:
@@ -104,7 +105,7 @@ def _add(
     if name in folders:
         raise ArtifactError(f"{shown(name)} is a folder and a file in {path}", hint=_UNSAFE)
     if len(found) >= MAX_FILES:
-        raise ArtifactError(f"{path} holds more than {MAX_FILES} files", hint=_CUT_OFF)
+        raise ArtifactError(f"{path} holds more than {MAX_FILES} files", hint=_TOO_MANY)
     found[name] = place
 
 

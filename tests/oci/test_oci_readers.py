@@ -345,3 +345,21 @@ def test_a_config_that_was_not_compared_with_its_layers_is_told(
     out = told(capsys, "inspect", tmp_path, "--check", code=0)
     assert (f"note: the config {config['digest']} is larger than 4 MiB: it was not read" in out) is large
     assert ("every layer what its config says" in out) is not large
+
+
+def test_an_exact_name_is_meant_before_the_end_of_one(tmp_path: Path) -> None:
+    descriptors = [artifacts.put_image(tmp_path, "linux/amd64", [layer]) for layer in (b"1", b"2")]
+    for descriptor, name in zip(descriptors, ("app:1", "other/app:1"), strict=True):
+        descriptor["annotations"] = {"io.containerd.image.name": name}
+    artifacts.finish(tmp_path, descriptors)
+    source = open_artifact(tmp_path)
+    assert str(resolve(source, "app:1").digest) == descriptors[0]["digest"]
+    assert str(resolve(source, "other/app:1").digest) == descriptors[1]["digest"]
+
+
+def test_a_pipe_is_to_be_saved_first(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("-")):
+        with pytest.raises(ArtifactError) as caught:
+            open_artifact(path)
+        assert "save it to a file first" in caught.value.hint
