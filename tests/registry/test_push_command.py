@@ -86,9 +86,9 @@ def test_dry_run_sends_nothing(registry: Scripted, capsys: pytest.CaptureFixture
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["--from-oci", "ghcr.io/acme/app:1"], 2, "buildopt push ghcr.io/acme/app:1 --from-oci"),
-        (["ghcr.io/a/b", "--from-oci", "ghcr.io/acme/app"], 2, "buildopt push ghcr.io/a/b ghcr.io/acme/app --from-oci"),
-        (["--from-oci", "acme/app"], 2, "buildopt push acme/app --from-oci"),
+        (["--from-oci", "ghcr.io/acme/app:1"], 2, "write ghcr.io/acme/app:1 before --from-oci"),
+        (["ghcr.io/a/b", "--from-oci", "ghcr.io/acme/app"], 2, "write ghcr.io/acme/app before --from-oci"),
+        (["--from-oci", "acme/app"], 2, "write acme/app before --from-oci"),
         (["ghcr.io/acme/app:1", "--from-oci", "./none"], 5, "no artifact at none"),
         (["ghcr.io/acme/app:1", "--from-oci", "none.tar"], 5, "no artifact at none.tar"),
         ([], 2, "no destination"),
