@@ -105,9 +105,9 @@ def private(folders: Folders, environment: Mapping[str, str] | None = None) -> E
 
 
 def running(folders: Folders) -> State | None:
-    """The private engine's record where it runs and answers."""
+    """The private engine's record where it runs and answers, and whoever starts it has written all of it."""
     found = State.load(folders.state)
-    return found if found is not None and found.alive and api.answers(folders.socket) else None
+    return found if found is not None and found.version and found.alive and api.answers(folders.socket) else None
 
 
 def private_environment(folders: Folders, tools: Programs, base: Mapping[str, str]) -> dict[str, str]:
