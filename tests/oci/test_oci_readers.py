@@ -272,8 +272,10 @@ def as_another(
     if os.geteuid() != 0:
         yield layout
         return
-    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
-        folder.chmod(0o755)
+    tmp_path.chmod(0o755)
+    for folder in tmp_path.parents:  # a worker's lie one deeper
+        if folder.name.startswith(("pytest-", "popen-")):
+            folder.chmod(0o711)
     told(capsys, "push", f"{registry.host}/acme/root:1", "--from-oci", layout, code=0)  # what is imported late
     told(capsys, "inspect", layout, "--check", code=0)
     for path in (layout, *layout.rglob("*")):
