@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ from buildopt.oci.reference import Reference, is_reference
 from buildopt.settings import Creation, Destination, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from buildopt.oci.layout import ArtifactSource, Image
     from buildopt.registry.plan import Target
@@ -97,7 +97,7 @@ def push(
 
     --dry-run sends only questions: which blobs and manifests are missing, which tags are new, would move or are
     right already. It ends as the push would, as far as can be known: who may write, only a token tells,
-    and of some registries not even that.
+    and of some registries not even that; and what a registry will not mount is sent.
     """
     from buildopt.registry.trust import Trust
 
@@ -219,9 +219,10 @@ def destinations(
 
     if refs or optional:
         wanted = [*(Destination(ref) for ref in refs), *(Destination(ref, optional=True) for ref in optional)]
+        parsed = [(Reference.parse(entry.ref), entry) for entry in wanted]
     else:
-        wanted = _configured(settings)
-    parsed = [(Reference.parse(entry.ref), entry) for entry in wanted]
+        parsed = _configured(settings)
+        wanted = [entry for _, entry in parsed]
     creations = {entry: entry.create or (Creation() if create else None) for entry in wanted}
     _check_creations([(reference, creations[entry]) for reference, entry in parsed], output)
     names: tuple[str, ...] = ()
@@ -237,7 +238,8 @@ def destinations(
         )
     targets: dict[str, Target] = {}
     for reference, entry in parsed:
-        tagged = [reference] if reference.tag or reference.digest else [reference.with_tag(name) for name in names]
+        with _told_of(settings, "" if templates else "push.tags"):
+            tagged = [reference] if reference.tag or reference.digest else [reference.with_tag(name) for name in names]
         for one in tagged:
             known = targets.get(str(one))
             made = creations[entry] or (known.create if known is not None else None)
@@ -263,7 +265,7 @@ def _check_creations(wanted: Sequence[tuple[Reference, Creation | None]], output
         output.message(line)
 
 
-def _configured(settings: Settings) -> list[Destination]:
+def _configured(settings: Settings) -> list[tuple[Reference, Destination]]:
     if len(settings.images) > 1:
         names = ", ".join(image.name for image in settings.images)
         raise UsageError(f"several images are configured: {names}", hint="name the REFs to push this artifact to")
@@ -272,7 +274,24 @@ def _configured(settings: Settings) -> list[Destination]:
         raise UsageError(
             "no destination", hint="buildopt push REGISTRY/REPOSITORY:TAG, or list them in buildopt.yaml as push: to:"
         )
-    return found
+    name = settings.images[0].name
+    where = f"images.{name}.to" if name else "push.to"
+    parsed = []
+    for number, entry in enumerate(found):
+        with _told_of(settings, f"{where}[{number}]"):
+            parsed.append((Reference.parse(entry.ref), entry))
+    return parsed
+
+
+@contextmanager
+def _told_of(settings: Settings, where: str) -> Iterator[None]:
+    """A wrong word of the configuration is told with its place there; ``where`` is empty for words of others."""
+    try:
+        yield
+    except UsageError as error:
+        if not where or settings.path is None:
+            raise
+        raise UsageError(f"{settings.path}: {where}: {error.message}", hint=error.hint) from error
 
 
 def _tags(templates: tuple[str, ...], settings: Settings, output: Output, semver: bool) -> tuple[str, ...]:
@@ -285,7 +304,8 @@ def _tags(templates: tuple[str, ...], settings: Settings, output: Output, semver
         return (tags.LATEST,)
     asked = fanning or any("{" in template for template in chosen)
     found = tags.checkout(os.environ, Path()) if asked else tags.Checkout()
-    named = tags.named(chosen, found, semver=fanning)
+    with _told_of(settings, "" if templates else "push.tags"):
+        named = tags.named(chosen, found, semver=fanning)
     for template, missing in named.left_out:
         problem = f"the tag {template!r} has no {', '.join(missing)} here"
         if templates:

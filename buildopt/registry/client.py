@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Mapping
 from urllib.parse import quote, urldefrag, urljoin
 
-from buildopt.oci.descriptor import DOCUMENT_TYPES, Digest
+from buildopt.oci.descriptor import DOCUMENT_TYPES, OCI_INDEX, Digest
 from buildopt.oci.reference import is_loopback
 from buildopt.registry.addresses import numeric_private, private
 from buildopt.registry.auth import Authenticator
@@ -135,6 +135,12 @@ class Registry:
         if answer.status == 404 and answer.problem()[0] == "NAME_UNKNOWN":
             return False
         return True if answer.status == 200 else None
+
+    def lists_referrers(self, repository: str, subject: Digest) -> bool:
+        """Whether the registry lists by itself what speaks about a digest (the referrers API)."""
+        what = f"the question for what speaks about {subject}"
+        answer = self._ask("GET", repository, f"/v2/{repository}/referrers/{subject}", what, {"Accept": OCI_INDEX})
+        return answer.status == 200 and answer.headers.get("content-type", "").startswith(OCI_INDEX)
 
     def may_push(self, repository: str) -> bool | None:
         """Whether the token for a repository allows to push; None where it does not tell."""

@@ -21,6 +21,7 @@ from buildopt.registry.failure import NO_IDENTITY, Answer, RegistryError, refuse
 from buildopt.registry.outcome import Again, Event, Outcome, Problem, PushReport
 from buildopt.registry.plan import PushPlan, Target, check_sizes
 from buildopt.registry.profiles import profile_of
+from buildopt.registry.referrers import Referrer, extended, referrer
 from buildopt.registry.retry import Stopped, attempt
 from buildopt.registry.transport import Transport, hang_up
 from buildopt.registry.trust import Trust
@@ -50,6 +51,16 @@ class Tag:
 
 
 @dataclass(frozen=True, slots=True)
+class ReferrersTag:
+    """What would become of the list of referrers under a tag, where the registry does not keep it by itself: ``new``,
+    ``longer``, ``right``, ``not-a-list``, or ``unknown`` where nobody can ask yet.
+    """
+
+    tag: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
 class RepositoryPreview:
     """What one repository would get. ``exists`` is None where that is not known.
 
@@ -63,6 +74,7 @@ class RepositoryPreview:
     exists: bool | None = None
     created: bool = False
     absent: tuple[Descriptor, ...] = ()
+    referrers: tuple[ReferrersTag, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +155,7 @@ class _Asked:
         self.tag_problems: dict[Target, Problem] = {}
         self.tags: dict[Target, Tag] = {target: Tag(str(target.reference), "unknown") for target in targets}
         self.held: dict[Digest, bool] = {}
+        self.referrers: list[ReferrersTag] = []
         self.exists: bool | None = creation.exists if creation is not None else None
         self.seconds = 0.0
         self._image = plan.image
@@ -205,6 +218,7 @@ class _Asked:
                 self._may_move(target)
         if self.problem is None:
             self._may_write()
+            self._attempt(self._ask_for_referrers)
 
     def _may_write(self) -> None:
         """Note a token that allows only to look, where there is something to be written."""
@@ -216,6 +230,28 @@ class _Asked:
             repository=self.repository, signed_in=self.registry.signed_in,
         )  # fmt: skip
         self.problem = Problem(error.kind, error.message, error.hint)
+
+    def _ask_for_referrers(self) -> None:
+        """Which lists the push would keep itself."""
+        documents = [(entry.descriptor, entry.manifest.data) for entry in self._image.manifests]
+        documents += [(descriptor, index.data) for descriptor, index in self._image.indexes]
+        lists: dict[str, list[Referrer]] = {}
+        for found in (referrer(*document) for document in documents):
+            if found is not None:
+                lists.setdefault(found.tag, []).append(found)
+        self.referrers = []
+        for tag, wanted in lists.items():
+            if self.registry.lists_referrers(self.repository, wanted[0].subject):
+                return
+            if self.exists is False:
+                self.referrers.append(ReferrersTag(tag, "unknown"))
+            else:
+                held = self.registry.manifest(self.repository, tag)
+                try:
+                    state = "right" if extended(held, wanted) is None else "longer" if held is not None else "new"
+                except RegistryError:
+                    state = "not-a-list"
+                self.referrers.append(ReferrersTag(tag, state))
 
     def _unless_failed(self, work: Callable[[], None]) -> None:
         if self._failed.is_set():
@@ -325,7 +361,9 @@ def _repository(
         right = entry.tags[first].state == "right"
         manifests.append(Part(plan.image.descriptor, "present" if right else "sent"))
     created = entry.creation is not None and entry.exists is False
-    return RepositoryPreview(entry.name, tuple(blobs), tuple(manifests), entry.exists, created, entry.absent)
+    return RepositoryPreview(
+        entry.name, tuple(blobs), tuple(manifests), entry.exists, created, entry.absent, tuple(entry.referrers)
+    )
 
 
 def _outcomes(plan: PushPlan, entry: _Asked, found: RepositoryPreview) -> dict[Target, Outcome]:

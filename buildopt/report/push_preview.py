@@ -80,11 +80,19 @@ def _repository(found: RepositoryPreview, everything: bool) -> list[str]:
         if len(moving) > len(shown):
             rest = sum(part.descriptor.size for part in moving[len(shown) :])
             lines.append(f"    … and {len(moving) - len(shown)} more, {human(rest)} (all of them: --verbose)")
+    lines += [f"  {_REFERRERS[entry.state].format(entry.tag)}" for entry in found.referrers]
     if found.absent:
         lines.append(f"  {counted(len(found.absent), 'foreign layer')} that the artifact does not hold: not pushed")
     return lines
 
 
+_REFERRERS = {
+    "new": "the list of referrers {} would be made",
+    "longer": "the list of referrers {} would get further entries",
+    "right": "the list of referrers {} is already right",
+    "not-a-list": "the list of referrers {} could not be kept: something else is under that tag",
+    "unknown": "the list of referrers {} would be made if the registry keeps none by itself",
+}
 _WAYS = (("sent", "to send"), ("mounted", "to mount"), ("present", "already there"))
 
 
@@ -136,8 +144,8 @@ def _creation(entry: PlannedCreation) -> list[str]:
 def preview_json(found: Preview) -> str:
     """In the shape of a report: bytes are those that would be sent, mounted, or are there already.
 
-    Beside that ``dry_run``; ``tag`` and ``was`` of each destination; ``repositories`` with their blobs and manifests;
-    ``create``, where repositories would be made if they are missing.
+    Beside that ``dry_run``; ``tag`` and ``was`` of each destination; ``repositories`` with their blobs, manifests and
+    lists of referrers; ``create``, where repositories would be made if they are missing.
     """
     document = report_document(found.report)
     document["dry_run"] = True
@@ -161,6 +169,7 @@ def _repository_json(found: RepositoryPreview) -> dict[str, object]:
         "created": found.created,
         "blobs": [_part_json(part) for part in found.blobs],
         "manifests": [_part_json(part) for part in found.manifests],
+        "referrers": [{"tag": entry.tag, "state": entry.state} for entry in found.referrers],
     }
 
 
