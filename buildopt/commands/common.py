@@ -62,7 +62,11 @@ class Output:
 
     def colored(self, stream: Any) -> bool:
         """Whether to colour what goes to ``stream``."""
-        return self.color and "NO_COLOR" not in os.environ and stream.isatty() and os.environ.get("TERM") != "dumb"
+        return self.color and "NO_COLOR" not in os.environ and self.lively(stream)
+
+    def lively(self, stream: Any) -> bool:
+        """Whether what was written to ``stream`` can be drawn anew."""
+        return bool(stream.isatty()) and os.environ.get("TERM") != "dumb"
 
 
 def output_options(*formats: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

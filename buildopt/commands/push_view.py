@@ -26,10 +26,10 @@ def progress(plan: PushPlan, output: Output) -> Iterator[Callable[[Event], None]
 
     if output.quiet:
         yield lambda event: None
-    elif output.colored(sys.stderr) and not os.environ.get("CI"):
+    elif output.lively(sys.stderr) and not os.environ.get("CI"):
         from buildopt.report.push_live import live_progress
 
-        with live_progress(plan) as on_event:
+        with live_progress(plan, color=output.colored(sys.stderr)) as on_event:
             yield on_event
     elif _under_actions():
         with _folded(), show.plain_progress(_harmless(output.message), everything=output.verbose) as on_event:
@@ -63,7 +63,7 @@ def show_report(report: PushReport, output: Output) -> str:
         from buildopt.report.push_summary import push_summary
 
         _summarize(push_summary(report))
-    _tell_failures(report)
+    _tell_failures(report, output)
     return document
 
 
@@ -80,7 +80,7 @@ def show_preview(plan: PushPlan, found: Preview, output: Output) -> str:
         from buildopt.report.push_summary import preview_summary
 
         _summarize(preview_summary(found))
-    _tell_failures(found.report, "could not be pushed")
+    _tell_failures(found.report, output, "could not be pushed")
     return document
 
 
@@ -97,12 +97,14 @@ def failing() -> Iterator[None]:
         raise
 
 
-def _tell_failures(report: PushReport, words: str = "not pushed") -> None:
+def _tell_failures(report: PushReport, output: Output, words: str = "not pushed") -> None:
     """The required destinations that failed as an error on stderr; under Actions each failure as an annotation."""
     from buildopt.report import push as show
 
     if not report.ok:
         message, hint = show.failure_text(report, words)
+        if not output.json and sys.stdout.isatty() and sys.stderr.isatty():
+            message, hint = message.partition(":")[0], ""  # the table above says the rest
         click.echo(_shown(f"error: {message}" + (f"\n  hint: {hint}" if hint else "")), err=True)
     if _under_actions():
         from buildopt.report.github import annotation

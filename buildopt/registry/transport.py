@@ -28,6 +28,8 @@ BLOCK = 1 << 20
 CONNECT_SECONDS = 15.0
 SEND_SECONDS = 120.0
 ANSWER_SECONDS = 120.0
+STUCK_SECONDS = 1.0
+"""How long the answer of a server that stopped reading is waited for: it is there already, or there is none."""
 MAX_LINES = 500
 """Lines of an answer's head, with those of answers that are only a first word."""
 READ_SECONDS = 600.0
@@ -205,9 +207,10 @@ class _Request:
         hung_up: OSError | None = None
         try:
             self._send(connection)
-        except (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError) as error:
+        except (BrokenPipeError, ConnectionResetError, TimeoutError, ssl.SSLEOFError) as error:
             hung_up = error  # perhaps it said why, before it had all of the body
-        connection.sock.settimeout(ANSWER_SECONDS if hung_up else seconds)
+            seconds = STUCK_SECONDS if isinstance(error, TimeoutError) else ANSWER_SECONDS
+        connection.sock.settimeout(seconds)
         try:
             response = cast("_Response", connection.getresponse())
             data = response.content(self.cap)

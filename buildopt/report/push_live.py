@@ -255,13 +255,13 @@ class _Drawing:
 
 
 @contextmanager
-def live_progress(plan: PushPlan) -> Iterator[Callable[[Event], None]]:
+def live_progress(plan: PushPlan, *, color: bool = True) -> Iterator[Callable[[Event], None]]:
     """Progress on a terminal (stderr): bars that move; retries and notes scroll by above them."""
     from rich.console import Console
     from rich.live import Live
     from rich.text import Text
 
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, no_color=not color)
     view = PushView(plan)
     with Live(_Drawing(view), console=console, refresh_per_second=8, transient=True):
 

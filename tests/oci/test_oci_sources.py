@@ -17,6 +17,7 @@ from click.testing import CliRunner
 from scripted import Scripted, scripted_registry
 
 from buildopt import cli, process
+from buildopt.cli import main
 from buildopt.errors import ArtifactError
 from buildopt.oci.check import check
 from buildopt.oci.descriptor import DOCKER_CONFIG, DOCKER_LIST, DOCKER_MANIFEST, OCI_EMPTY, Digest
@@ -300,6 +301,16 @@ def test_a_config_that_says_nothing_of_its_layers_is_noted(tmp_path: Path) -> No
         tmp_path, [artifacts.put_json(tmp_path, {"config": config, "layers": [layer]}, artifacts.MANIFEST)]
     )
     assert kinds(tmp_path) == [("diff-id", False)]
+
+
+def test_what_an_encrypted_layer_unpacks_to_is_not_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    layer = artifacts.put(tmp_path, b"not for us", f"{GZIP}+encrypted")
+    artifacts.finish(tmp_path, [image_of(tmp_path, [layer], [str(Digest.of(b"other"))])])
+    assert kinds(tmp_path) == [("diff-id", False)]
+    assert main(["inspect", "--check", str(tmp_path)]) == 0
+    *_, note, last = capsys.readouterr().out.splitlines()
+    assert note.startswith("note: layer sha256:") and "is encrypted" in note
+    assert last == "every blob is there and is what it says"
 
 
 def test_everything_that_is_wrong_is_listed(tmp_path: Path) -> None:

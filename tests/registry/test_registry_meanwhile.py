@@ -6,7 +6,7 @@ import errno
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import artifacts
@@ -16,7 +16,7 @@ from scripted import Handler, Scripted, scripted_registry
 from buildopt.errors import ToolError
 from buildopt.oci.layout import Blob, open_artifact, resolve
 from buildopt.oci.reference import Reference
-from buildopt.registry import auth, claims, destination, pace, retry
+from buildopt.registry import auth, claims, destination, pace, retry, transport
 from buildopt.registry.credentials import Credentials, Keychain
 from buildopt.registry.failure import RegistryError
 from buildopt.registry.outcome import Outcome
@@ -32,15 +32,8 @@ def layout(tmp_path: Path) -> Path:
     return tmp_path / "layout"
 
 
-@pytest.fixture
-def registry() -> Iterator[Scripted]:
-    with scripted_registry() as scripted:
-        yield scripted
-
-
 @pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "FIRST_WAIT", 0.01)
+def _quick(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pace, "UNTOLD_SECONDS", 0.01)
     monkeypatch.setattr(destination, "LAG", 0.05)
 
@@ -339,3 +332,26 @@ def test_a_neighbour_that_does_not_answer_is_not_waited_for_each_time(
     registry.fault = stall
     assert all(outcome.ok for outcome in run(layout, f"{registry.host}/acme/one:1", f"{registry.host}/acme/two:1"))
     assert gone.is_set()
+
+
+def test_the_answer_of_a_registry_that_stops_reading_is_heard(
+    layout: Path, registry: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It refuses a body in the middle of it, and neither reads on nor hangs up."""
+    artifacts.make_layout(layout, size=30_000_000)
+    monkeypatch.setattr(transport, "SEND_SECONDS", 0.5)
+    over = threading.Event()
+
+    def refuse(handler: Handler) -> bool:
+        if handler.command != "PUT" or int(handler.headers["Content-Length"]) < 1_000_000:
+            return False
+        handler.answer(413)
+        handler.wfile.flush()
+        over.wait(20)
+        handler.close_connection = True
+        return True
+
+    registry.fault = refuse
+    (outcome,) = run(layout, f"{registry.host}/acme/app:1")
+    over.set()
+    assert kind(outcome) == "too-large"
