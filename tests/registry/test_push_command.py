@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import os
+import pty
+import re
+import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 import artifacts
 import pytest
-from scripted import Scripted, scripted_registry
+from scripted import Scripted
 
 from buildopt.cli import main
 
 CI = ("GITHUB_ACTIONS", "GITHUB_REF", "GITHUB_HEAD_REF", "GITHUB_STEP_SUMMARY")
-
-
-@pytest.fixture
-def registry() -> Iterator[Scripted]:
-    with scripted_registry() as scripted:
-        yield scripted
 
 
 @pytest.fixture(autouse=True)
@@ -146,3 +145,43 @@ def test_what_was_not_pushed_is_an_error_on_stderr_even_when_quiet(capsys: pytes
     first, second = capsys.readouterr().err.splitlines()
     assert first.startswith("error: 1 of 1 not pushed: 127.0.0.1:1/a/b:1: 127.0.0.1:1 cannot be reached")
     assert second.startswith("  hint: ")
+
+
+@pytest.mark.parametrize(
+    ("push", "said"),
+    [
+        ("{to: [localhost:1/a, {ref: Ghcr.io/Acme/App}]}", "push.to[1]: not an image reference: 'Ghcr.io/Acme/App'"),
+        ("{to: [localhost:1/a], tags: ['{brunch}']}", "push.tags: unknown field {brunch}"),
+        ("{to: [localhost:1/a], tags: ['a b']}", "push.tags: not a tag: 'a b'"),
+    ],
+)
+def test_a_wrong_word_of_the_configuration_is_told_with_its_place(
+    folder: Path, capsys: pytest.CaptureFixture[str], push: str, said: str
+) -> None:
+    (folder / "buildopt.yaml").write_text(f"push: {push}\n")
+    assert main(["push"]) == 2
+    assert f"error: {folder / 'buildopt.yaml'}: {said}" in capsys.readouterr().err
+    assert main(["push", "localhost:1/a", "--tag", "a b"]) == 2
+    assert capsys.readouterr().err.startswith("error: not a tag: 'a b'")
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_terminal_without_colours_has_bars_and_the_reason_once(quiet: bool) -> None:
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100", "NO_COLOR": "1"}
+    environment.pop("CI", None)
+    argv = [sys.executable, "-m", "buildopt", "push", "127.0.0.1:1/a/b:1", *(["--quiet"] if quiet else [])]
+    shown = b""
+    with subprocess.Popen(argv, env=environment, stdout=theirs, stderr=theirs) as running:
+        os.close(theirs)
+        with suppress(OSError):  # how its other end being closed shows
+            while chunk := os.read(ours, 1 << 16):
+                shown += chunk
+    os.close(ours)
+    text = shown.decode()
+    assert running.returncode == 4
+    assert ("\x1b[2K" in text and "looking" in text) is not quiet
+    assert not re.search(r"\x1b\[3[0-9]m", text)
+    end = text[text.index("digest sha256:") :]
+    assert end.count("Connection refused") == end.count("hint: ") == 1
+    assert end.rstrip().endswith("error: 1 of 1 not pushed")

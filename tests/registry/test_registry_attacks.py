@@ -33,7 +33,6 @@ from buildopt.oci.descriptor import Digest
 from buildopt.oci.layout import open_artifact, resolve
 from buildopt.oci.reference import Reference
 from buildopt.registry import credentials as credentials_module
-from buildopt.registry import retry
 from buildopt.registry.auth import Authenticator, parse_challenges
 from buildopt.registry.client import Registry
 from buildopt.registry.credentials import Credentials, Keychain
@@ -129,8 +128,7 @@ def layout(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "FIRST_WAIT", 0.01)
+def _quick(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", names(INTERNET))
 
 

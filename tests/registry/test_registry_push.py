@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 from pathlib import Path
@@ -19,7 +19,7 @@ from buildopt.errors import ArtifactError, UsageError
 from buildopt.oci.descriptor import Digest
 from buildopt.oci.layout import Image, open_artifact, resolve
 from buildopt.oci.reference import Reference
-from buildopt.registry import destination, retry
+from buildopt.registry import destination
 from buildopt.registry.client import Registry
 from buildopt.registry.credentials import Credentials, Keychain
 from buildopt.registry.outcome import Again, Event, PushReport
@@ -28,22 +28,13 @@ from buildopt.registry.push import push
 from buildopt.registry.transport import Transport
 from buildopt.registry.trust import Trust
 
+pytestmark = pytest.mark.usefixtures("quick")
+
 
 @pytest.fixture
 def layout(tmp_path: Path) -> Path:
     artifacts.make_layout(tmp_path / "layout", size=3_000_000)
     return tmp_path / "layout"
-
-
-@pytest.fixture
-def registry() -> Iterator[Scripted]:
-    with scripted_registry() as scripted:
-        yield scripted
-
-
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "FIRST_WAIT", 0.01)
 
 
 class Known(Keychain):

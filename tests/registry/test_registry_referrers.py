@@ -14,18 +14,19 @@ import pytest
 from artifacts import Json
 from hypothesis import given
 from hypothesis import strategies as st
-from scripted import Handler, Scripted, scripted_registry
+from scripted import Handler, Scripted
 
 from buildopt import process
 from buildopt.oci.descriptor import MAX_DOCUMENT, Descriptor, Digest
 from buildopt.oci.layout import open_artifact, resolve
 from buildopt.oci.reference import Reference
-from buildopt.registry import referrers, retry
+from buildopt.registry import referrers
 from buildopt.registry.client import Registry
 from buildopt.registry.credentials import Keychain
 from buildopt.registry.failure import RegistryError
 from buildopt.registry.outcome import Event, Noted, PushReport
 from buildopt.registry.plan import PushPlan, Target
+from buildopt.registry.preview import ReferrersTag, preview
 from buildopt.registry.push import push
 from buildopt.registry.referrers import Referrer, Referrers, extended, referrer
 from buildopt.registry.transport import Transport
@@ -40,15 +41,8 @@ SIGNATURE = "application/vnd.example.signature"
 OTHERS = {"mediaType": artifacts.MANIFEST, "digest": f"sha256:{'5' * 64}", "size": 7, "odd": {"kept": [1, None]}}
 
 
-@pytest.fixture
-def registry() -> Iterator[Scripted]:
-    with scripted_registry() as scripted:
-        yield scripted
-
-
 @pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "FIRST_WAIT", 0.01)
+def _quick(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(referrers, "PAUSE_SECONDS", 0.002)
 
 
@@ -562,3 +556,50 @@ def test_a_list_with_something_that_is_gone_is_left_alone_and_told(tmp_path: Pat
     assert "is gone from the registry" in problem.hint
     assert client.manifest("acme/gone", tag_of(image)) == held
     assert client.has_manifest("acme/gone", "signed")
+
+
+# What a dry run says of the lists
+
+
+def said(layout: Path, *names: str) -> tuple[ReferrersTag, ...]:
+    source = open_artifact(layout)
+    targets = tuple(Target(Reference.parse(name)) for name in names)
+    found = preview(PushPlan(source, resolve(source), targets), Keychain(), Trust(folders=()))
+    assert found.report.ok
+    return found.repositories[0].referrers
+
+
+def test_a_dry_run_tells_which_lists_the_push_would_keep(tmp_path: Path, registry: Scripted) -> None:
+    images = make_attested(tmp_path)
+    name = f"{registry.host}/acme/app:1"
+    registry.fault = lambda handler: "/tags/" in handler.path and handler.answer(200, b"{}")
+    assert said(tmp_path, name) == tuple(ReferrersTag(tag_of(image), "new") for image in images)
+    assert not lists(registry)
+    assert run(tmp_path, name).ok
+    assert {entry.state for entry in said(tmp_path, name)} == {"right"}
+    document, kind = json.loads(registry.manifests["acme/app", tag_of(images[0])][0]), artifacts.INDEX
+    document["manifests"] = []
+    registry.manifests["acme/app", tag_of(images[0])] = (json.dumps(document).encode(), kind)
+    registry.manifests["acme/app", tag_of(images[1])] = (b"{}", artifacts.MANIFEST)
+    assert [entry.state for entry in said(tmp_path, name)] == ["longer", "not-a-list"]
+
+
+def test_a_dry_run_tells_no_list_where_the_registry_keeps_it(tmp_path: Path, registry: Scripted) -> None:
+    make_attested(tmp_path)
+
+    def api(handler: Handler) -> bool:
+        empty = b'{"schemaVersion":2,"manifests":[]}'
+        return "/referrers/" in handler.path and handler.answer(200, empty, Content_Type=artifacts.INDEX)
+
+    registry.fault = api
+    assert said(tmp_path, f"{registry.host}/acme/app:1") == ()
+
+
+def test_a_dry_run_does_not_know_of_lists_where_there_is_no_repository(tmp_path: Path, registry: Scripted) -> None:
+    make_attested(tmp_path)
+
+    def unknown(handler: Handler) -> bool:
+        return handler.path != "/v2/" and handler.error(404, "NAME_UNKNOWN", "no such repository")
+
+    registry.fault = unknown
+    assert {entry.state for entry in said(tmp_path, f"{registry.host}/acme/app:1")} == {"unknown"}
