@@ -370,7 +370,11 @@ def against(name: str, times: dict[str, Times], limit: float) -> Goal:
             f" {busy:.2f} s, {share:.0%} of what there was)"
         )
     if FLOOR in medians:
-        parts.append(f"the bodies alone take {medians[FLOOR] / fastest:.2f} of the fastest peer's whole push")
+        idle_free = statistics.median(times[FLOOR].busy) / (os.cpu_count() or 1)
+        parts.append(
+            f"the bodies alone take {medians[FLOOR] / fastest:.2f} of the fastest peer's whole push, and would take"
+            f" {idle_free / fastest:.2f} of it if no processor was idle for a moment"
+        )
     shown = "\n    ".join(parts)
     return Goal(name, medians["buildopt"] / fastest, limit, "of the fastest peer", shown)
 
