@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import gc
 import importlib
+import io
 import os
 import sys
 from contextlib import suppress
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -73,10 +74,34 @@ def buildopt() -> None:
     """Docker builds that are fast, small and right: lint, rewrite, build once, push the same bytes everywhere."""
 
 
+class _Pipe(io.FileIO):
+    """A standard stream whose reader may leave (such as ``| head``): what is under way comes to its end all the same,
+    and the exit code tells of that, not of the reader."""
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            return memoryview(data).nbytes
+
+
+def _unbroken(stream: Any) -> Any:
+    if not isinstance(stream, io.TextIOWrapper):  # closed
+        return stream
+    return io.TextIOWrapper(
+        io.BufferedWriter(_Pipe(stream.fileno(), "w", closefd=False)),
+        stream.encoding,
+        stream.errors,
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )
+
+
 def run() -> NoReturn:
     """The program: ``main``, and then the end of the process without the interpreter's own tidying, which takes as long
     as many a command."""
     gc.set_threshold(GARBAGE)
+    sys.stdout, sys.stderr = _unbroken(sys.stdout), _unbroken(sys.stderr)
     code = errors.INTERRUPTED
     with suppress(KeyboardInterrupt):  # another Ctrl-C, while the first one is being told
         code = main()
@@ -112,10 +137,6 @@ def main(argv: list[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         click.echo("interrupted", err=True)
         return errors.INTERRUPTED
-    except BrokenPipeError:
-        # The reader went away (such as `| head`): say nothing, and keep the interpreter's last flush quiet too.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return errors.OK
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
             return _print_bug(error)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+import artifacts
 import click
 import pytest
 
@@ -88,3 +90,20 @@ def test_a_stdout_that_takes_nothing_is_no_bug(redirection: str, status: int, sa
 def test_an_unknown_topic_has_a_short_hint(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["explain", "zzz"]) == 2
     assert "  hint: list them all with: buildopt explain\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("streams", ["stdout", "stderr", "both"])
+@pytest.mark.parametrize(
+    ("words", "code"), [(["push", "127.0.0.1:1/a/b:1"], 4), (["lint", "Dockerfile"], 1), (["--version"], 0)]
+)
+def test_a_reader_that_leaves_changes_nothing(tmp_path: Path, words: list[str], code: int, streams: str) -> None:
+    artifacts.make_layout(tmp_path / ".buildopt" / "image")
+    (tmp_path / "Dockerfile").write_text("FROM debian:latest\nRUN apt-get install curl\n")
+    reading, writing = os.pipe()
+    os.close(reading)
+    out, err = (writing if streams in (name, "both") else subprocess.PIPE for name in ("stdout", "stderr"))
+    argv = [str(Path(sys.executable).with_name("buildopt")), *words]
+    done = subprocess.run(argv, cwd=tmp_path, stdout=out, stderr=err)
+    os.close(writing)
+    assert done.returncode == code, done.stderr
+    assert b"bug" not in (done.stderr or b"")

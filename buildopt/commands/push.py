@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +30,9 @@ DEFAULT_ARTIFACT = ".buildopt/image"
 MANY_FILES = 10_240
 """Open files that are enough for hundreds of destinations; macOS allows no more."""
 
+TYPED = "buildopt.typed"
+"""Where the words of the command line are kept in click's context."""
+
 EXAMPLES = """\b
 Examples:
   buildopt push ghcr.io/acme/app:1.0
@@ -40,7 +44,15 @@ Examples:
 """
 
 
-@click.command(epilog=EXAMPLES)
+class _Typed(click.Command):
+    """A command that keeps its words as they were typed, to be shown corrected."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[TYPED] = tuple(args)
+        return super().parse_args(ctx, args)
+
+
+@click.command(cls=_Typed, epilog=EXAMPLES)
 @click.argument("refs", nargs=-1, metavar="[REF]...")
 @click.option(
     "--from-oci",
@@ -197,8 +209,20 @@ def check_path(artifact: str, refs: tuple[str, ...], optional: tuple[str, ...]) 
     if named or not (refs or optional or artifact.endswith((".tar", "/"))):
         raise UsageError(
             f"there is no artifact at {artifact}: it is a reference, and the word after --from-oci is a path",
-            hint=f"write {artifact} before --from-oci, and leave all else as it is",
+            hint=f"buildopt push {shlex.join(_corrected(click.get_current_context().meta[TYPED], artifact))}",
         )
+
+
+def _corrected(words: Sequence[str], artifact: str) -> list[str]:
+    """The words with the reference in its place, and --from-oci where no word follows."""
+    kept: list[str] = []
+    for word in words:
+        option, equals, value = word.partition("=")
+        if option == "--from-oci":
+            kept += [value] if equals and value == artifact else []
+        else:
+            kept.append(word)
+    return [*kept, "--from-oci"]
 
 
 def destinations(

@@ -85,9 +85,18 @@ def test_dry_run_sends_nothing(registry: Scripted, capsys: pytest.CaptureFixture
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (["--from-oci", "ghcr.io/acme/app:1"], 2, "write ghcr.io/acme/app:1 before --from-oci"),
-        (["ghcr.io/a/b", "--from-oci", "ghcr.io/acme/app"], 2, "write ghcr.io/acme/app before --from-oci"),
-        (["--from-oci", "acme/app"], 2, "write acme/app before --from-oci"),
+        (["--from-oci", "ghcr.io/acme/app:1"], 2, "hint: buildopt push ghcr.io/acme/app:1 --from-oci"),
+        (
+            ["ghcr.io/a/b", "--from-oci", "ghcr.io/acme/app"],
+            2,
+            "hint: buildopt push ghcr.io/a/b ghcr.io/acme/app --from-oci",
+        ),
+        (
+            ["--from-oci=ghcr.io/a/b:1", "ghcr.io/a/c:2", "--tag", "{sha} x", "--dry-run"],
+            2,
+            "hint: buildopt push ghcr.io/a/b:1 ghcr.io/a/c:2 --tag '{sha} x' --dry-run --from-oci",
+        ),
+        (["--from-oci", "acme/app"], 2, "hint: buildopt push acme/app --from-oci"),
         (["ghcr.io/acme/app:1", "--from-oci", "./none"], 5, "no artifact at none"),
         (["ghcr.io/acme/app:1", "--from-oci", "none.tar"], 5, "no artifact at none.tar"),
         ([], 2, "no destination"),
