@@ -342,8 +342,8 @@ def writes(path: Path) -> Iterator[None]:
     """Turn the operating system's refusals while writing below ``path`` into errors that say so."""
     try:
         yield
-    except BrokenPipeError:
-        raise
+    except BrokenPipeError as error:
+        raise ToolError(f"the reader of {path} left before it had everything", hint="see what it said") from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise disk_full(path) from error

@@ -7,6 +7,8 @@ import itertools
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -261,3 +263,13 @@ def test_wrong_usage(part: MakePart) -> None:
     assert "Missing argument" in run("-o", "out", code=2)[1]
     assert "nothing else" in run(a, "-o", "-", "--format", "json", code=2)[1]
     assert CliRunner().invoke(cli.buildopt, ["merge", "--help"]).exit_code == 0
+
+
+def test_a_tar_whose_reader_left_is_an_error(part: MakePart) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    argv = [sys.executable, "-m", "buildopt", "merge", str(part("a")), str(part("b", "linux/arm64")), "-o", "-"]
+    done = subprocess.run(argv, stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert done.returncode == 3
+    assert "error: the reader of stdout left before it had everything" in done.stderr
