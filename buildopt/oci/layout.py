@@ -202,20 +202,37 @@ class FolderSource(_Source):
             return None
 
 
+class _Held:
+    """A file that stays open until nobody needs it any more."""
+
+    __slots__ = ("_fd",)
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._fd = os.dup(stream.fileno())
+
+    def __del__(self) -> None:
+        os.close(self._fd)
+
+    def opened(self) -> IO[bytes]:
+        """It once more. Its position is that of the others."""
+        return os.fdopen(os.dup(self._fd), "rb", buffering=0)
+
+
 @dataclass(frozen=True, slots=True)
 class TarSource(_Source):
-    """An OCI tar, read in place; ``places`` are offset and size of each blob, ``record`` those of gates.json."""
+    """An OCI tar, read in place; ``places`` are offset and size of each blob, ``record`` those of gates.json.
 
+    It stays what it was when it was opened: another file that takes its name later is another artifact.
+    """
+
+    file: _Held
     places: Mapping[Digest, tuple[int, int]]
     record: tuple[int, int] | None = None
 
     def blob(self, digest: Digest) -> Blob:
         if digest not in self.places:
             raise missing(self.path, digest)
-        try:
-            return Blob(_open_plain(self.path, follow=True), *self.places[digest])
-        except FileNotFoundError as error:
-            raise ArtifactError(f"{self.path} is gone", hint="leave it where it is until it was pushed") from error
+        return Blob(self.file.opened(), *self.places[digest])
 
     def size(self, digest: Digest) -> int:
         if digest not in self.places:
@@ -232,7 +249,7 @@ class TarSource(_Source):
         if self.record is None:
             return None
         offset, size = self.record
-        with _open_plain(self.path, follow=True) as stream:
+        with self.file.opened() as stream:
             return os.pread(stream.fileno(), min(size, MAX_DOCUMENT + 1), offset)
 
 
@@ -568,13 +585,14 @@ def _open_tar(path: Path, tell: Callable[[ArtifactError], None] | None = None) -
         for name in ("index.json", "oci-layout"):
             offset, size = entries[name]
             documents[name] = os.pread(stream.fileno(), min(size, MAX_DOCUMENT + 1), offset)
+        held = _Held(stream)
     _check_layout(documents["oci-layout"], path)
     places = {}
     for name, place in entries.items():
         match = _BLOB_NAME.fullmatch(name)
         if match and len(match[2]) == HEX_DIGITS[match[1]]:  # nothing refers to other names
             places[Digest.parse(f"{match[1]}:{match[2]}")] = place
-    return TarSource(path, documents["index.json"], places, entries.get(GATES))
+    return TarSource(path, documents["index.json"], held, places, entries.get(GATES))
 
 
 def _check_layout(data: bytes, path: Path) -> None:

@@ -81,10 +81,23 @@ def test_a_layer_that_goes_away_is_missing_and_not_elsewhere(layout: Path, regis
     assert ("acme/app", "1") not in registry.manifests
 
 
-def test_a_tar_that_goes_away_ends_one_push_only(layout: Path, registry: Scripted, tmp_path: Path) -> None:
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_tar_is_pushed_as_it_was_opened(layout: Path, registry: Scripted, tmp_path: Path, replaced: bool) -> None:
+    """Whatever becomes of its name meanwhile."""
     tar = artifacts.make_tar(layout, tmp_path / "image.tar")
-    registry.fault = once(lambda handler: handler.command == "POST", tar.unlink)
-    assert {kind(outcome) for outcome in run(tar, f"{registry.host}/acme/app:1")} == {"artifact"}
+    artifacts.make_layout(tmp_path / "other", seed=b"x", size=300_000)
+    other = artifacts.make_tar(tmp_path / "other", tmp_path / "other.tar")
+    digest = resolve(open_artifact(tar)).digest
+
+    def change() -> None:
+        if replaced:
+            other.replace(tar)
+        else:
+            tar.unlink()
+
+    registry.fault = once(lambda handler: handler.command == "POST", change)
+    (outcome,) = run(tar, f"{registry.host}/acme/app:1")
+    assert (kind(outcome), outcome.digest) == ("", str(digest))
 
 
 def test_what_grows_is_sent_as_long_as_it_was(layout: Path, registry: Scripted) -> None:
