@@ -172,7 +172,7 @@ class Run:
         self.after = open_artifact(after)
         self.image = resolve(self.after)
         self.words: list[str] = []
-        self.again = 0
+        self.again: list[str] = []
         # Nobody else is trusted: reading the machine's authorities would take longer than a push.
         (folder / "nobody").mkdir()
         trusted = {"SSL_CERT_FILE": tls.ca_file} if tls is not None else {"SSL_CERT_DIR": str(folder / "nobody")}
@@ -221,12 +221,13 @@ class Run:
     def _push(self, source: ArtifactSource) -> PushReport:
         targets = tuple(Target(Reference.parse(f"{front.host}/{name}:{tag}")) for front, name, tag in self.targets())
         lock = threading.Lock()
-        self.again = 0
+        self.again = []
 
         def hear(event: object) -> None:
             with lock:
                 self.words.append(repr(event))
-                self.again += isinstance(event, Again)
+                if isinstance(event, Again):
+                    self.again.append(event.message)
 
         plan = PushPlan(source, resolve(source), targets, jobs=3)
         report = push(plan, Known(), self.trust, hear)
@@ -254,7 +255,7 @@ class Run:
                 self._judge_problem(front, outcome)
         fired = self.result.fired
         if self.again and all(fault.kind.silent for fault in fired):
-            self._violation(f"{self.again} visible retries, because of nothing that anybody should hear of")
+            self._violation(f"visible retries, because of nothing that anybody should hear of: {self.again}")
         self._judge_order()
         self._judge_figures(report)
 
