@@ -205,17 +205,21 @@ class FolderSource(_Source):
 class _Held:
     """A file that stays open until nobody needs it any more."""
 
-    __slots__ = ("_fd",)
+    __slots__ = ("_path", "_stream")
 
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._fd = os.dup(stream.fileno())
+    def __init__(self, path: Path, stream: IO[bytes]) -> None:
+        self._path = path
+        self._stream = stream
 
     def __del__(self) -> None:
-        os.close(self._fd)
+        self._stream.close()
 
     def opened(self) -> IO[bytes]:
-        """It once more. Its position is that of the others."""
-        return os.fdopen(os.dup(self._fd), "rb", buffering=0)
+        """It once more. Its position is that of the others. Raises ArtifactError, such as for too many open files."""
+        try:
+            return os.fdopen(os.dup(self._stream.fileno()), "rb", buffering=0)
+        except OSError as error:
+            raise _unreadable(self._path, error) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -571,21 +575,21 @@ _BLOB_NAME = re.compile(r"blobs/(sha256|sha512)/([0-9a-f]+)")
 
 
 def _open_tar(path: Path, tell: Callable[[ArtifactError], None] | None = None) -> TarSource:
-    with _open_plain(path, follow=True) as stream:
-        entries = tarfile_index.entries(stream, path, tell)
-        for name in ("index.json", "oci-layout"):
-            if name not in entries:
-                if "manifest.json" in entries:  # docker before 25
-                    raise ArtifactError(
-                        f"no artifact at {path}: it was made by docker save, without an OCI layout",
-                        hint="docker 25 and later save one; or build it with: buildopt build-once -o image.tar",
-                    )
-                raise ArtifactError(f"no artifact at {path}: the tar has no {name}", hint=_BUILD)
-        documents = {}
-        for name in ("index.json", "oci-layout"):
-            offset, size = entries[name]
-            documents[name] = os.pread(stream.fileno(), min(size, MAX_DOCUMENT + 1), offset)
-        held = _Held(stream)
+    stream = _open_plain(path, follow=True)
+    held = _Held(path, stream)
+    entries = tarfile_index.entries(stream, path, tell)
+    for name in ("index.json", "oci-layout"):
+        if name not in entries:
+            if "manifest.json" in entries:  # docker before 25
+                raise ArtifactError(
+                    f"no artifact at {path}: it was made by docker save, without an OCI layout",
+                    hint="docker 25 and later save one; or build it with: buildopt build-once -o image.tar",
+                )
+            raise ArtifactError(f"no artifact at {path}: the tar has no {name}", hint=_BUILD)
+    documents = {}
+    for name in ("index.json", "oci-layout"):
+        offset, size = entries[name]
+        documents[name] = os.pread(stream.fileno(), min(size, MAX_DOCUMENT + 1), offset)
     _check_layout(documents["oci-layout"], path)
     places = {}
     for name, place in entries.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import gzip
 import io
 import json
@@ -360,3 +361,16 @@ def test_everything_that_is_wrong_is_listed(tmp_path: Path) -> None:
     ]
     out = CliRunner().invoke(cli.buildopt, ["inspect", str(tmp_path), "--check", "--format", "json"]).stdout
     assert json.loads(out)["ok"] is False
+
+
+def test_too_many_open_files_are_told_for_a_tar_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    artifacts.make_layout(tmp_path / "layout")
+    source = open_artifact(artifacts.make_tar(tmp_path / "layout", tmp_path / "image.tar"))
+    (digest, *_) = source.digests()
+
+    def full(fd: int) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(os, "dup", full)
+    with pytest.raises(ArtifactError, match="Too many open files"):
+        source.blob(digest)
