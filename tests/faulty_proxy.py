@@ -38,6 +38,8 @@ STEPS = ("ping", "token", *BLOBS, "mount", *MANIFESTS)
 ALWAYS = 1 << 30
 SHORT_USES = 20
 """Requests that a short token is good for."""
+CORKED_SECONDS = 0.2
+"""After which Linux sends what TCP_CORK held back, whatever else was to go with it."""
 
 Act = Callable[["Handler", random.Random], None]
 
@@ -83,15 +85,17 @@ class Fault:
     first: int = 0
     times: int = 1
     fired: int = 0
+    late: bool = False
+    """The machine was too busy to do it all in one moment, so that more was seen of it than is meant."""
 
     def __str__(self) -> str:
         often = "always" if self.times == ALWAYS else f"{self.times}x"
         return f"{self.kind.name} at {self.step} ({often}, from request {self.first})"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Seen:
-    """A request that arrived, and the registry's own answer to it: 0 where it was not asked."""
+    """A request, in the order of arrival, and the registry's own answer to it: 0 where it was not asked."""
 
     step: str
     path: str
@@ -177,6 +181,7 @@ class Handler(BaseHTTPRequestHandler):
     passed = 0
     served = 0
     polite = True
+    late = False
     token_uses = ALWAYS
 
     def setup(self) -> None:
@@ -227,15 +232,18 @@ class Handler(BaseHTTPRequestHandler):
         step = self._step()
         fault, chance = self.front.chosen(step)
         self.polite = fault is None or chance.random() < 0.5
+        seen = Seen(step, self.path, self.headers.get("Authorization") or "", 0)
+        with self.front.lock:
+            self.front.seen.append(seen)
         try:
             if fault is None:
                 self.send(self.behave())
             else:
                 fault.kind.act(self, chance)
         finally:
-            with self.front.lock:
-                authorization = self.headers.get("Authorization") or ""
-                self.front.seen.append(Seen(step, self.path, authorization, self.passed))
+            seen.status = self.passed
+            if fault is not None:
+                fault.late |= self.late
             self.served += 1
         if self.left:
             self.close_connection = True
@@ -573,8 +581,10 @@ def _closed_when_idle(handler: Handler, chance: random.Random) -> None:
     """Answered as it should be, and closed in the same packet: nothing may be sent there any more."""
     reply = handler.behave()
     handler.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+    began = time.monotonic()
     handler.send(reply)
     handler.close()
+    handler.late = time.monotonic() - began > CORKED_SECONDS / 2
 
 
 def _closed_at_reuse(handler: Handler, chance: random.Random) -> None:

@@ -254,7 +254,7 @@ class Run:
             if problem is not None:
                 self._judge_problem(front, outcome)
         fired = self.result.fired
-        if self.again and all(fault.kind.silent for fault in fired):
+        if self.again and all(fault.kind.silent and not fault.late for fault in fired):
             self._violation(f"visible retries, because of nothing that anybody should hear of: {self.again}")
         self._judge_order()
         self._judge_figures(report)
