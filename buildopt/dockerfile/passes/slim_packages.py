@@ -15,8 +15,8 @@ _PURE = word_set(
     botocore bottle bs4 cachetools celery certifi channels chardet charset-normalizer click cloudpickle colorama
     configparser croniter dataclasses decorator defusedxml deprecated django django-cors-headers django-environ
     django-extensions django-filter django-rest-framework djangorestframework djangorestframework-simplejwt dnspython
-    docopt ecdsa elasticsearch email-validator environs faker feedparser filelock flake8 flask flask-caching flask-
-    cors flask-jwt-extended flask-limiter flask-login flask-mail flask-marshmallow flask-restful flask-wtf future
+    docopt ecdsa elasticsearch email-validator environs faker feedparser filelock flake8 flask flask-caching
+    flask-cors flask-jwt-extended flask-limiter flask-login flask-mail flask-marshmallow flask-restful flask-wtf future
     google-auth gunicorn h11 h2 html5lib httpcore httplib2 httpx hyperframe idna importlib-metadata inflection
     iniconfig isodate itsdangerous jinja2 jmespath joblib jsonpickle kafka-python kombu loguru mako markdown
     markdown2 markupsafe marshmallow mistune mock mongoengine more-itertools multipart networkx oauthlib openpyxl

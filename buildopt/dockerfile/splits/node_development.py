@@ -17,12 +17,12 @@ from buildopt.dockerfile.splits.node_view import View
 # Libraries load these by name, whoever lists them.
 _LOADED_BY_NAME = word_set(
     "pg pg-native mysql mysql2 sqlite3 better-sqlite3 tedious oracledb mongodb mongoose redis ioredis ejs pug hbs "
-    "handlebars nunjucks express-handlebars eta mustache @nestjs/platform-express @nestjs/platform-fastify class- "
-    "validator class-transformer class-transformer-validator pino-pretty bufferutil utf-8-validate encoding sharp "
-    "critters swagger-ui-express @fastify/static @fastify/view fastify-swagger apollo-server-express kafkajs "
-    "amqplib amqp-connection-manager nats mqtt @grpc/grpc-js @grpc/proto-loader socket.io ts-morph @as- "
-    "integrations/express ffmpeg-static libsql @libsql/client opusscript @discordjs/opus sodium-native libsodium- "
-    "wrappers tweetnacl erlpack zlib-sync @swc/helpers regenerator-runtime @napi-rs/canvas canvas"
+    "handlebars nunjucks express-handlebars eta mustache @nestjs/platform-express @nestjs/platform-fastify "
+    "class-validator class-transformer class-transformer-validator pino-pretty bufferutil utf-8-validate encoding "
+    "sharp critters swagger-ui-express @fastify/static @fastify/view fastify-swagger apollo-server-express kafkajs "
+    "amqplib amqp-connection-manager nats mqtt @grpc/grpc-js @grpc/proto-loader socket.io ts-morph "
+    "@as-integrations/express ffmpeg-static libsql @libsql/client opusscript @discordjs/opus sodium-native "
+    "libsodium-wrappers tweetnacl erlpack zlib-sync @swc/helpers regenerator-runtime @napi-rs/canvas canvas"
 )
 # Others want these installed beside them, which older package managers do not see to.
 _PEERS = word_set(

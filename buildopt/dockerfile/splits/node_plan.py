@@ -30,9 +30,9 @@ from buildopt.dockerfile.splits.started import Reader, checked, started
 
 # Programs of these are for building alone.
 _TOOLS = word_set(
-    "webpack gulp rimraf node-gyp turbo nx lerna create-react-app vite rollup parcel eslint jest bower sass node- "
-    "sass react-scripts npm-check-updates prettier gatsby-cli esbuild tsup @vercel/ncc typings next tslint polymer- "
-    "cli ember-cli @ionic/cli ionic cross-env copyfiles npm-run-all concurrently tsc-alias del-cli"
+    "webpack gulp rimraf node-gyp turbo nx lerna create-react-app vite rollup parcel eslint jest bower sass "
+    "node-sass react-scripts npm-check-updates prettier gatsby-cli esbuild tsup @vercel/ncc typings next tslint "
+    "polymer-cli ember-cli @ionic/cli ionic cross-env copyfiles npm-run-all concurrently tsc-alias del-cli"
 )
 BUILD_PROGRAMS = {
     "typescript": "tsc",

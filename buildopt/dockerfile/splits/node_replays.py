@@ -17,8 +17,8 @@ from buildopt.dockerfile.splits.splits import No, casing, stage_names
 
 # Packages that compile modules, and are not needed by what they compiled.
 _TOOLCHAIN = word_set(
-    "python python2 python3 py3-pip make g++ gcc build-base build-essential musl-dev libc-dev libc6-dev linux- "
-    "headers  pkg-config pkgconf autoconf automake libtool nasm node-gyp python-is-python3 python3-dev "
+    "python python2 python3 py3-pip make g++ gcc build-base build-essential musl-dev libc-dev libc6-dev "
+    "linux-headers  pkg-config pkgconf autoconf automake libtool nasm node-gyp python-is-python3 python3-dev "
     "python3-setuptools  py3-setuptools"
 )
 _SPAWNING = re.compile(r"child_process|\b(?:execa|shelljs|zx|python-shell|pythonia|cross-spawn|bun:ffi|node-gyp)\b")

@@ -26,9 +26,9 @@ _INSTALLS = {
 _ADDS = {"npm": frozenset[str](), "yarn": frozenset(("add",)), "pnpm": frozenset(("add",)), "bun": frozenset(("add",))}
 _VALUED = word_set(
     "--registry --cache --loglevel --omit --include --only --prefix -C --network-timeout --network-concurrency "
-    "--reporter  --cache-folder --mutex --modules-folder --store-dir --filter -F --userconfig --cwd --dir --fetch- "
-    "timeout --maxsockets  --fetch-retries --fetch-retry-mintimeout --fetch-retry-maxtimeout --build-from-source "
-    "--install-strategy --location --also"
+    "--reporter  --cache-folder --mutex --modules-folder --store-dir --filter -F --userconfig --cwd --dir "
+    "--fetch-timeout --maxsockets  --fetch-retries --fetch-retry-mintimeout --fetch-retry-maxtimeout "
+    "--build-from-source --install-strategy --location --also"
 )
 _FOLDERS = frozenset(("--prefix", "-C", "--cwd", "--dir"))
 _SYSTEM_MANAGERS = frozenset(("apt", "apk", "dnf", "zypper", "pip"))

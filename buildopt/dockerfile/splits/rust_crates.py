@@ -51,8 +51,8 @@ _PLAIN = word_set(
     "num-bigint num-integer num-traits num_cpus once_cell parking_lot petgraph pest pest_derive pin-project "
     "prettytable-rs rand rand_chacha rayon regex rocket ron rust_decimal serde serde_derive serde_json serde_qs "
     "serde_urlencoded serde_with serde_yaml sha-1 sha1 sha2 simple_logger slab smallvec strum strum_macros "
-    "structopt tempfile tera termcolor thiserror time tokio tokio-stream tokio-util toml tonic prost tower tower- "
-    "http tracing tracing-subscriber tungstenite tokio-tungstenite unicode-width url uuid walkdir warp validator "
+    "structopt tempfile tera termcolor thiserror time tokio tokio-stream tokio-util toml tonic prost tower "
+    "tower-http tracing tracing-subscriber tungstenite tokio-tungstenite unicode-width url uuid walkdir warp validator "
     "utoipa juniper async-graphql void zeroize"
 )
 # Crates of build scripts that link nothing by themselves.

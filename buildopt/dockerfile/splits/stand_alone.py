@@ -28,9 +28,9 @@ _ABSENT = word_set(
     "helm ifconfig inkscape ip iptables iwconfig java k3s k6 kind kubectl latex libreoffice magick minikube "
     "mongo mongodump mongorestore mysql mysqldump nginx nmap node notify-send npm npx nvidia-smi open opener "
     "osascript pandoc pbcopy pbpaste pdflatex pdftotext pg_dump pg_restore php pip pip3 podman powershell "
-    "powershell.exe pwsh psql redis-cli redis-server rsvg- convert ruby rundll32 sc.exe screen soffice sox "
-    "sqlite3 systemctl taskkill terraform tesseract tmux wkhtmltoimage wkhtmltopdf wl-copy wslpath xclip xdg- "
-    "open xsel yarn youtube-dl yt-dlp"
+    "powershell.exe pwsh psql redis-cli redis-server rsvg-convert ruby rundll32 sc.exe screen soffice sox "
+    "sqlite3 systemctl taskkill terraform tesseract tmux wkhtmltoimage wkhtmltopdf wl-copy wslpath xclip "
+    "xdg-open xsel yarn youtube-dl yt-dlp"
 )
 _SHELLS = frozenset(("sh", "bash", "/bin/sh", "/bin/bash"))
 _CALL = re.compile(r'"((?:\\.|[^"\\\n])*)"|`([^`]*)`')
