@@ -124,7 +124,7 @@ def main(argv: list[str] | None = None) -> int:
         code = buildopt.main(argv, prog_name="buildopt", standalone_mode=False)
         sys.stdout.flush()
     except errors.BuildoptError as error:
-        _print_error(error.message, error.hint, error.detail)
+        _print_error(error.message, error.hint, error.detail, color=error.color)
         return error.exit_code
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
@@ -148,8 +148,8 @@ def main(argv: list[str] | None = None) -> int:
     return code if isinstance(code, int) else errors.OK
 
 
-def _print_error(message: str, hint: str, detail: tuple[str, ...] = ()) -> None:
-    color = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+def _print_error(message: str, hint: str, detail: tuple[str, ...] = (), *, color: bool = True) -> None:
+    color = color and sys.stderr.isatty() and "NO_COLOR" not in os.environ
     if os.environ.get("GITHUB_ACTIONS") == "true":
         from buildopt.report.github import harmless
 

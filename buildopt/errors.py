@@ -37,6 +37,7 @@ class BuildoptError(Exception):
         self.message = message
         self.hint = hint
         self.detail = tuple(detail)
+        self.color = True
 
 
 class GateError(BuildoptError):

@@ -92,7 +92,7 @@ def test_it_is_made_started_and_told_in_one_line(scripted: Scripted) -> None:
     assert said == [f"Docker 20 cannot export OCI images: making a builder that can, once: docker buildx {CREATE}"]
     assert (found.name, found.platforms) == ("buildopt", ("linux/amd64", "linux/arm64"))
     assert found.description == "builder buildopt (docker-container)"
-    assert found.nodes == (existing.Node("buildopt0", ("linux/amd64", "linux/arm64"), ("linux/amd64",)),)
+    assert found.nodes == (existing.Node(("linux/amd64", "linux/arm64"), ("linux/amd64",)),)
 
 
 def test_where_it_does_not_start_nothing_is_left_and_the_reason_is_shown(scripted: Scripted) -> None:

@@ -104,14 +104,7 @@ class Warn:
     url: str
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
-    """A plain line of buildx."""
-
-    text: str
-
-
-Event = Step | Log | Transfer | Warn | Message
+Event = Step | Log | Transfer | Warn
 
 
 def _as_is(text: str) -> str:
@@ -138,7 +131,8 @@ class Progress:
         line = line.rstrip("\r\n")
         document = _document(line)
         if document is None:
-            return self._message(line)
+            self._keep(line)
+            return []
         events: list[Event] = []
         for vertex in _objects(document, "vertexes"):
             events.extend(self._vertex(vertex))
@@ -150,13 +144,11 @@ class Progress:
             events.append(self._warning(warning))
         return events
 
-    def _message(self, line: str) -> list[Event]:
+    def _keep(self, line: str) -> None:
+        """A plain line of buildx, which may be an error."""
         text = clean(line)
-        if not text.strip() or is_noise(text):
-            return []
-        text = self.redact(text)
-        self.messages.append(text)
-        return [Message(text)]
+        if text.strip() and not is_noise(text):
+            self.messages.append(self.redact(text))
 
     def _vertex(self, vertex: dict[str, object]) -> Iterator[Event]:
         identity, name = _text(vertex, "digest"), _text(vertex, "name")

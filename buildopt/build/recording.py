@@ -51,12 +51,11 @@ class Recording:
 
     def done(self, image: Image) -> None:
         """The build went well and left this image."""
-        found = []
-        for entry in image.platforms:
-            blobs = {blob.digest: blob.size for blob in entry.manifest.blobs}
-            size = entry.descriptor.size + sum(blobs.values())
-            found.append(PlatformImage(str(entry.platform or ""), str(entry.descriptor.digest), size))
-        self.digest, self.images = str(image.digest), tuple(found)
+        self.digest = str(image.digest)
+        self.images = tuple(
+            PlatformImage(str(entry.platform or ""), str(entry.descriptor.digest), entry.size)
+            for entry in image.platforms
+        )
         self.ended()
 
     def ended(self) -> None:

@@ -68,10 +68,10 @@ class Scope:
         """Every variable that has a value."""
         return {**self.args, **self.env}
 
-    def real(self, text: str, lexing: Lexing | None = None) -> str:
+    def real(self, text: str) -> str:
         """A text with its variables' real values."""
         values = {name: value.text for name, value in self.all.items()}
-        return self._expanded(text, values, lexing)[0]
+        return self._expanded(text, values, None)[0]
 
     def told(self, text: str, lexing: Lexing | None = None) -> tuple[str, set[str]]:
         """A text as it may be told, and the variables in it."""

@@ -286,13 +286,11 @@ class _Result:
 
     def platforms(self) -> list[tuple[str, str, int]]:
         """Name, digest and size in bytes (manifest, config and layers) of each platform."""
-        rows = []
-        entries = self.published.image.platforms
-        for entry in entries:
-            blobs = {blob.digest: blob.size for blob in entry.manifest.blobs}
-            name = str(entry.platform) if entry.platform else ",".join(self.plan.platforms)
-            rows.append((name, str(entry.descriptor.digest), entry.descriptor.size + sum(blobs.values())))
-        return rows
+        unnamed = ",".join(self.plan.platforms)
+        return [
+            (str(entry.platform) if entry.platform else unnamed, str(entry.descriptor.digest), entry.size)
+            for entry in self.published.image.platforms
+        ]
 
 
 def _summarize(result: _Result) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from buildopt import settings
+from buildopt.errors import BuildoptError
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +88,14 @@ def output_options(*formats: str) -> Callable[[Callable[..., Any]], Callable[...
         def command(
             *args: Any, format_: str, config: Path | None, quiet: bool, verbose: bool, no_color: bool, **kwargs: Any
         ) -> Any:
+            if config is not None:
+                settings.load(config)  # it must be right, also where there is nothing in it for this command
             output = Output(format_, quiet, verbose, not no_color, config)
-            return function(*args, output=output, **kwargs)
+            try:
+                return function(*args, output=output, **kwargs)
+            except BuildoptError as error:
+                error.color = not no_color
+                raise
 
         return command
 

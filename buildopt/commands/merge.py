@@ -86,11 +86,7 @@ def _deliver(layout: Path, published: Published, target: Target) -> None:
 def _report(plan: Merge, published: Published, output: Output, shown: str, path: Path, seconds: float) -> None:
     from buildopt.report.units import human
 
-    sizes = {
-        str(entry.descriptor.digest): entry.descriptor.size
-        + sum({blob.digest: blob.size for blob in entry.manifest.blobs}.values())
-        for entry in published.image.platforms
-    }
+    sizes = {str(entry.descriptor.digest): entry.size for entry in published.image.platforms}
     for note in plan.notes:
         output.message(f"note: {note}")
     if output.json:

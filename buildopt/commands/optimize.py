@@ -109,8 +109,6 @@ def optimize(
     )
     _check_proving(proving, prove, output)
     names = _chosen(only, skip, also)
-    if output.config is not None:
-        output.settings(Path.cwd())  # there is nothing in it for this command, but it must be right
     source = _read(dockerfile)
     result = run(source, where.folder, *names)
     done = Done(source, result)

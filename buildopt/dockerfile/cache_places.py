@@ -207,7 +207,7 @@ def _of_home(
     elif "HOME" in state.environment:
         home = state.environment["HOME"]
         if home is None or not home.startswith("/") or posixpath.normpath(home) == (owner or "/"):
-            yield from _without_owner(dockerfile, run, flag, place, options)
+            yield from _without_owner(dockerfile, run, flag, options)
             return
         wanted = posixpath.normpath(home).rstrip("/") + place.tail
         message = f"HOME is {home}, so {place.tool} keeps its cache in {wanted}: mount that"
@@ -242,12 +242,10 @@ def _of_user(
         fix = _replace(dockerfile, flag, options["target"], wanted) if state.home else None
         yield Misplaced(flag, True, message, fix)
     else:
-        yield from _without_owner(dockerfile, run, flag, place, options)
+        yield from _without_owner(dockerfile, run, flag, options)
 
 
-def _without_owner(
-    dockerfile: Dockerfile, run: Run, flag: Flag, place: _Place, options: Mapping[str, str]
-) -> Iterator[Misplaced]:
+def _without_owner(dockerfile: Dockerfile, run: Run, flag: Flag, options: Mapping[str, str]) -> Iterator[Misplaced]:
     """A new cache belongs to root, and only root may write into it."""
     user, _, group = (run.state.user or "").partition(":")
     if not user or run.state.root or {"uid", "gid", "mode", "from", "source"} & options.keys():

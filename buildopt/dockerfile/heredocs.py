@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from buildopt.dockerfile.words import Lexing, expand
 
-_HEREDOC = re.compile(r"([0-9]*)<<(-?)[\t\n\f\r ]*([^<]*)\Z")
+_HEREDOC = re.compile(r"[0-9]*<<(-?)[\t\n\f\r ]*([^<]*)\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,6 @@ class Operator:
     name: str
     expand: bool
     chomp: bool
-    descriptor: int
     start: int
     end: int
     spaced: bool
@@ -29,9 +28,9 @@ def operators(line: str) -> tuple[list[Operator], str | None]:
     found: list[Operator] = []
     for word, (start, end) in zip(lexed.words, lexed.places, strict=True):
         match = _HEREDOC.match(word)
-        if match is None or not match.group(3):
+        if match is None or not match.group(2):
             continue
-        rest = match.group(3)
+        rest = match.group(2)
         plain = expand(rest, {}, "\\", Lexing(keep_unset=True))
         if plain.error is not None:
             return [], f'failed to process "{rest}": {plain.error}'
@@ -42,10 +41,8 @@ def operators(line: str) -> tuple[list[Operator], str | None]:
             return [], f"internal lexing of heredoc produced inconsistent results: {rest}"
         name = plain.words[0]
         unquoted = _quotes(name) == _quotes(raw.words[0])
-        digits = match.group(1)
-        descriptor = int(digits) if digits and len(digits) < 19 else 0
-        spaced = match.start(3) > match.end(2)
-        found.append(Operator(name, unquoted, match.group(2) == "-", descriptor, start, end, spaced))
+        spaced = match.start(2) > match.end(1)
+        found.append(Operator(name, unquoted, match.group(1) == "-", start, end, spaced))
     return found, None
 
 

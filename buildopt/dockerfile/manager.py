@@ -80,11 +80,6 @@ class Manager:
         """Whether a program of that name is this manager."""
         return re.fullmatch(self.programs, name) is not None
 
-    @property
-    def marks(self) -> tuple[str, ...]:
-        """Text that speaks of its folders."""
-        return tuple(mark for cache in self.caches for mark in cache.marks)
-
 
 @dataclass(frozen=True, slots=True)
 class Use:

@@ -173,7 +173,6 @@ class Heredoc:
     name: str
     expand: bool
     chomp: bool
-    descriptor: int
     operator: Span
     span: Span
     body: Logical

@@ -34,11 +34,10 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """An option as it counts: ``-yq`` is two. ``value`` is None where it has none, ``word`` is where it stands."""
+    """An option as it counts: ``-yq`` is two. ``value`` is None where it has none."""
 
     name: str
     value: Word | None
-    word: Word
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,16 +236,16 @@ def _options(tool: Tool, word: Word, text: str, rest: Iterator[Word]) -> Iterato
         if tool.one_dash and name.startswith("--"):
             name = name[1:]
         if equals:
-            yield Option(name, _part(word, value), word)
+            yield Option(name, _part(word, value))
         else:
-            yield Option(name, next(rest, None) if name in tool.valued else None, word)
+            yield Option(name, next(rest, None) if name in tool.valued else None)
         return
     for place, letter in enumerate(text[1:], start=2):
         if f"-{letter}" in tool.valued:
             attached = text[place:]
-            yield Option(f"-{letter}", _part(word, attached) if attached else next(rest, None), word)
+            yield Option(f"-{letter}", _part(word, attached) if attached else next(rest, None))
             return
-        yield Option(f"-{letter}", None, word)
+        yield Option(f"-{letter}", None)
 
 
 def _part(word: Word, value: str) -> Word:

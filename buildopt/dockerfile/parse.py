@@ -240,7 +240,6 @@ class _Reader:
             operator.name,
             operator.expand,
             operator.chomp,
-            operator.descriptor,
             logical.span(operator.start, operator.end),
             Span(start, body_end),
             Logical.of(text, pieces or [Span(start, start)]),

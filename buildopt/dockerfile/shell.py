@@ -105,8 +105,8 @@ class _Reader:
     comments: list[Span] = field(default_factory=list)
     complete: bool = True
 
-    def span(self, first: Node, last: Node | None = None) -> Span:
-        start, end = first.start_byte, (last or first).end_byte
+    def span(self, node: Node) -> Span:
+        start, end = node.start_byte, node.end_byte
         if self.offsets is not None:
             start, end = self.offsets[start], self.offsets[end]
         return Span(start + self.base, end + self.base)
@@ -158,7 +158,7 @@ class _Reader:
                 span = self.span(node)
                 span = _around(span, redirects)
                 command = self.commands[first] if kind in _SIMPLE else None
-                self.parts.append(Part(span, command, (), operator, operator_span))
+                self.parts.append(Part(span, command, (), operator))
 
     def chain(
         self,
@@ -216,7 +216,7 @@ class _Reader:
             command = Command((), (), (*redirects, *outer), span, operator, operator_span, context, negated)
             self.commands.append(command)
             if not context:
-                self.parts.append(Part(span, command, (), operator, operator_span))
+                self.parts.append(Part(span, command, (), operator))
             return
         if not trailing:
             self.statement(body, context, operator, operator_span, (*redirects, *outer), negated)

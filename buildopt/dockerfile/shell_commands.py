@@ -110,7 +110,6 @@ class Part:
     command: Command | None
     commands: tuple[Command, ...]
     operator: str
-    operator_span: Span | None
 
 
 @dataclass(frozen=True, slots=True)

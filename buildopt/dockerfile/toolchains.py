@@ -46,7 +46,7 @@ def compilations(dockerfile: Dockerfile, stage: Stage) -> Iterator[tuple[Run, st
                 yield run, *found, run.span(command.span)
 
 
-def starts_a_program(dockerfile: Dockerfile, stage: Stage) -> bool:
+def starts_a_program(stage: Stage) -> bool:
     """Whether the container starts a program of its own: no shell, no compiler, no tests, no development server."""
     entries = [item for item in stage.instructions if item.keyword in ("CMD", "ENTRYPOINT") and not item.problems]
     if not entries:

@@ -40,7 +40,6 @@ class Clients:
 class Node:
     """One machine of a builder: what it can build, and of that what it was ``chosen`` for (``--platform``)."""
 
-    name: str
     platforms: tuple[str, ...]
     chosen: tuple[str, ...] = ()
 
@@ -162,7 +161,6 @@ def _node(text: str) -> Node:
     line = re.search(r"^Platforms:[ \t]+(.+)$", text, re.MULTILINE)
     words = [word.strip() for word in line[1].split(",")] if line else []
     return Node(
-        text.partition("\n")[0].strip(),
         tuple(dict.fromkeys(word.rstrip("*") for word in words if word)),
         tuple(word[:-1] for word in words if word.endswith("*")),
     )

@@ -27,7 +27,6 @@ class Member:
 
     path: str
     kind: str
-    size: int = 0
     target: str = ""
     stream: IO[bytes] | None = None
 
@@ -55,5 +54,5 @@ def _member(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Member:
     if member.islnk():
         return Member(path, "link", target="/" + member.linkname)
     if member.isreg():
-        return Member(path, "file", member.size, stream=archive.extractfile(member))
+        return Member(path, "file", stream=archive.extractfile(member))
     return Member(path, "other")

@@ -54,11 +54,6 @@ class Step:
     needs: tuple[int, ...] = ()
     matched: bool = True
 
-    @property
-    def ran(self) -> bool:
-        """Whether it did not come from the cache."""
-        return not self.cached
-
 
 @dataclass(frozen=True, slots=True)
 class PlatformImage:

@@ -270,6 +270,11 @@ class ImageManifest:
         return self.descriptor.platform
 
     @property
+    def size(self) -> int:
+        """Bytes of manifest, config and layers, each blob counted once."""
+        return self.descriptor.size + sum({blob.digest: blob.size for blob in self.manifest.blobs}.values())
+
+    @property
     def attests(self) -> str:
         """Digest of the manifest that this attestation speaks about, else empty."""
         return self.descriptor.annotations.get(REFERENCE_DIGEST, "")

@@ -9,7 +9,7 @@ from pathlib import Path
 from buildopt.errors import ArtifactError
 from buildopt.oci import layout as oci
 from buildopt.oci.descriptor import Descriptor, Platform, load_json
-from buildopt.prove.flatten import Entry, Layer, Tree, read_layer, stack
+from buildopt.prove.flatten import Layer, Tree, read_layer, stack
 from buildopt.prove.proof import Sizes
 
 
@@ -17,8 +17,7 @@ from buildopt.prove.proof import Sizes
 class Image:
     """``settings`` is the image's configuration as JSON has it, ``tree`` its files.
 
-    ``base`` are those of the first ``base_layers`` layers, which the final stage's base image brought, and
-    ``base_settings`` are that image's.
+    ``base`` are those of the layers that the final stage's base image brought, and ``base_settings`` are that image's.
     """
 
     path: Path
@@ -27,7 +26,6 @@ class Image:
     descriptors: tuple[Descriptor, ...]
     layers: tuple[Layer, ...]
     tree: Tree = field(repr=False)
-    base_layers: int = 0
     base: Tree = field(default_factory=dict, repr=False)
     base_settings: Mapping[str, object] = field(default_factory=dict)
 
@@ -48,11 +46,7 @@ class Image:
             if own.digest != other.digest:
                 break
             count += 1
-        return replace(self, base_layers=count, base=stack(self.layers[:count]), base_settings=base.settings)
-
-    def own(self, entry: Entry) -> bool:
-        """Whether an entry of ``tree`` comes from a layer above the base image's."""
-        return entry.place.layer not in {layer.digest for layer in self.layers[: self.base_layers]}
+        return replace(self, base=stack(self.layers[:count]), base_settings=base.settings)
 
 
 class Reader:

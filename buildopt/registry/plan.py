@@ -85,6 +85,17 @@ def _platform_of(entry: ImageManifest, source: ArtifactSource | None) -> str:
     return "/".join(part for part in parts if isinstance(part, str) and part)
 
 
+def check(plan: PushPlan) -> None:
+    """Raises ArtifactError as ``check_sizes`` does, UsageError where a target's own digest is another one."""
+    check_sizes(plan.source, plan.image)
+    for target in plan.targets:
+        if target.reference.digest not in (None, plan.image.digest):
+            raise UsageError(
+                f"{target.reference} names another digest than the artifact's {plan.image.digest}",
+                hint="leave out the digest",
+            )
+
+
 def check_sizes(source: ArtifactSource, image: Image) -> None:
     """Raises ArtifactError for the first blob that is missing, unreadable or of another size than a descriptor says.
 

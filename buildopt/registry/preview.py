@@ -12,14 +12,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from buildopt.errors import BuildoptError, UsageError
+from buildopt.errors import BuildoptError
 from buildopt.oci.descriptor import Descriptor, Digest
 from buildopt.registry import ecr
 from buildopt.registry.client import Registry
 from buildopt.registry.credentials import Keychain
 from buildopt.registry.failure import NO_IDENTITY, Answer, RegistryError, refused
 from buildopt.registry.outcome import Again, Event, Outcome, Problem, PushReport
-from buildopt.registry.plan import PushPlan, Target, check_sizes
+from buildopt.registry.plan import PushPlan, Target, check
 from buildopt.registry.profiles import profile_of
 from buildopt.registry.referrers import Referrer, extended, referrer
 from buildopt.registry.retry import Stopped, attempt
@@ -44,7 +44,6 @@ class Part:
 class Tag:
     """What would become of a tag (or a digest by which it is pushed): ``new``, ``moved``, ``right`` or ``unknown``."""
 
-    reference: str
     state: str
     old: str = ""
     """The digest that a moved one has until then."""
@@ -100,13 +99,7 @@ def preview(
 
     Raises ArtifactError and UsageError as a push does. What a registry refuses is in the report.
     """
-    check_sizes(plan.source, plan.image)
-    for target in plan.targets:
-        if target.reference.digest not in (None, plan.image.digest):
-            raise UsageError(
-                f"{target.reference} names another digest than the artifact's {plan.image.digest}",
-                hint="leave out the digest",
-            )
+    check(plan)
     creations = planned_creations(plan)
     transport = Transport(trust)
     stop = threading.Event()
@@ -153,7 +146,7 @@ class _Asked:
         self.creation = creation
         self.problem: Problem | None = None
         self.tag_problems: dict[Target, Problem] = {}
-        self.tags: dict[Target, Tag] = {target: Tag(str(target.reference), "unknown") for target in targets}
+        self.tags: dict[Target, Tag] = {target: Tag("unknown") for target in targets}
         self.held: dict[Digest, bool] = {}
         self.referrers: list[ReferrersTag] = []
         self.exists: bool | None = creation.exists if creation is not None else None
@@ -279,11 +272,11 @@ class _Asked:
         name = target.reference.tag or str(self._image.digest)
         there = self.registry.manifest(self.repository, name)
         if there is None:
-            self.tags[target] = Tag(str(target.reference), "new")
+            self.tags[target] = Tag("new")
             return
         old = Digest.of(there[0], self._image.digest.algorithm)
         right = old == self._image.digest
-        self.tags[target] = Tag(str(target.reference), "right" if right else "moved", "" if right else str(old))
+        self.tags[target] = Tag("right" if right else "moved", "" if right else str(old))
 
     def _is_there(self) -> None:
         """Tell an empty repository from none, where that matters: at AWS a push does not make it."""

@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from buildopt.errors import UsageError
 from buildopt.oci.layout import absent_layers
 from buildopt.registry import ecr
 from buildopt.registry.claims import Claims
@@ -21,7 +20,7 @@ from buildopt.registry.credentials import Keychain
 from buildopt.registry.destination import Destination
 from buildopt.registry.outcome import Event, Outcome, PushReport
 from buildopt.registry.pace import Pace
-from buildopt.registry.plan import BULK_JOBS, SMALL_JOBS, PushPlan, Target, check_sizes
+from buildopt.registry.plan import BULK_JOBS, SMALL_JOBS, PushPlan, Target, check
 from buildopt.registry.retry import Stopped
 from buildopt.registry.transport import Transport, hang_up
 from buildopt.registry.trust import Trust
@@ -38,13 +37,7 @@ def push(
     Raises ArtifactError, before anything is sent, where a blob is missing or has another size than its descriptor
     says; UsageError where a target's own digest is another one. What a registry does wrong is in the report.
     """
-    check_sizes(plan.source, plan.image)
-    for target in plan.targets:
-        if target.reference.digest not in (None, plan.image.digest):
-            raise UsageError(
-                f"{target.reference} names another digest than the artifact's {plan.image.digest}",
-                hint="leave out the digest",
-            )
+    check(plan)
     run = Run(plan, Transport(trust), keychain, on_event)
     try:
         return run.all()

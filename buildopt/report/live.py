@@ -70,12 +70,9 @@ class Plain(Quiet):
     BuildKit's own quick steps too.
     """
 
-    def __init__(
-        self, write: Callable[[str], object], shown: str = "Dockerfile", *, logs: bool = True, internal: bool = False
-    ) -> None:
+    def __init__(self, write: Callable[[str], object], shown: str = "Dockerfile", *, internal: bool = False) -> None:
         self.write = write
         self.shown = shown
-        self.logs = logs
         self.internal = internal
         self._told: dict[str, str] = {}
         self._ended: dict[str, tuple[Step, float]] = {}
@@ -94,8 +91,7 @@ class Plain(Quiet):
         if isinstance(event, Step):
             self._step(event)
         elif isinstance(event, Log):
-            if self.logs:
-                self.write(f"       {where(event.step)}{self._which(event.step)} | {event.text}")
+            self.write(f"       {where(event.step)}{self._which(event.step)} | {event.text}")
         elif isinstance(event, Warn) and event not in self._warned:
             self._warned.add(event)
             self.write(f"note   {remark(event, self.shown)}")

@@ -306,6 +306,7 @@ def test_the_environment_of_hadolint_is_not_read(folder: Path, monkeypatch: pyte
 
 def test_another_configuration_cannot_stand_beside_it(folder: Path) -> None:
     (folder / ".hadolint.yaml").write_text("{}")
+    (folder / "other.yaml").touch()
     done = run(folder, "lint", "--import-hadolint", "--config", "other.yaml")
     assert done.returncode == 2 and "leave out one of them" in done.stderr
     assert not (folder / "buildopt.yaml").exists()

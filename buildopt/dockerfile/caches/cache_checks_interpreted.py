@@ -97,9 +97,6 @@ def yarn(group: Group) -> None:
 _BUNDLE_MOVES = re.compile(r"\b(?:path|deployment|system|cache_path|global_gem_cache)\b")
 
 
-_BUNDLE_OPTIONS = ("--path", "--deployment", "--install-dir", "-i", "--user-install", "--build-root", "--system")
-
-
 def bundler(group: Group) -> None:
     """Where the gems are. Raises No."""
     for run, use in group.all_uses():

@@ -128,9 +128,6 @@ def _wanted(package: Mapping[str, object]) -> dict[str, str]:
     return {name: str(wanted) for section in reversed(_SECTIONS) for name, wanted in _mapping(package, section).items()}
 
 
-_YARN_ENTRY = re.compile(r"^(?:\"[^\"\n]+\"|[^\s#\"][^\n]*?):$", re.MULTILINE)
-
-
 def yarn_keeps_lock(question: Question, members: Manifests, place: str) -> str:
     """Empty, or what ``yarn install`` does to its lockfile."""
     package = members["."]

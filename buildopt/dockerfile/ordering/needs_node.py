@@ -60,7 +60,7 @@ def _node(question: Question) -> Needs:
     for place in (manifest, *members):
         own = _read(question, place)
         files += [place, *_local_files(question, place, own)]
-        files += _scripts(question, posixpath.dirname(place), own, root=place == manifest)
+        files += _scripts(question, posixpath.dirname(place), own)
         if "injected" in json.dumps(own.get("dependenciesMeta", "")):
             raise Unknown(f"{tree.origin(place)} has packages of the project copied into its dependencies")
         if place != manifest and own.get("bin"):
@@ -242,7 +242,7 @@ def _yarn_files(question: Question) -> Iterator[str]:
         yield question.path(".yarn")
 
 
-def _scripts(question: Question, folder: str, package: Mapping[str, object], *, root: bool) -> Iterator[str]:
+def _scripts(question: Question, folder: str, package: Mapping[str, object]) -> Iterator[str]:
     """What the scripts around an install read: the project's own, and those of packages that look at the project."""
     tool = question.install.tool
     used = {name for section in _SECTIONS[:3] for name in _mapping(package, section)}

@@ -169,7 +169,7 @@ class _Sinking:
         if between.owners:
             raise Blocked(install.line, "a RUN in between gives the sources to another owner")
         for step in sinking:
-            self._keeps_its_folder(step, [item for item in brought if item.instruction is step.instruction])
+            self._keeps_its_folder([item for item in brought if item.instruction is step.instruction])
         if reason(run, run.script.commands, between.before):
             raise Unknown("it reads what is copied")
         movers = [step for step in steps if step in sinking or step in between.along]
@@ -225,7 +225,7 @@ class _Sinking:
             if found is not None:
                 raise Blocked(step.line, f"`{found.shown}` stands in between")
 
-    def _keeps_its_folder(self, copy: Step, mine: Sequence[Landing]) -> None:
+    def _keeps_its_folder(self, mine: Sequence[Landing]) -> None:
         """Where the copy itself makes the folder that it goes to, nothing in between may make it in another way."""
         for landing in mine:
             there = any(step.folder is not None and _within(step.folder, landing.place) for step in self.above)

@@ -364,7 +364,7 @@ class Before:
         """Whether a word may name something that the sources bring (and nothing that is copied before)."""
         text = self._text(word)
         if text is None:
-            return self._open(word.raw, folder)
+            return self._open(word.raw)
         if text.startswith("-") and "=" not in text and "/" not in text:
             return False
         pieces = [text, *re.split(r"[=:,]", text)] if re.search(r"[=:,]", text) else [text]
@@ -388,7 +388,7 @@ class Before:
         # Folders that manifests are copied to are there; who changes them changes what comes later too.
         return writes or self.tree.kind(path) != "folder" or path not in {"/", folder}
 
-    def _open(self, raw: str, folder: str | None) -> bool:
+    def _open(self, raw: str) -> bool:
         """Whether a word with variables may name something of the sources: not below another folder, or in a URL."""
         start = raw.strip("\"'")
         if "://" in start or re.match(r"\$\{?HOME\}?/|-?\$\{?\w+\}?$", start):

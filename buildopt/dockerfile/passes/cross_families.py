@@ -174,7 +174,7 @@ def _named_platform(instruction: Instruction) -> str:
     return found.group() if found else ""
 
 
-def command_problem(run: Run, command: Command, folder: str | None) -> str:
+def command_problem(command: Command, folder: str | None) -> str:
     """Why a command that is none of the family's own may make something else on another platform; empty if not."""
     shown = " ".join(word.raw for word in command.words)[:60]
     asked = _ASKING.search(shown if command.name in ("echo", "printf") else " ".join(w.raw for w in command.words))

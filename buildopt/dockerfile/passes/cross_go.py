@@ -42,9 +42,9 @@ def ready(family: Family) -> Ready | None:
     for run, command, folder in commands(family):
         use = recognise(command)
         if use is None or use.manager is not GO:
-            problem = command_problem(run, command, folder)
+            problem = command_problem(command, folder)
         else:
-            problem = _go_problem(family, run, command, use)
+            problem = _go_problem(run, command, use)
         if problem:
             raise No(run.instruction, problem)
     arm = _for_arm(family)
@@ -52,7 +52,7 @@ def ready(family: Family) -> Ready | None:
     wanted: dict[int, tuple[Run, set[str]]] = {}
     for run, use in builds:
         _cgo_is_off(family, run, use.command)
-        assignments, names = _target(family, run, use.command, arm)
+        assignments, names = _target(run, use.command, arm)
         if assignments:
             edits.append(_insertion(run, use.command, assignments))
         first = wanted.setdefault(run.stage.index, (run, set()))
@@ -80,7 +80,7 @@ def _uses(family: Family) -> Iterator[tuple[Run, Use]]:
                 yield run, use
 
 
-def _go_problem(family: Family, run: Run, command: Command, use: Use) -> str:
+def _go_problem(run: Run, command: Command, use: Use) -> str:
     shown = f"go {use.subcommand}"
     if use.subcommand not in _FINE:
         return f"`{shown}` runs on the platform that is asked for"
@@ -177,7 +177,7 @@ def _without_compiler(family: Family) -> bool:
     return True
 
 
-def _target(family: Family, run: Run, command: Command, arm: bool) -> tuple[str, set[str]]:
+def _target(run: Run, command: Command, arm: bool) -> tuple[str, set[str]]:
     """The variables to set for a ``go build``, and the arguments that they and those that are there need."""
     known = _known(run, command)
     parts: list[str] = []

@@ -93,7 +93,7 @@ def _understood(family: Family) -> None:
     for run, command, folder in commands(family):
         if _bundler(command):
             continue
-        problem = _js_problem(command) if command.name in _JS | {"corepack"} else command_problem(run, command, folder)
+        problem = _js_problem(command) if command.name in _JS | {"corepack"} else command_problem(command, folder)
         if problem:
             raise No(run.instruction, problem)
 

@@ -112,7 +112,7 @@ def rewrite(dockerfile: Dockerfile, context: Path | None = None) -> PassResult:
     asked = lru_cache(maxsize=1)(lambda: mention_of_git(context))
     project = Project(dockerfile, context, reads, Ignored(file.path.name, tuple(patterns)), asked)
     others = [] if file.own else _others(project)
-    proposed, refusals = _proposed(project, others, first)
+    proposed, refusals = _proposed(project, others)
     if not proposed:
         return PassResult(refused=tuple(refusals))
     text = _text(file.text, proposed)
@@ -124,9 +124,7 @@ def _refused(instruction: Instruction, reason: str) -> PassResult:
     return PassResult(refused=(Refusal(NAME, instruction.lines[0], reason),))
 
 
-def _proposed(
-    project: Project, others: list[Project | None], first: Instruction
-) -> tuple[list[Candidate], list[Refusal]]:
+def _proposed(project: Project, others: list[Project | None]) -> tuple[list[Candidate], list[Refusal]]:
     """What to leave out, and why what is there now and seems needless has to stay."""
     proposed: dict[str, Candidate] = {}
     refusals: dict[str, Refusal] = {}

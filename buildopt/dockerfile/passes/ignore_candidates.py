@@ -372,7 +372,7 @@ def _starts_its_own(dockerfile: Dockerfile, stage: Stage) -> bool:
     entries = [item for item in stage.instructions if item.keyword in ("CMD", "ENTRYPOINT")]
     if any(re.search(r"\bgit\b", item.arguments.text) for item in entries):
         return False
-    return starts_a_program(dockerfile, stage)
+    return starts_a_program(stage)
 
 
 def _unstamped(run: Run, command: Command) -> bool:

@@ -103,14 +103,10 @@ DOCUMENTATION = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A smaller image of the same distribution and version. ``kind``: ``slim``, ``bare`` (Debian), ``jre``, ``aspnet``.
-
-    ``reference`` is the repository and tag as they are to be written, without a registry's name before them.
-    """
+    """A smaller image of one distribution and version. ``kind``: ``slim``, ``bare`` (Debian), ``jre``, ``aspnet``."""
 
     kind: str
     family: str
-    repository: str
     tag: str
 
 
@@ -118,13 +114,13 @@ def variant(image: Image) -> Variant | None:
     """The smaller variant of an image; None where it has none, or is it already."""
     if image.repository == "mcr.microsoft.com/dotnet/sdk":
         match = re.fullmatch(r"[0-9]+\.[0-9]+(?:-(?:jammy|noble|focal|(?:bookworm|bullseye|trixie)-slim))?", image.tag)
-        return match and Variant("aspnet", "dotnet", "mcr.microsoft.com/dotnet/aspnet", image.tag)
+        return match and Variant("aspnet", "dotnet", image.tag)
     tags = _TAGS.get(image.repository)
     tag = tags(image.tag) if tags is not None else None
     if tag is None:
         return None
     kind = {"debian": "bare", "eclipse-temurin": "jre", "openjdk": "jre"}.get(image.repository, "slim")
-    return Variant(kind, image.repository, image.repository, tag)
+    return Variant(kind, image.repository, tag)
 
 
 def _node(tag: str) -> str | None:

@@ -70,7 +70,7 @@ _BUILDS = word_set(
 def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
     """Look at the last stage."""
     stage = dockerfile.final_stage
-    if stage is None or base_tool(dockerfile, stage) is not None or not starts_a_program(dockerfile, stage):
+    if stage is None or base_tool(dockerfile, stage) is not None or not starts_a_program(stage):
         return
     own = [run for run in runs(dockerfile) if run.stage.index == stage.index]
     if not any(_builds(command) for run in own for command in run.script.commands):

@@ -59,7 +59,7 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
         return
     stage = dockerfile.stages[0]
     tool = base_tool(dockerfile, stage) or _bundler(dockerfile, stage)
-    if tool is None or not starts_a_program(dockerfile, stage):
+    if tool is None or not starts_a_program(stage):
         return
     shown = next((shown for _, used, shown, _ in compilations(dockerfile, stage) if used == tool), None)
     if shown is not None and stage.image is not None:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import posixpath
 import re
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
 
-from buildopt.dockerfile.files import read_text
 from buildopt.dockerfile.managers import GO, Use, word_set
 from buildopt.dockerfile.model import Instruction
 from buildopt.dockerfile.passes.runs import Run
 from buildopt.dockerfile.passes.state import State
 from buildopt.dockerfile.shell import Word, parse_shell
+from buildopt.dockerfile.splits.go_project import Project
 
 _VALUED = word_set(
     "-o -p -C -asmflags -buildmode -compiler -covermode -coverpkg -gccgoflags -gcflags -installsuffix -ldflags -mod "
@@ -28,108 +25,17 @@ _VERSION = re.compile(r"v[0-9]+")
 class GoBuild:
     """One command that makes a program. ``output`` is its absolute path, None where ``problem`` says why not.
 
-    ``packages`` are the words that name packages or files; ``folder`` is where it runs; ``options`` the flags' names.
+    ``options`` are the flags' names.
     """
 
     run: Run
     use: Use
-    folder: str | None
-    packages: tuple[str, ...]
     options: frozenset[str]
     output: str | None
     problem: str = ""
 
 
-class Places(Protocol):
-    """What is known of the build stage's files."""
-
-    @property
-    def folders(self) -> frozenset[str]:
-        """Folders that are there for certain."""
-        ...
-
-    def module(self, folder: str) -> str | None:
-        """The import path of a folder, None where it is not known."""
-        ...
-
-    def programs(self, folder: str) -> list[str]:
-        """The folders at or below one that hold a program of the same module."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Tree:
-    """What is known of the build's file system: folders, and which of the context's folders were copied where."""
-
-    folders: frozenset[str]
-    copies: tuple[tuple[int, str, Path], ...]
-
-    def in_context(self, folder: str, before: int) -> Path | None:
-        """The context's folder that was copied to ``folder`` by an instruction before that offset."""
-        found = None
-        for offset, destination, origin in self.copies:
-            if offset < before and (folder == destination or folder.startswith(f"{destination.rstrip('/')}/")):
-                found = origin.joinpath(*[part for part in folder[len(destination) :].split("/") if part])
-        return found
-
-    def module(self, folder: str) -> str | None:
-        """The import path of a folder."""
-        here = self.in_context(folder, sys.maxsize)
-        return _module(here) if here is not None else None
-
-    def programs(self, folder: str) -> list[str]:
-        """Which folders hold programs is not told by folders alone."""
-        return []
-
-
-def tree(instructions: Iterable[Instruction], known: dict[int, State], context: Path | None, escape: str) -> Tree:
-    """Read WORKDIR, COPY, ADD (``mkdir`` is added by the caller's runs)."""
-    folders = {"/", "/go", "/go/bin", "/go/src", "/bin", "/usr/bin", "/usr/local/bin", "/usr/local", "/tmp", "/opt"}
-    copies: list[tuple[int, str, Path]] = []
-    for instruction in instructions:
-        state = known[instruction.span.start]
-        words = [word.text for word in instruction.words]
-        if instruction.keyword == "WORKDIR" and state.workdir is not None:
-            text = state.value(instruction.arguments.text, escape)
-            if text:
-                folders.update(_with_parents(posixpath.normpath(posixpath.join(state.workdir, text))))
-        elif instruction.keyword in ("COPY", "ADD") and len(words) > 1 and state.workdir is not None:
-            last = state.value(words[-1], escape)
-            if last is None:
-                continue
-            destination = posixpath.normpath(posixpath.join(state.workdir, last))
-            origin = context / words[0] if context is not None and len(words) == 2 else None
-            folder = origin is not None and not instruction.flags_named("from") and origin.is_dir()
-            if last.endswith(("/", ".")) or len(words) > 2 or folder:
-                folders.update(_with_parents(destination))
-            else:
-                folders.update(_with_parents(posixpath.dirname(destination)))
-            if folder and origin is not None:
-                copies.append((instruction.span.start, destination, origin))
-    return Tree(frozenset(folders), tuple(copies))
-
-
-def made_folders(runs: Iterable[Run]) -> frozenset[str]:
-    """The folders that ``mkdir`` makes."""
-    found: set[str] = set()
-    for run in runs:
-        for command in run.commands:
-            if command.name == "mkdir":
-                for text in command.texts:
-                    if not text.startswith("-"):
-                        found.update(_with_parents(posixpath.normpath(posixpath.join(run.state.workdir or "/", text))))
-    return frozenset(found)
-
-
-def _with_parents(path: str) -> list[str]:
-    found = [path]
-    while path not in ("/", ""):
-        path = posixpath.dirname(path)
-        found.append(path)
-    return found
-
-
-def builds(runs: Iterable[Run], known: Places) -> list[GoBuild]:
+def builds(runs: Iterable[Run], known: Project) -> list[GoBuild]:
     """Every ``go build`` and ``go install`` of the runs, in order."""
     found: list[GoBuild] = []
     for run in runs:
@@ -165,11 +71,11 @@ def started(instruction: Instruction, state: State) -> tuple[str, ...]:
     return (posixpath.normpath(posixpath.join(state.workdir, word)),)
 
 
-def _build(run: Run, use: Use, folder: str | None, known: Places) -> list[GoBuild]:
+def _build(run: Run, use: Use, folder: str | None, known: Project) -> list[GoBuild]:
     options, packages, unknown = _arguments(use.rest)
 
     def result(output: str | None, problem: str = "") -> list[GoBuild]:
-        return [GoBuild(run, use, folder, tuple(packages), frozenset(options), output, problem)]
+        return [GoBuild(run, use, frozenset(options), output, problem)]
 
     if unknown:
         return result(None, f"{unknown} is only known at build time")
@@ -226,7 +132,7 @@ def _arguments(words: tuple[Word, ...]) -> tuple[dict[str, str], list[str], str]
     return options, packages, ""
 
 
-def _names(packages: list[str], folder: str, known: Places) -> list[str]:
+def _names(packages: list[str], folder: str, known: Project) -> list[str]:
     """What the tool calls the programs of the packages named; none where that is not known."""
     if packages and all(package.endswith(".go") for package in packages):
         return [posixpath.basename(packages[0])[:-3]]
@@ -244,22 +150,6 @@ def _names(packages: list[str], folder: str, known: Places) -> list[str]:
                 return []
             found.append(_last(module))
     return found
-
-
-def _module(folder: Path) -> str | None:
-    """The import path of a folder of the context, from the nearest go.mod above it."""
-    below: list[str] = []
-    for parent in (folder, *folder.parents):
-        try:
-            text = read_text(parent / "go.mod")
-        except OSError:
-            below.insert(0, parent.name)
-            if len(below) > 12:
-                return None
-            continue
-        match = re.search(r'^\s*module\s+"?([^\s"]+)', text, re.MULTILINE)
-        return "/".join([match.group(1), *below]) if match else None
-    return None
 
 
 def _last(path: str) -> str:

@@ -29,12 +29,10 @@ _GRADLE_NAMES = re.compile(
 class Project:
     """One project. ``jars`` are the names of the jars that its build makes, None where that is not certain.
 
-    ``runnable``: those of them that are known to run by ``java -jar``. ``alone``: no jar needs files beside it;
-    ``problem`` says what it needs that no copy of the build folder gives.
+    ``alone``: no jar needs files beside it; ``problem`` says what it needs that no copy of the build folder gives.
     """
 
     jars: frozenset[str] | None
-    runnable: frozenset[str]
     alone: bool
     problem: str = ""
 
@@ -52,7 +50,7 @@ def maven(context: Path, folder: str, given: Mapping[str, str]) -> Project | Non
         pom = _Pom.read(path)
         return _of_pom(pom, given)
     except _Unreadable:
-        return Project(None, frozenset(), False)
+        return Project(None, False)
 
 
 def gradle(context: Path, folder: str, name: str) -> Project | None:
@@ -67,27 +65,25 @@ def gradle(context: Path, folder: str, name: str) -> Project | None:
     if version is None and re.search(r"^\s*version\b", text, re.MULTILINE) is None:
         version = declared.group(1) if declared else ""
     if _GRADLE_NAMES.search(text) or version is None or "allprojects" in text or "subprojects" in text:
-        return Project(None, frozenset(), alone)
+        return Project(None, alone)
     settings = "\n".join(read_text(context / folder / file) for file in ("settings.gradle", "settings.gradle.kts"))
     root = _gradle_value(settings, r"rootProject\.name")
     if root is None and ("rootProject.name" in settings or not settings.strip()):
-        return Project(None, frozenset(), alone)
+        return Project(None, alone)
     base = f"{root or name}-{version}" if version and version != "unspecified" else (root or name)
     spring = re.search(r"org\.springframework\.boot", text) is not None
     shadow = re.search(r"shadow", text, re.IGNORECASE) is not None
     ktor = "io.ktor.plugin" in text or "ktor" in text.partition("dependencies")[0]
     jars = {f"{base}.jar"}
-    runnable = {f"{base}.jar"} if spring else set()
     if spring and not re.search(r"\bjar\b[^{}\n]*(?:\{[^}]*?|\.)enabled\s*=\s*false", text):
         jars.add(f"{base}-plain.jar")
     if re.search(r"sourcesJar|javadocJar", text, re.IGNORECASE):
         jars |= {f"{base}-sources.jar", f"{base}-javadoc.jar"}
     if shadow or ktor or "micronaut" in text:
         jars |= {f"{base}-all.jar"} | ({f"{root or name}-all.jar"} if ktor else set())
-        runnable.add(f"{base}-all.jar")
     if re.search(r"tasks\.register|task\s+\w+\s*\(|by\s+tasks|task\s+\w+\s*\{|tasks\.create", text):
-        return Project(None, frozenset(runnable), alone)
-    return Project(frozenset(jars), frozenset(runnable), alone)
+        return Project(None, alone)
+    return Project(frozenset(jars), alone)
 
 
 def _gradle_value(text: str, name: str) -> str | None:
@@ -207,7 +203,6 @@ def _of_pom(pom: _Pom, given: Mapping[str, str]) -> Project:
         raise _Unreadable
     certain = not pom.profiles_build
     jars = {f"{final}.{packaging}"}
-    runnable: set[str] = set()
     alone, problem = True, ""
     for plugin in pom.plugins():
         name = _text(plugin, "artifactId")
@@ -219,8 +214,6 @@ def _of_pom(pom: _Pom, given: Mapping[str, str]) -> Project:
             made = f"{_value(pom, _first(plugin, 'finalName') or final, given)}"
             made += f"-{_value(pom, classifier, given)}" if classifier else ""
             jars.add(f"{made}.{packaging}")
-            if not re.search(r"<skip>\s*true", text):
-                runnable.add(f"{made}.{packaging}")
             alone = alone and not re.search(r"<layout>\s*(?:ZIP|DIR|MODULE)|loader", text)
         elif name in ("maven-jar-plugin", "maven-war-plugin"):
             alone = alone and not re.search(r"<addClasspath>\s*true|Class-Path", text)
@@ -239,19 +232,17 @@ def _of_pom(pom: _Pom, given: Mapping[str, str]) -> Project:
                 f"{final}-{_value(pom, classifier or 'shaded', given)}.jar",
                 f"original-{final}.jar",
             }
-            runnable.add(posixpath.basename(_value(pom, output, given)) if output else f"{made}.jar")
-            jars |= runnable
+            if output:
+                jars.add(posixpath.basename(_value(pom, output, given)))
         elif name == "maven-assembly-plugin":
             made = _value(pom, _first(plugin, "finalName") or final, given)
             ids = [(item.text or "").strip() for item in plugin.iter("descriptorRef")]
             appended = not re.search(r"<appendAssemblyId>\s*false", text)
             certain = certain and bool(ids) and plugin.find(".//descriptor") is None
-            names = {f"{made}-{item}.jar" if appended else f"{made}.jar" for item in ids}
-            jars |= names
-            runnable |= names
+            jars |= {f"{made}-{item}.jar" if appended else f"{made}.jar" for item in ids}
         elif name in ("maven-source-plugin", "maven-javadoc-plugin"):
             jars |= {f"{final}-sources.jar", f"{final}-javadoc.jar", f"{final}-test-sources.jar"}
-    return Project(frozenset(jars) if certain else None, frozenset(runnable), alone, problem)
+    return Project(frozenset(jars) if certain else None, alone, problem)
 
 
 def _first(element: ElementTree.Element, name: str) -> str | None:

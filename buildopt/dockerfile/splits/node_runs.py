@@ -10,7 +10,6 @@ from enum import Enum
 
 from buildopt.dockerfile.manager import Use
 from buildopt.dockerfile.managers import recognise, word_set
-from buildopt.dockerfile.model import Instruction
 from buildopt.dockerfile.passes.runs import HARMLESS, KNOWN_SCRIPTS, SHELLS, Run, runs_what_is_read
 from buildopt.dockerfile.shell import Command
 from buildopt.dockerfile.splits.node_commands import words_of
@@ -360,8 +359,3 @@ def _files(reading: _Reading, targets: Sequence[str]) -> Step:
     if len(mine) != len(paths) or name in ("find", "tar", "unzip", "install"):
         raise reading.no(" may make what is needed at run time")
     return reading.found(Kind.OWN, mine, name)
-
-
-def instruction_of(step: Step) -> Instruction:
-    """The RUN that a step is of."""
-    return step.run.instruction

@@ -111,11 +111,11 @@ def _on_rust(subject: Subject) -> Subject:
 def _without_dummies(run: Run) -> Run:
     if run.script is None:
         return run
-    kept = tuple(command for command in run.commands if not _is_dummy(command, run.state.workdir or "/"))
+    kept = tuple(command for command in run.commands if not _is_dummy(command))
     return replace(run, script=replace(run.script, commands=kept))
 
 
-def _is_dummy(command: Command, folder: str) -> bool:
+def _is_dummy(command: Command) -> bool:
     """Whether a command makes or removes nothing but sources and what is compiled of them."""
     name = command.name or ""
     if name == "cargo" and command.texts[:1] in (("new",), ("init",)):

@@ -15,7 +15,7 @@ from buildopt.dockerfile.model import Dockerfile, Instruction, Stage
 from buildopt.dockerfile.passes.paths import Relation, relation
 from buildopt.dockerfile.passes.runs import Run
 from buildopt.dockerfile.passes.state import State, base_reference
-from buildopt.dockerfile.shell import Command, parse_shell
+from buildopt.dockerfile.shell import Command
 from buildopt.source import Edit, Source, Span
 
 BUILD_STAGE = "build"
@@ -261,26 +261,6 @@ def uncovered(subject: Subject, paths: Iterable[str]) -> None:
             covers = any(relation(path, value) is Relation.INSIDE for path in paths for value in instruction.values)
             if covers or "$" in instruction.arguments.text:
                 raise No(instruction, "the volume may cover the program")
-
-
-def simple_command(instruction: Instruction) -> tuple[str, ...] | None:
-    """The words of CMD, ENTRYPOINT or HEALTHCHECK, None where it is more than one plain command.
-
-    A shell form counts where it is one command without redirection; a leading ``exec`` is left out. Words may hold
-    variables.
-    """
-    values = instruction.values[1:] if instruction.keyword == "HEALTHCHECK" else instruction.values
-    if instruction.exec_form:
-        return tuple(values) or None
-    script = parse_shell(" ".join(values))
-    if not script.complete or len(script.commands) != 1:
-        return None
-    command = script.commands[0]
-    if command.redirects or command.environment:
-        return None
-    words = tuple(word.text if word.text is not None else word.raw for word in command.words)
-    words = words[1:] if words[:1] == ("exec",) else words
-    return words or None
 
 
 def writes_files(command: Command) -> bool:

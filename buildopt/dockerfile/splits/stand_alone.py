@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
 
 from buildopt.dockerfile.managers import word_set
 from buildopt.dockerfile.shell import parse_shell
@@ -59,7 +58,7 @@ def literal_calls(text: str, opening: re.Pattern[str]) -> list[tuple[str, ...]] 
     return found
 
 
-def program_problem(words: tuple[str, ...], also: Collection[str] = ()) -> str:
+def program_problem(words: tuple[str, ...]) -> str:
     """Why a program that is started may be one of the image for building alone; empty where it is not."""
     name = words[0].rpartition("/")[2] if words[0].startswith(("/bin/", "/usr/bin/")) else words[0]
     if words[0] in _SHELLS or name in ("sh", "bash"):
@@ -72,7 +71,7 @@ def program_problem(words: tuple[str, ...], also: Collection[str] = ()) -> str:
             if command.name is None or command.name not in ESSENTIAL | BUILTINS | _ABSENT:
                 return f"starts `{command.name or words[2][:40]}`, which the smaller image may lack"
         return ""
-    if name in ESSENTIAL or name in _ABSENT or words[0] in also:
+    if name in ESSENTIAL or name in _ABSENT:
         return ""
     return f"starts {words[0]}, which the smaller image may lack"
 
