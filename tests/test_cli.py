@@ -49,6 +49,22 @@ def test_an_unknown_option_is_a_usage_error(capsys: pytest.CaptureFixture[str]) 
     assert "--nope" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("words", [["explain"], ["inspect"], ["why"], ["engine", "status"]])
+def test_a_configuration_that_is_named_must_be_there(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([*words, "--config", "nope.yaml"]) == 2
+    assert "nope.yaml" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("words", "coloured"), [([], True), (["--no-color"], False)])
+def test_errors_are_without_colour_where_that_is_asked_for(
+    words: list[str], coloured: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert cli.main(["explain", "no-such-topic", *words]) == 2
+    assert ("\x1b[" in capsys.readouterr().err) is coloured
+
+
 @pytest.mark.parametrize(
     ("raised", "code", "text"),
     [

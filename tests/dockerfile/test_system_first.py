@@ -49,6 +49,10 @@ MOVED = {
         f'FROM debian\nENV PATH="/opt/x/bin:$PATH"\nWORKDIR /app\nCOPY . .\n{INSTALL}',
         f'FROM debian\nENV PATH="/opt/x/bin:$PATH"\nWORKDIR /app\n{INSTALL}COPY . .\n',
     ),
+    "folders elsewhere": (
+        "FROM debian\nCOPY src /srv/app\nRUN mkdir -p /var/log/app && apt-get install -y gcc && rm -rf /tmp/*\n",
+        "FROM debian\nRUN mkdir -p /var/log/app && apt-get install -y gcc && rm -rf /tmp/*\nCOPY src /srv/app\n",
+    ),
     "windows line ends, lower case, no line break at the end": (
         f"from debian\r\nworkdir /app\r\ncopy . .\r\n{INSTALL}".strip(),
         f"from debian\r\nworkdir /app\r\n{INSTALL.strip()}\r\ncopy . .",
@@ -70,6 +74,33 @@ LEFT = {
     "a build in between": f"FROM debian\nWORKDIR /app\nCOPY . .\nRUN make\n{INSTALL}",
     "a folder that the RUN makes": "FROM debian\nCOPY . /app\nRUN mkdir -m 700 /app && apt-get install -y gcc\n",
     "a home": f"FROM debian\nCOPY . /root\n{INSTALL}",
+    "a server that an earlier RUN installs": (
+        "FROM debian\nCOPY src /var/www/html/\nRUN apt-get update && apt-get install -y apache2\n"
+        "RUN apt-get update && apt-get install -y curl\n"
+    ),
+    "a package that an earlier RUN installs": (
+        "FROM debian\nCOPY src /opt/grafana\nRUN apt-get install -y grafana\nRUN apt-get install -y curl\n"
+    ),
+    "packages of an earlier RUN that are not known": (
+        "FROM debian\nARG P\nCOPY src /opt/x/y\nRUN apt-get install -y $P\nRUN apt-get install -y curl\n"
+    ),
+    "a folder in the one that the copy makes": (
+        "FROM debian\nCOPY --chown=1:1 src /srv/app\nRUN mkdir -p /srv/app/data && apt-get install -y gcc\n"
+    ),
+    "a folder beside the copy's, in one that neither finds": (
+        "FROM debian\nCOPY --chown=1:1 src /opt/app/web\nRUN mkdir -p /opt/app/data && apt-get install -y gcc\n"
+    ),
+    "such a folder by another way": (
+        "FROM debian\nCOPY --chown=1:1 src /srv/app/web\nRUN cd /srv && mkdir -p app/data\nRUN apt-get install -y gcc\n"
+    ),
+    "such a folder by a variable": (
+        "FROM debian\nCOPY --chown=1:1 src /srv/app/web\nRUN mkdir -p $D/data\nRUN apt-get install -y gcc\n"
+    ),
+    "a home that a user gets": "FROM debian\nCOPY src /home/web/site\nRUN useradd -m web\nRUN apt-get install -y gcc\n",
+    "a home elsewhere": "FROM debian\nCOPY src /srv/a/b\nRUN useradd -m -d /srv/a web\nRUN apt-get install -y gcc\n",
+    "a home that a user gets in the same RUN": (
+        "FROM debian\nCOPY src /home/web/site\nRUN apt-get install -y gcc && useradd -m web\n"
+    ),
     "another image's files": f"FROM debian\nCOPY --from=busybox /bin /app\n{INSTALL}",
 }
 

@@ -9,8 +9,9 @@ import posixpath
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
-from buildopt.dockerfile.installs import installs
+from buildopt.dockerfile.installs import installs, with_folders
 from buildopt.dockerfile.late_installs import copies_of_sources
 from buildopt.dockerfile.managers import Use, recognise, word_set
 from buildopt.dockerfile.model import Dockerfile, Instruction, Stage
@@ -40,6 +41,14 @@ _NO_SERVER = re.compile(
     r"(?:lib(?!apache)[\w.+-]*|[\w.+-]+-dev(?:el)?|(?:g?un)?zip|git|curl|wget|nano|vim|less|gnupg2?|ca-certificates|"
     r"openssl|make|gcc|g\+\+|build-essential|bash|icu|procps|jq|(?:mariadb|mysql|postgresql|sqlite)3?-client|sqlite3?)"
 )
+# Folders that every system has: nothing needs to make them.
+_EVERYWHERE = word_set(
+    "/ /bin /dev /etc /home /lib /media /mnt /opt /proc /root /run /sbin /srv /sys /tmp /usr /usr/bin /usr/lib "
+    "/usr/local /usr/local/bin /usr/local/lib /usr/local/share /usr/sbin /usr/share /var /var/cache /var/lib /var/log "
+    "/var/spool /var/tmp"
+)
+_MAKERS = word_set("cp curl dd install ln mkdir mktemp mv rsync tar tee touch unzip wget xz zip")
+_HOME_MAKERS = word_set("adduser useradd usermod")
 # Variables that say where programs, libraries and settings are looked for.
 _SEARCHED = re.compile(
     r"(?:\w+_)?PATH|HOME|PYTHON\w+|PERL\w+|RUBY\w+|LD_\w+|\w*CONFIG\w*|BASH_ENV|ENV|\w*OPTIONS?|TMPDIR"
@@ -74,7 +83,9 @@ def lifted(dockerfile: Dockerfile, stage: Stage, walked: Sequence[Step], files: 
         copies = [index for index in range(last) if walked[index].stage is stage and _is_copy(walked[index])]
         for first in copies:
             try:
-                return _Sinking(dockerfile, walked[first : last + 1], walked[: first + 1], packages, files).lifted()
+                steps = walked[first : last + 1]
+                names = [name for item in steps if item.run is not None for name in _installed(item)]
+                return _Sinking(dockerfile, steps, walked[: first + 1], packages[0], names, files).lifted()
             except Blocked as blocked:
                 if any(copies_of_sources(walked[first].instruction, walked[first].scope)):
                     stuck = Stuck(blocked.line, f"`{packages[0]}` stays behind the sources: {blocked.reason}")
@@ -114,6 +125,21 @@ def _packages(run: Run) -> tuple[str, ...]:
     return (shown, *found) if found else ()
 
 
+def _installed(step: Step) -> list[str]:
+    """The system packages that a RUN installs, whatever else it does. Raises Blocked where they are not known."""
+    assert step.run is not None
+    found: list[str] = []
+    for command in step.run.script.commands:
+        use = recognise(command)
+        if use is None or use.manager.name not in _MANAGERS or use.subcommand in _HARMLESS:
+            continue
+        names = _names(use, step.run) if use.subcommand in _INSTALLS else None
+        if names is None:
+            raise Blocked(step.line, f"what `{command.name}` installs here is not known")
+        found += names
+    return found
+
+
 def _names(use: Use, run: Run) -> list[str] | None:
     """The packages that are named, None where one may be a file, or is not known."""
     found: list[str] = []
@@ -134,12 +160,13 @@ def _names(use: Use, run: Run) -> list[str] | None:
 
 @dataclass(frozen=True, slots=True)
 class _Sinking:
-    """One try: the steps from a copy to an installation, and those up to that copy."""
+    """One try: the steps from a copy to an installation, those up to that copy, and all the packages of the former."""
 
     dockerfile: Dockerfile
     steps: Sequence[Step]
     above: Sequence[Step]
-    packages: tuple[str, ...]
+    shown: str
+    packages: Sequence[str]
     files: ContextFiles
 
     def lifted(self) -> Lifted:
@@ -196,9 +223,9 @@ class _Sinking:
         if host is None:
             return False
         if place.startswith(("/var/www", "/usr/share/nginx")):
-            return all(_NO_SERVER.fullmatch(name) for name in self.packages[1:])
+            return all(_NO_SERVER.fullmatch(name) for name in self.packages)
         below = place[host.end() :].strip("/").split("/")[0]
-        known = {name.lower() for name in self.packages[1:]}
+        known = {name.lower() for name in self.packages}
         return bool(below) and _TAKEN.fullmatch(below) is None and not known & {name.lower() for name in names}
 
     def _finds_nothing(self, install: Step, tree: Tree) -> None:
@@ -231,12 +258,13 @@ class _Sinking:
             there = any(step.folder is not None and _within(step.folder, landing.place) for step in self.above)
             if there:
                 continue
-            for step, following in zip(self.steps, self.steps[1:], strict=False):
-                keyword = step.instruction.keyword
-                if keyword == "WORKDIR" and _related(following.folder or "/", landing.place):
+            for step, following in zip_longest(self.steps, self.steps[1:]):
+                if step.instruction.keyword == "WORKDIR" and _related(following.folder or "/", landing.place):
                     raise Blocked(step.line, "this WORKDIR would make the folder that the copy makes")
-                if keyword == "RUN" and landing.place in step.instruction.logical.text:
-                    raise Blocked(step.line, f"this RUN speaks of {landing.place}")
+                if step.run is not None and (
+                    landing.place in step.instruction.logical.text or _may_make(step.run, landing.place)
+                ):
+                    raise Blocked(step.line, f"this RUN may make a folder of {landing.place}, which the copy makes")
 
     def _edits(self, run: Run, movers: Sequence[Instruction]) -> Lifted:
         blocks: list[Block] = []
@@ -250,7 +278,32 @@ class _Sinking:
         own = block(self.dockerfile, run.instruction)
         apart = self.dockerfile.source.text[: own.span.start].endswith(("\n\n", "\n\r\n"))
         edits += cut_edits(self.dockerfile, Cut(run, None), blocks, spaced=blocks[-1].spaced or apart)
-        return Lifted(self.packages[0], (movers[0].lines[0], run.instruction.lines[1]), tuple(edits))
+        return Lifted(self.shown, (movers[0].lines[0], run.instruction.lines[1]), tuple(edits))
+
+
+def _may_make(run: Run, place: str) -> bool:
+    """Whether a RUN may make a folder that leads to ``place``: each word may be a path that it makes something at."""
+    for command, folder in with_folders(run):
+        if command.name in _HOME_MAKERS and _within(place, "/home"):
+            return True
+        targets = [redirect.target for redirect in command.redirects if redirect.target is not None]
+        for word in (*command.arguments, *targets):
+            raw = word.raw if word.text is None else word.text
+            expanded = run.scope.expand(raw.strip("\"'"))
+            makes = command.name in _MAKERS and not raw.startswith("-")
+            if expanded is None or "$" in expanded.text or word.glob:
+                if makes:
+                    return True
+                continue
+            path = expanded.text.rpartition("=")[2] if raw.startswith("-") else expanded.text
+            if not path.startswith("/") and not makes:
+                continue
+            if not path.startswith("/") and folder is None:
+                return True
+            common = posixpath.commonpath([place, posixpath.normpath(posixpath.join(folder or "/", path))])
+            if common not in _EVERYWHERE:
+                return True
+    return False
 
 
 def _within(path: str, folder: str) -> bool:
