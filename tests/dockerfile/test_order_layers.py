@@ -592,6 +592,34 @@ def test_a_reason_is_given(name: str, tmp_path: Path) -> None:
     assert reason in result.refusals[0].reason
 
 
+PYTHON = {"requirements.txt": "flask\n", "other.txt": "", "certs/ca.pem": "", "wheels/a.whl": "", "main.py": ""}
+NAMED = {
+    "in ENV": "ENV PIP_CONSTRAINT=other.txt\nCOPY . .\nRUN pip install -r requirements.txt\n",
+    "in ARG": "ARG PIP_CONSTRAINT=other.txt\nCOPY . .\nRUN pip install -r requirements.txt\n",
+    "in the command's own environment": "COPY . .\nRUN PIP_CONSTRAINT=./other.txt pip install -r requirements.txt\n",
+    "by env": "COPY . .\nRUN env PIP_FIND_LINKS=wheels pip install -r requirements.txt\n",
+    "by export": "COPY . .\nRUN export PIP_CONSTRAINT=other.txt && pip install -r requirements.txt\n",
+    "as a folder": "ENV PIP_FIND_LINKS=wheels PIP_NO_INDEX=1\nCOPY . .\nRUN pip install -r requirements.txt\n",
+    "as certificates": "ENV REQUESTS_CA_BUNDLE=other.txt\nCOPY . .\nRUN pip install -r requirements.txt\n",
+    "from another folder": "COPY . .\nRUN cd certs && PIP_CERT=ca.pem pip install -r ../requirements.txt\n",
+}
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_what_a_variable_names_must_be_there(name: str, tmp_path: Path) -> None:
+    text = f"FROM python:3.12\nWORKDIR /app\n{NAMED[name]}"
+    result = run(text, project(tmp_path, PYTHON))
+    assert result.source.text == text
+    assert "names a file of the sources" in result.refusals[0].reason
+
+
+def test_what_says_for_whom_the_build_is_names_no_folder(tmp_path: Path) -> None:
+    context = project(tmp_path, {**PYTHON, "test/a.py": "", "app.py": ""})
+    start = "FROM python:3.12\nENV NODE_ENV=test FLASK_APP=app.py\nWORKDIR /app\n"
+    result = run(f"{start}COPY . .\nRUN pip install -r requirements.txt\n", context)
+    assert result.changes
+
+
 REWRITTEN: Mapping[str, tuple[Mapping[str, object], str]] = {
     "by a newer npm": ({**NODE, "package-lock.json": {**LOCK, "lockfileVersion": 1}}, "RUN npm install\nRUN make\n"),
     "for another version": ({**NODE, "package.json": {**PACKAGE, "version": "2"}}, 'RUN npm i\nCMD ["npm", "start"]\n'),

@@ -18,11 +18,17 @@ from buildopt.dockerfile.ordering.stage_steps import Blocked, Step
 from buildopt.dockerfile.ordering.without_sources import Before
 from buildopt.dockerfile.passes.context_reads import descendants, stays_behind
 from buildopt.dockerfile.passes.state import base_reference
+from buildopt.dockerfile.runs import Run
 from buildopt.dockerfile.scope import joined, mount_options, shipped_stages
 from buildopt.dockerfile.shell import Command
 from buildopt.source import Edit
 
 _OF_A_TOOL = re.compile(r"(?i)(?:pip|npm|yarn|pnpm|bun|uv|bundle|composer|nuget|poetry|pipenv|pdm|node|mix|hex|maven)_")
+# Those whose value may be a file's name without a slash; what ends in _ENV says for whom the build is.
+_READ_BY_A_TOOL = re.compile(
+    rf"(?i)(?!\w+_ENV$)(?:{_OF_A_TOOL.pattern.removeprefix('(?i)')}\w+|COMPOSER|MAVEN_\w+|GOWORK|GOFLAGS|PYTHONUSERBASE|"
+    r"\w*(?:CA|CERT)S?(?:_?(?:CERTS?|FILE|BUNDLE|DIR|PATH))*)"
+)
 _MANAGERS_AGAIN = re.compile(
     r"\b(?:npm|yarn|pnpm|bun)\s+(?:ci|install|prune|i|clean-install)\b(?![^&;|\n]*\s(?:-g|--global)(?:\s|$))|\byarn\s*(?:$|&&)",
     re.MULTILINE,
@@ -159,7 +165,7 @@ class _Plan:
                 tuple(self._following(index, install)),
             )
             try:
-                self._variables_name_no_files(step, known)
+                self._variables_name_no_files(step, install, known)
                 found.append(Wanted(step, install, needs(question)))
             except Unknown as unknown:
                 raise Blocked(self.line(index), f"`{install.shown}`: {unknown}") from None
@@ -182,16 +188,19 @@ class _Plan:
         own = _MANAGERS_AGAIN.findall(run.logical.text) if run is not None else []
         return len(own) > 1 or any(_MANAGERS_AGAIN.search(text) for text in texts)
 
-    def _variables_name_no_files(self, step: Step, tree: Tree) -> None:
-        for name, value in step.scope.variables.items():
-            for piece in re.split(r"[\s:=,]", value or ""):
-                place = posixpath.normpath(posixpath.join(step.folder or "/", piece))
-                kind = tree.kind(place) if "/" in piece else ""
-                if kind == "file" or (kind and _OF_A_TOOL.match(name) and place != step.folder):
+    def _variables_name_no_files(self, step: Step, install: Install, tree: Tree) -> None:
+        """No variable may lead the install to the sources: neither the stage's nor one that the RUN sets itself."""
+        own = list(_set_by(step.run)) if step.run is not None else []
+        for name, value, mine in [*((name, value or "", False) for name, value in step.scope.variables.items()), *own]:
+            for piece in re.split(r"[\s:=,\"']", value):
+                place = posixpath.normpath(posixpath.join(install.folder or "/", piece))
+                kind = tree.kind(place) if mine or "/" in piece or _READ_BY_A_TOOL.fullmatch(name) else ""
+                named = mine or _OF_A_TOOL.match(name) or _READ_BY_A_TOOL.fullmatch(name)
+                if kind == "file" or (kind and named and piece and place not in (step.folder, install.folder)):
                     raise Unknown(f"{name} names a file of the sources")
                 if name == "PYTHONPATH" and tree.kind(posixpath.join(place, "sitecustomize.py")):
                     raise Unknown("sitecustomize.py is a part of each program in Python here")
-            if name == "GOFLAGS" and "modfile" in (value or ""):
+            if name == "GOFLAGS" and "modfile" in value:
                 raise Unknown("GOFLAGS names another go.mod")
 
     def _covered(self, tree: Tree, first: dict[str, None]) -> frozenset[str]:
@@ -313,3 +322,14 @@ def _within(path: str, folder: str) -> bool:
 
 def _related(one: str, other: str) -> bool:
     return _within(one, other) or _within(other, one)
+
+
+def _set_by(run: Run) -> Iterator[tuple[str, str, bool]]:
+    """The variables that a RUN sets for its commands: name, value, and that they are its own."""
+    for command in run.script.commands:
+        for item in command.environment:
+            yield item.name, item.value.text or item.value.raw, True
+        if command.name in ("export", "declare"):
+            for word in command.arguments:
+                name, _, value = (word.text or word.raw).partition("=")
+                yield name, value, True
