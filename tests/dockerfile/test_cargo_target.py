@@ -41,6 +41,24 @@ def test_target_gets_a_mount_and_the_program_is_copied_out(project: Path) -> Non
     assert "COPY --from=build /built/app /usr/local/bin/app" in text
 
 
+@pytest.mark.parametrize(
+    ("files", "name"),
+    [
+        ({"Cargo.toml": '[package]\nname = "app"\n[[bin]]\nname = "serve"\npath = "src/main.rs"\n'}, "serve"),
+        ({"src/bin/tool.rs": ""}, "tool"),
+        ({"src/bin/other/main.rs": ""}, "other"),
+        ({"members/a/Cargo.toml": '[package]\nname = "member"\n'}, "member"),
+        ({"Cargo.toml": '[package]\nname = "my-app"\n[lib]\ncrate-type = ["cdylib"]\n'}, "libmy_app.so"),
+        ({"Cargo.toml": '[package]\nname = "app"\n[lib]\nname = "own"\ncrate-type = ["staticlib"]\n'}, "libown.a"),
+    ],
+)
+def test_what_the_manifests_name_is_a_program(files: dict[str, str], name: str, project: Path) -> None:
+    for path, text in files.items():
+        (project / path).parent.mkdir(parents=True, exist_ok=True)
+        (project / path).write_text(text)
+    assert rewritten(GOOD.replace("release/app /usr", f"release/{name} /usr"), project).changes
+
+
 REFUSED = {
     "the image holds target": ("FROM rust:1.82\nWORKDIR /src\nCOPY . .\nRUN cargo build\n", "the image itself holds"),
     "all of the folder is copied": (
@@ -48,6 +66,18 @@ REFUSED = {
         "is copied with all of target",
     ),
     "a folder of target is copied": (GOOD.replace("release/app /usr", "release /usr"), "no program that cargo puts"),
+    "a folder beside the program is copied": (
+        f"{GOOD}COPY --from=build /src/target/release/assets /assets\n",
+        "no program that cargo puts",
+    ),
+    "a library that a crate's script put there": (
+        f"{GOOD}COPY --from=build /src/target/release/libonnxruntime.so /usr/lib/\n",
+        "no program that cargo puts",
+    ),
+    "a file of a crate, by the RUN": (
+        GOOD.replace("--release", "--release && cp target/release/libonnxruntime.so /usr/lib/"),
+        "which programs `cp` takes out of target is not known",
+    ),
     "a pattern is copied": (GOOD.replace("release/app /usr", "release/a* /usr"), "no program that cargo puts"),
     "the stage is mounted": (
         f"{GOOD}RUN --mount=from=build,source=/src,target=/x cp /x/target/release/app /\n",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
 import sys
@@ -50,7 +51,8 @@ class CargoBuild:
     """The RUN, its folder ``target``, and the words that name things.
 
     ``out`` is a free name for a folder at the top of the file system, ``base`` the image as a part of a name,
-    ``vendored`` the folder of vendored crates, relative to the project and empty where there is none.
+    ``vendored`` the folder of vendored crates, relative to the project and empty where there is none, ``linked`` the
+    files that cargo links from the project's own manifests.
     """
 
     run: Run
@@ -59,6 +61,7 @@ class CargoBuild:
     base: str
     out: str
     vendored: str = ""
+    linked: frozenset[str] = frozenset()
 
     @property
     def project(self) -> str:
@@ -84,7 +87,8 @@ def cargo_build(dockerfile: Dockerfile, context: Path | None, runs: Sequence[Run
     if context is None:
         raise No(run.line, "only the project tells what cargo builds: give --context")
     _others(run, runs)
-    project, vendored = _project(dockerfile, context, run, folder)
+    project, place = _project(dockerfile, context, run, folder)
+    vendored = _vendored(run, place)
     base = run.base_text
     if not base or "$" in base or run.stage.platform is not None:
         raise No(
@@ -95,7 +99,7 @@ def cargo_build(dockerfile: Dockerfile, context: Path | None, runs: Sequence[Run
     out = next((name for name in ("built", "programs") if f"/{name}" not in text), None)
     if out is None:
         raise No(run.line, "there is no free name for the folder of the programs")
-    return CargoBuild(run, target, project, slug, out, vendored)
+    return CargoBuild(run, target, project, slug, out, vendored, linked(place))
 
 
 def _only(dockerfile: Dockerfile, runs: Sequence[Run]) -> Run:
@@ -175,8 +179,8 @@ def _others(run: Run, runs: Sequence[Run]) -> None:
                 raise No(other.line, f"`{_shown(command)}` may make files whose time does not tell that they are new")
 
 
-def _project(dockerfile: Dockerfile, context: Path, run: Run, folder: str) -> tuple[str, str]:
-    """The name of the project and its folder of vendored crates. Raises No."""
+def _project(dockerfile: Dockerfile, context: Path, run: Run, folder: str) -> tuple[str, Path]:
+    """The name of the project and its folder. Raises No."""
     manifest = None
     for read in _reads(dockerfile, run):
         place = context / read.source
@@ -199,7 +203,7 @@ def _project(dockerfile: Dockerfile, context: Path, run: Run, folder: str) -> tu
         if re.search(rf'^name = "{name}"', lock, re.MULTILINE):
             raise No(run.line, f"{name} reads headers of the system, whose times do not tell when they changed")
     found = str(package.get("name") or manifest.parent.resolve().name)
-    return re.sub(r"[^A-Za-z0-9_.]+", "-", found).strip("-") or "cargo", _vendored(run, manifest.parent)
+    return re.sub(r"[^A-Za-z0-9_.]+", "-", found).strip("-") or "cargo", manifest.parent
 
 
 def _reads(dockerfile: Dockerfile, run: Run) -> Iterator[Read]:
@@ -241,3 +245,32 @@ def _vendored(run: Run, project: Path) -> str:
         if len(folders) == 1 and (project / folders[0]).is_dir():
             return str(folders[0])
     return ""
+
+
+def linked(project: Path) -> frozenset[str]:
+    """The names of what cargo links, for the packages of a project: programs, and libraries for other languages.
+
+    What else lies beside them was put there by a build script, which does not run again where its crate is kept.
+    """
+    found: set[str] = set()
+    for folder, folders, files in os.walk(project):
+        folders[:] = [name for name in folders if name not in ("target", "node_modules", ".git")]
+        if "Cargo.toml" in files:
+            found |= _linked(Path(folder))
+    return frozenset(found)
+
+
+def _linked(folder: Path) -> set[str]:
+    try:
+        document = tomllib.loads(read_text(folder / "Cargo.toml"))
+    except (OSError, tomllib.TOMLDecodeError, RecursionError):
+        return set()
+    package, library, listed = document.get("package"), document.get("lib"), document.get("bin")
+    name = str(package.get("name", "")) if isinstance(package, dict) else ""
+    programs = {name, *(path.stem for path in (folder / "src" / "bin").glob("*"))}
+    if isinstance(listed, list):
+        programs |= {str(item.get("name", "")) for item in listed if isinstance(item, dict)}
+    own = library.get("name", name) if isinstance(library, dict) else name
+    crate = str(own).replace("-", "_")
+    libraries = {f"lib{crate}.so", f"lib{crate}.a", f"{crate}.wasm"} if crate else set()
+    return (programs | {f"{program}.wasm" for program in programs if program} | libraries) - {""}

@@ -59,7 +59,7 @@ def copied_by_hand(build: CargoBuild) -> list[str]:
             if relation(path, build.target) is Relation.NONE:
                 continue
             below = path[len(build.project) + 1 :]
-            if not _PROGRAM.fullmatch(below):
+            if not _is_program(build, below):
                 raise No(build.run.line, f"which programs `{command.name}` takes out of target is not known")
             found[below] = None
         if operands and relation(posixpath.join(build.project, operands[-1]), build.target) is not Relation.NONE:
@@ -89,9 +89,13 @@ def _taken(dockerfile: Dockerfile, build: CargoBuild, stage: Stage, instruction:
         if where is Relation.INSIDE:
             below = path[len(build.project) + 1 :]
             plain = instruction.exec_form is False and "$" not in word.text and not instruction.flag("parents")
-            if not _PROGRAM.fullmatch(below) or not plain:
+            if not _is_program(build, below) or not plain:
                 raise No(instruction.lines[0], f"{word.text} is no program that cargo puts there")
             yield Program(below, word.span)
+
+
+def _is_program(build: CargoBuild, path: str) -> bool:
+    return _PROGRAM.fullmatch(path) is not None and posixpath.basename(path) in build.linked
 
 
 def _is_ours(dockerfile: Dockerfile, build: CargoBuild, stage: Stage, origin: str) -> bool:
