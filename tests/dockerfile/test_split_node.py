@@ -485,6 +485,23 @@ def test_refused(name: str, tmp_path: Path) -> None:
     assert reason in result.refusals[0].reason
 
 
+ASKS_GIT = {
+    "by a program": (SERVER, with_source("import {execSync} from 'child_process';\nexecSync('git rev-parse HEAD');\n")),
+    "by a package": (package(dependencies={"express": "4", "simple-git": "3"}), SOURCES),
+}
+
+
+@pytest.mark.parametrize("name", ASKS_GIT)
+def test_what_asks_git_needs_its_folder(name: str, tmp_path: Path) -> None:
+    manifest, files = ASKS_GIT[name]
+    assert run(tmp_path, PLAIN, manifest, files).changes
+    brought = {**files, ".git/HEAD": "ref: refs/heads/main\n"}
+    result = run(tmp_path, PLAIN, manifest, brought)
+    assert not result.changes
+    assert "may ask Git, and .git is a part of the image" in result.refusals[0].reason
+    assert run(tmp_path, PLAIN, manifest, {**brought, ".dockerignore": ".git\n"}).changes
+
+
 def test_without_a_context_nothing_is_known() -> None:
     result = optimize(Source("Dockerfile", PLAIN), None, only=("split_stages",))
     assert [refusal.reason for refusal in result.refusals] == [

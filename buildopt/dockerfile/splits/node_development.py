@@ -35,7 +35,23 @@ _BUILD_ONLY = re.compile(
     r".*testing.*|supertest|nyc|c8|rimraf|cross-env|copyfiles|concurrently|npm-run-all|.*storybook.*|cypress|playwright|.*playwright.*|"
     r"gulp.*|grunt.*|@nestjs/cli|@nestjs/schematics|@angular.*|@vue/.*|svelte.*|terser|.*commitlint.*|.*semantic-release.*)$"
 )
+_GIT = word_set(
+    "simple-git git-rev-sync git-rev nodegit isomorphic-git git-repo-info git-describe git-last-commit last-commit-log "
+    "gitlog git-raw-commits git-latest-semver-tag child-process-git dugite es-git"
+)
 _SPAWNS = re.compile(r"child_process|['\"](?:execa|shelljs|zx|cross-spawn|foreground-child)['\"]")
+
+
+def reads_repository(view: View) -> str:
+    """What asks Git about the project when the container runs, empty where nothing does."""
+    named = sorted(_GIT & (view.project.dependencies | view.project.development))
+    if named:
+        return named[0]
+    for path in sorted(view.running):
+        code = view.codes.get(path)
+        if code is not None and _SPAWNS.search(code.raw) and re.search(r"\bgit\b", code.text):
+            return path
+    return ""
 
 
 def development_problem(view: View, built: Built, *, peers: bool) -> str:

@@ -17,7 +17,7 @@ from buildopt.dockerfile.splits.node_code import (
     resolve,
 )
 from buildopt.dockerfile.splits.node_commands import Leaf
-from buildopt.dockerfile.splits.node_development import development_problem
+from buildopt.dockerfile.splits.node_development import development_problem, reads_repository
 from buildopt.dockerfile.splits.node_project import Project, package_of
 from buildopt.dockerfile.splits.node_start import SHELL_COMMANDS, Needs
 from buildopt.dockerfile.splits.node_view import FRAMEWORKS, IDLE_FILES, RUNTIME_CONFIGS, View, view_of
@@ -215,6 +215,8 @@ def _server(
         problem = development_problem(view, built, peers=peers)
         if problem:
             return Keep(problem=problem, development=True)
+    if project.repository and (asking := reads_repository(view)):
+        return Keep(problem=f"{asking} may ask Git, and .git is a part of the image", started=True)
     programs = {leaf.name for leaf in starting if leaf.local or leaf.fetched}
     unknown = {name for name in programs if not name.endswith(" run")} - FRAMEWORKS - _WRAPPERS - SHELL_COMMANDS
     everything = bool(unknown) or "." in places

@@ -71,7 +71,8 @@ class Project:
     """A package.json and the files beside it. ``files`` are paths below its folder, and where each is on disk.
 
     ``dependencies`` are those that a production install has as far as package.json says, ``locked`` those that
-    package-lock.json says (None where it says nothing). ``problem`` is why it cannot be read.
+    package-lock.json says (None where it says nothing). ``repository``: Git's own folder is brought along, which
+    ``files`` do not have. ``problem`` is why it cannot be read.
     """
 
     folder: str = "/"
@@ -84,6 +85,7 @@ class Project:
     package: Mapping[str, object] = field(default_factory=dict)
     locked: frozenset[str] | None = None
     locked_for_development: frozenset[str] = frozenset()
+    repository: bool = False
     problem: str = ""
 
     @property
@@ -190,7 +192,15 @@ def read_project(folder: str, entries: Sequence[Brought], context: Path, hidden:
         package,
         locked,
         marked,
+        any(_brings_git(folder, entry, context, hidden) for entry in entries),
     )
+
+
+def _brings_git(folder: str, entry: Brought, context: Path, hidden: Ignored) -> bool:
+    if not entry.path.startswith(folder.rstrip("/")):
+        return False
+    origin = entry.origin if posixpath.basename(entry.origin) == ".git" else posixpath.join(entry.origin, ".git")
+    return (context / origin).exists() and not hidden.hides(posixpath.normpath(origin))
 
 
 def _files(folder: str, entries: Sequence[Brought], context: Path, hidden: Ignored) -> dict[str, Path] | None:
