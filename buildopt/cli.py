@@ -7,6 +7,7 @@ import gc
 import importlib
 import io
 import os
+import select
 import sys
 from contextlib import suppress
 from typing import Any, NoReturn
@@ -31,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
+STDERR = 2
 GARBAGE = 50_000
 """Objects between two searches for cycles: importing makes thousands that stay."""
 
@@ -74,22 +76,30 @@ def buildopt() -> None:
     """Docker builds that are fast, small and right: lint, rewrite, build once, push the same bytes everywhere."""
 
 
-class _Pipe(io.FileIO):
-    """A standard stream whose reader may leave (such as ``| head``): what is under way comes to its end all the same,
-    and the exit code tells of that, not of the reader."""
+class _Stream(io.FileIO):
+    """A standard stream whose reader may leave (such as ``| head``) or be slow: what is under way comes to its end all
+    the same, and the exit code tells of that, not of the reader."""
 
     def write(self, data: Any, /) -> int:
-        try:
-            return super().write(data)
-        except BrokenPipeError:
-            return memoryview(data).nbytes
+        while True:
+            try:
+                count = super().write(data)
+            except BrokenPipeError:
+                count = memoryview(data).nbytes
+            except OSError:
+                if self.fileno() != STDERR:
+                    raise
+                count = memoryview(data).nbytes  # a log that is full stops nothing, and nobody could be told
+            if count is not None:
+                return count
+            select.select([], [self], [])  # who started this made the pipe one that does not wait
 
 
 def _unbroken(stream: Any) -> Any:
-    if not isinstance(stream, io.TextIOWrapper):  # closed
+    if not isinstance(stream, io.TextIOWrapper):  # a test's
         return stream
     return io.TextIOWrapper(
-        io.BufferedWriter(_Pipe(stream.fileno(), "w", closefd=False)),
+        io.BufferedWriter(_Stream(stream.fileno(), "w", closefd=False)),
         stream.encoding,
         stream.errors,
         line_buffering=stream.line_buffering,
@@ -97,10 +107,25 @@ def _unbroken(stream: Any) -> Any:
     )
 
 
+def _open_streams() -> None:
+    """Started with a standard stream closed (``2>&-``), what is printed there goes nowhere; and no file or connection
+    gets that number, which others write to."""
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # it gets the lowest number that is free
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - it is ours to the end
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
+
+
 def run() -> NoReturn:
     """The program: ``main``, and then the end of the process without the interpreter's own tidying, which takes as long
     as many a command."""
     gc.set_threshold(GARBAGE)
+    _open_streams()
     sys.stdout, sys.stderr = _unbroken(sys.stdout), _unbroken(sys.stderr)
     code = errors.INTERRUPTED
     with suppress(KeyboardInterrupt):  # another Ctrl-C, while the first one is being told
@@ -113,8 +138,6 @@ def run() -> NoReturn:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line and return its exit code; nothing is raised, no traceback reaches a user."""
-    if sys.stdout is None:  # started with its stdout closed (>&-): what is printed goes nowhere
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - it is ours to the end
     try:
         os.getcwd()
     except FileNotFoundError:
@@ -138,7 +161,7 @@ def main(argv: list[str] | None = None) -> int:
         click.echo("interrupted", err=True)
         return errors.INTERRUPTED
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG):
             return _print_bug(error)
         _print_error(f"stdout cannot be written: {error.strerror}", "free some space where it is redirected to")
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the interpreter's last flush must not fail again

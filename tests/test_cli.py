@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import artifacts
@@ -101,6 +102,39 @@ def test_a_stdout_that_takes_nothing_is_no_bug(redirection: str, status: int, sa
     done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
     assert done.returncode == status, done.stderr
     assert said in done.stderr and "bug" not in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-", "2>&- <&- >&-", ">&- 2>/dev/full", "2>/dev/null"])
+@pytest.mark.parametrize(("words", "code"), [("lint Dockerfile", 1), ("lint -v Dockerfile", 1), ("psuh", 2)])
+def test_a_stderr_that_takes_nothing_changes_nothing(tmp_path: Path, redirection: str, words: str, code: int) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM debian:latest\nRUN apt-get install curl\n")
+    command = f"{sys.executable} -m buildopt {words} {redirection}"
+    assert subprocess.run(["sh", "-c", command], cwd=tmp_path, stdout=subprocess.DEVNULL).returncode == code
+
+
+def test_a_closed_stream_gives_its_number_to_nobody(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM debian:latest\n")
+    code = (
+        "import os; from buildopt import cli; cli.main = lambda: print(os.open('Dockerfile', os.O_RDONLY)); cli.run()"
+    )
+    for redirection in ("<&-", "2>&-", "<&- 2>&-"):
+        done = subprocess.run(["sh", "-c", f'{sys.executable} -c "{code}" {redirection}'], cwd=tmp_path, stdout=-1)
+        assert int(done.stdout) > 2
+
+
+def test_a_pipe_that_does_not_wait_gets_all_of_it(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM debian:latest\nRUN apt-get install curl\n" * 300)
+    argv = [str(Path(sys.executable).with_name("buildopt")), "lint", "--format", "json", "Dockerfile"]
+    wanted = subprocess.run(argv, cwd=tmp_path, stdout=subprocess.PIPE).stdout
+    assert len(wanted) > 100_000  # more than a pipe holds
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with subprocess.Popen(argv, cwd=tmp_path, stdout=writing) as process:
+        os.close(writing)
+        time.sleep(1)
+        with open(reading, "rb") as pipe:
+            assert pipe.read() == wanted
+    assert process.returncode == 1
 
 
 def test_an_unknown_topic_has_a_short_hint(capsys: pytest.CaptureFixture[str]) -> None:

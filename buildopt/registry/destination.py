@@ -74,7 +74,6 @@ class Destination:
             filled = time.monotonic()
             self.run_.claims.leave(self.registry.name, self.repository)
             self.run_.filled(required)
-        self.failed.clear()
         if problem is None and time.monotonic() - filled >= WAITED:
             problem = self._guarded(self._recheck)
         problems = [problem] * len(self.targets) if problem is not None else self._names()
@@ -193,11 +192,11 @@ class Destination:
 
     def _together(self, work: Sequence[Callable[[], None]], bulk: Sequence[Callable[[], None]] = ()) -> None:
         """Do all of it side by side. After the first failure nothing new begins, and that failure is raised."""
-        self.failed.clear()
         most = self.run_.plan.jobs or SMALL_JOBS
         with ThreadPoolExecutor(most, "small") as small, ThreadPoolExecutor(BULK_JOBS + BULK_AHEAD, "bulk") as large:
             futures = [large.submit(self._unless_failed, one) for one in bulk]
             futures += [small.submit(self._unless_failed, one) for one in work]
+        self.failed.clear()  # what comes next, such as the lists of referrers, did not fail
         errors = [error for error in (future.exception() for future in futures) if error is not None]
         for error in sorted(errors, key=lambda error: isinstance(error, Stopped)):
             raise error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import threading
 import time
@@ -178,6 +179,36 @@ def test_what_a_registry_loses_while_another_is_filled_is_sent_again(
         slow.fault = once(lambda handler: handler.command == "POST", lose)
         assert all(outcome.ok for outcome in run(layout, f"{registry.host}/acme/app:1", f"{slow.host}/acme/app:1"))
     assert registry.blobs == held
+
+
+def test_what_fails_while_another_is_filled_is_told_of_that_one_alone(
+    tmp_path: Path, registry: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(destination, "WAITED", 0.2)
+    place = tmp_path / "about"
+    place.mkdir()
+    image = artifacts.put_image(place, "linux/amd64", [b"layer" * 1000])
+    about = artifacts.put_attestation(place, image)
+    document = json.loads((place / "blobs" / "sha256" / str(about["digest"])[7:]).read_text())
+    document["subject"] = {key: image[key] for key in ("mediaType", "digest", "size")}
+    told = {**about, **artifacts.put_json(place, document, artifacts.MANIFEST)}  # its list is kept at the very end
+    artifacts.finish(place, [artifacts.put_json(place, {"manifests": [image, told]}, artifacts.INDEX)])
+    late = threading.Event()
+
+    def slowly() -> None:
+        time.sleep(1)
+        late.set()
+
+    def revoked(handler: Handler) -> bool:
+        asked = late.is_set() and handler.command == "HEAD" and "/blobs/" in handler.path
+        return asked and handler.error(403, "DENIED", "not any more")
+
+    registry.fault = revoked
+    with scripted_registry() as slow:
+        slow.fault = once(lambda handler: handler.command == "POST", slowly)
+        denied, fine = run(place, f"{registry.host}/acme/app:1", f"{slow.host}/acme/app:1")
+        assert ("acme/app", "1") in slow.manifests
+    assert kind(denied) == "credentials" and fine.ok
 
 
 def test_a_tag_is_read_twice_where_reading_lags(layout: Path, registry: Scripted) -> None:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import socket
+import ssl
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +15,7 @@ from tunnels import tunnels
 
 from buildopt.errors import UsageError
 from buildopt.oci.descriptor import Digest
+from buildopt.registry import transport
 from buildopt.registry.client import Registry
 from buildopt.registry.credentials import Keychain
 from buildopt.registry.failure import RegistryError
@@ -106,3 +112,34 @@ def test_no_proxy_is_honoured(host: str, excluded: str, proxied: bool) -> None:
 
 def test_a_proxy_without_scheme_is_http() -> None:
     assert Trust({"https_proxy": "proxy.example:3128"}).proxy("https", "ghcr.io") == "http://proxy.example:3128"
+
+
+def test_a_body_gets_through_a_line_that_is_slow(certificates: Certificates, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each piece is sent in its time, though a megabyte would not be."""
+    monkeypatch.setattr(transport, "SEND_SECONDS", 0.8)
+    monkeypatch.setattr(transport, "BRISK_SECONDS", 0.1)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates.certificate, certificates.key)
+    size = 1_500_000
+    with socket.socket() as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+
+        def serve() -> None:
+            accepted, _ = listening.accept()
+            with context.wrap_socket(accepted, server_side=True) as connection:
+                data = connection.recv(65536)
+                left = size - len(data.partition(b"\r\n\r\n")[2])
+                while left > 0:
+                    time.sleep(0.03)
+                    left -= len(connection.recv(16384))
+                connection.sendall(b"HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        sender = transport.Transport(Trust({"SSL_CERT_FILE": str(certificates.bundle)}))
+        url = f"https://127.0.0.1:{listening.getsockname()[1]}/"
+        answer = sender.send("PUT", url, {"Content-Length": str(size)}, io.BytesIO(bytes(size)))
+        thread.join()
+    assert answer.status == 201
