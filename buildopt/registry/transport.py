@@ -9,7 +9,6 @@ import select
 import socket
 import ssl
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -25,10 +24,9 @@ from buildopt.registry.failure import Answer, RegistryError, proxy_refused, unre
 from buildopt.registry.secrets import Secrets
 from buildopt.registry.trust import Trust
 
-BLOCK = 1 << 20
-FIRST_BLOCK = 1 << 16
-BRISK_SECONDS = 1.0
-"""A block that is sent in less is followed by one of twice its size, up to ``BLOCK``."""
+BLOCK = 1 << 17
+"""Bytes that are sent at once. The time limit of sending counts for each block as a whole: on a slow line, which dozens
+of connections share, each must get through in that time."""
 CONNECT_SECONDS = 15.0
 SEND_SECONDS = 120.0
 ANSWER_SECONDS = 120.0
@@ -233,12 +231,8 @@ class _Request:
             connection.endheaders(self.body)
             return
         connection.endheaders()
-        # The time limit counts for a whole block: on a slow line, which many connections share, small ones get through.
-        size = FIRST_BLOCK
-        while block := self.body.read(size):
-            began = time.monotonic()
+        while block := self.body.read(BLOCK):
             connection.sock.sendall(block)
-            size = min(2 * size, BLOCK) if time.monotonic() - began < BRISK_SECONDS else FIRST_BLOCK
 
 
 def _flat(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
