@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 from dataclasses import dataclass, replace
@@ -84,13 +85,27 @@ class Reference:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name or address is this machine."""
-    if host.lower() == "localhost":
+    """Whether a host name or address is this machine. A name below localhost is where it leads here (RFC 6761)."""
+    host = host.lower().rstrip(".")
+    if host == "localhost":
         return True
+    if host.endswith(".localhost"):
+        return _leads_here(host)
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+@functools.cache
+def _leads_here(host: str) -> bool:
+    import socket
+
+    try:
+        found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
+    except OSError:
+        return False
+    return bool(found) and all(ipaddress.ip_address(address).is_loopback for address in found)
 
 
 def is_reference(text: str) -> bool:

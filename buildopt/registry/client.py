@@ -129,6 +129,16 @@ class Registry:
             raise self._refused(self._worded(answer, repository), repository, what)
         return answer.status == 200 and _speaks_of(answer, reference, size)
 
+    def digest_of(self, repository: str, reference: str) -> str | None:
+        """The digest of what a tag names, as the registry tells it to who does not pull: None where there is no such
+        tag, empty where it does not tell.
+        """
+        what = f"the question for {reference}"
+        answer = self._ask("HEAD", repository, f"/v2/{repository}/manifests/{reference}", what, {"Accept": ACCEPT})
+        if answer.status not in (200, 404):
+            raise self._refused(self._worded(answer, repository), repository, what)
+        return answer.headers.get("docker-content-digest", "") if answer.status == 200 else None
+
     def knows(self, repository: str) -> bool | None:
         """Whether there is such a repository; None where the registry does not tell."""
         answer = self._ask("GET", repository, f"/v2/{repository}/tags/list?n=1", f"the question for {repository}")
@@ -275,7 +285,8 @@ class Registry:
             elif answer.status in REDIRECTS and answer.headers.get("location"):
                 url = joined(url, answer.headers["location"])
                 if answer.status == 303:
-                    method, body, headers = "GET", None, {"Accept": (headers or {}).get("Accept", "*/*")}
+                    body, headers = None, {"Accept": (headers or {}).get("Accept", "*/*")}
+                    method = method if method == "HEAD" else "GET"
             else:
                 return Answer(answer.status, {**answer.headers, _URL: url}, answer.data)
             _rewind(body)

@@ -22,6 +22,7 @@ HELPER_ANSWER = 1 << 20
 """Bytes that it may say."""
 _HUB_KEY = "https://index.docker.io/v1/"
 _HUB_NAMES = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
+_PODMAN = "/run/containers"
 _HELPER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -80,8 +81,12 @@ class Keychain:
             paths.append(Path(environ["REGISTRY_AUTH_FILE"]))
         if environ.get("XDG_RUNTIME_DIR"):
             paths.append(Path(environ["XDG_RUNTIME_DIR"]) / "containers" / "auth.json")
+        elif hasattr(os, "getuid"):  # where Podman writes without one, such as for root
+            paths.append(Path(f"{_PODMAN}/{os.getuid()}/auth.json"))
         paths.append(Path(environ.get("XDG_CONFIG_HOME") or home / ".config") / "containers" / "auth.json")
-        files = (_read(path) for path in dict.fromkeys(paths))
+        given = environ.get("DOCKER_AUTH_CONFIG")  # as GitLab's runner and newer clients of Docker take them
+        first = [_parsed(Path("DOCKER_AUTH_CONFIG"), given.encode())] if given else []
+        files = (*first, *(_read(path) for path in dict.fromkeys(paths)))
         return cls(tuple(file for file in files if file is not None), environ)
 
     def get(self, registry: str, repository: str = "") -> Credentials | None:
@@ -160,13 +165,19 @@ class Keychain:
 
 def _read(path: Path) -> _File | None:
     try:
-        document = json.loads(path.read_bytes())
+        return _parsed(path, path.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}", hint="check its permissions") from error
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path} is not valid JSON", hint="mend it, or sign in again with docker login") from error
+
+
+def _parsed(path: Path, data: bytes) -> _File:
+    try:
+        document = json.loads(data)
+    except (ValueError, RecursionError):
+        # Not as its cause: a decoder's error holds all of it.
+        raise UsageError(f"{path} is not valid JSON", hint="mend it, or sign in again with docker login") from None
     if not isinstance(document, dict):
         raise UsageError(f"{path} is not a JSON object", hint="mend it, or sign in again with docker login")
     auths, helpers, store = document.get("auths"), document.get("credHelpers"), document.get("credsStore")
@@ -185,7 +196,8 @@ def _host(key: str) -> str:
 
 def _path(key: str) -> str:
     """The repository or namespace that a key of ``auths`` is for, empty for a whole registry."""
-    return "" if "://" in key else key.partition("/")[2].rstrip("/")
+    path = "" if "://" in key else key.partition("/")[2].rstrip("/")
+    return "" if path in ("v1", "v2") else path  # what Docker's clients once wrote behind the host
 
 
 def _covers(path: str, repository: str) -> bool:

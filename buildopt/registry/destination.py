@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 WAITED = 5.0
 """Seconds that a destination may wait for the others before it is asked again whether it still has everything."""
+_REFUSALS = frozenset(("permission", "policy", "refused", "protocol"))
+"""What may be said to a question alone."""
+_UNREADABLE = _REFUSALS | {"server"}
+"""What may be said of a tag that names something broken, which is to be replaced."""
 LAG = 1.0
 """Seconds after which a tag is read a second time, where the first answer was another image."""
 
@@ -183,12 +187,27 @@ class Destination:
         def work(number: int) -> bool:
             return self.registry.has_manifest(self.repository, str(document.digest), document.size)
 
-        if self._attempt(work):
+        if self._perhaps(lambda: self._attempt(work)):
             self.held.add(document.digest)
 
     def _ask_for_tag(self, name: str) -> None:
-        if self._attempt(lambda number: self._known(name)) == self.image.digest:
+        def work(number: int) -> bool:
+            told = self.registry.digest_of(self.repository, name)
+            return (self._known(name) == self.image.digest) if told == "" else told == str(self.image.digest)
+
+        if self._perhaps(lambda: self._attempt(work), _UNREADABLE):
             self.named.add(name)
+
+    def _perhaps(self, question: Callable[[], bool], refusals: Collection[str] = _REFUSALS) -> bool:
+        """The answer to a question that only saves work. Who may not ask, such as with Amazon's own policy for those
+        who push, may write all the same; the write tells where not.
+        """
+        try:
+            return question()
+        except RegistryError as error:
+            if error.kind not in refusals:
+                raise
+            return False
 
     def _together(self, work: Sequence[Callable[[], None]], bulk: Sequence[Callable[[], None]] = ()) -> None:
         """Do all of it side by side. After the first failure nothing new begins, and that failure is raised."""
@@ -217,9 +236,11 @@ class Destination:
             self.failed.set()  # the others end early: without this one they are of no use
             raise
 
+    def _has(self, blob: Descriptor) -> bool:
+        return self.registry.has_blob(self.repository, blob.digest, blob.size)
+
     def _blob(self, blob: Descriptor) -> None:
-        held = self._attempt(lambda number: self.registry.has_blob(self.repository, blob.digest, blob.size))
-        if held:
+        if self._perhaps(lambda: self._attempt(lambda number: self._has(blob))):
             self.run_.claims.holds(self.registry.name, self.repository, blob.digest)
             self._count(blob, "present")
             return
@@ -248,7 +269,7 @@ class Destination:
         def work(number: int) -> None:
             nonlocal how
             # Asked again: the attempt before may have got through though its answer was lost.
-            if number > 1 and self.registry.has_blob(self.repository, blob.digest, blob.size):
+            if number > 1 and self._perhaps(lambda: self._has(blob)):
                 return
             if neighbour and self.registry.mount(self.repository, blob.digest, neighbour):
                 how = "mounted"
@@ -361,7 +382,7 @@ class Destination:
 
     def _blob_again(self, blob: Descriptor) -> None:
         def work(number: int) -> None:
-            if not self.registry.has_blob(self.repository, blob.digest, blob.size):
+            if not self._perhaps(lambda: self._has(blob)):
                 self._send(blob)
 
         self._attempt(work)
@@ -424,11 +445,11 @@ class Destination:
         return target.reference.tag or str(self.image.digest)
 
     def _known(self, name: str) -> Digest | None:
-        """The digest of what a tag names; None also where a policy lets nobody read it (Harbor's, until a scan)."""
+        """The digest of what a tag names; None also where it may not be read (Harbor's policies, until a scan)."""
         try:
             return self._named(name)
         except RegistryError as error:
-            if error.kind != "policy":
+            if error.kind not in _REFUSALS:
                 raise
             return None
 
@@ -437,12 +458,20 @@ class Destination:
         try:
             return self._named(name)
         except RegistryError as error:
-            if error.kind != "policy" or headers.get("docker-content-digest") != str(self.image.digest):
+            unseen = error.kind in ("policy", "permission")
+            if not unseen or headers.get("docker-content-digest") != str(self.image.digest):
                 raise
             self.run_.on_event(Noted(self.name, f"{name} was taken, and cannot be read back: {error.message}"))
             return self.image.digest
 
     def _named(self, name: str) -> Digest | None:
         """The digest of what a tag names, by its bytes; None where there is no such tag."""
-        found = self.registry.manifest(self.repository, name)
+        try:
+            found = self.registry.manifest(self.repository, name)
+        except RegistryError as error:
+            # Docker Hub counts who reads a manifest as one who pulls, and not who asks for it.
+            same = error.kind == "rate-limit" and self.registry.digest_of(self.repository, name)
+            if same != str(self.image.digest):
+                raise
+            return self.image.digest
         return Digest.of(found[0], self.image.digest.algorithm) if found is not None else None

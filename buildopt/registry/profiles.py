@@ -99,7 +99,7 @@ PROFILES = (
             "--password-stdin {registry} (it holds for 12 hours); or pip install 'buildopt[aws]' and have an identity "
             "of AWS (AWS_PROFILE, a role)",
             "permission": "the role needs ecr:InitiateLayerUpload, ecr:UploadLayerPart, ecr:CompleteLayerUpload, "
-            "ecr:BatchCheckLayerAvailability and ecr:PutImage on {repository}",
+            "ecr:BatchCheckLayerAvailability, ecr:BatchGetImage and ecr:PutImage on {repository}",
             "not-found": "ECR repositories must exist first: push --create, or aws ecr create-repository "
             "--region {region} --repository-name {repository}",
             "immutable": "the repository's tags are immutable and this one holds another digest: push a new tag",

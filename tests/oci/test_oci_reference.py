@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from buildopt.errors import UsageError
+from buildopt.oci import reference
 from buildopt.oci.reference import Reference, is_reference
 
 DIGEST = "sha256:" + "0" * 64
@@ -101,3 +104,22 @@ def test_any_text_is_a_reference_that_reads_back_or_a_usage_error(text: str) -> 
 )
 def test_only_this_machine_is_loopback(text: str, loopback: bool) -> None:
     assert Reference.parse(text).is_loopback is loopback
+
+
+@pytest.mark.parametrize(
+    ("addresses", "loopback"),
+    [(["127.0.0.1", "::1"], True), (["127.0.0.1", "192.0.2.1"], False), (["192.0.2.1"], False), ([], False)],
+)
+def test_a_name_below_localhost_is_where_it_leads(
+    addresses: list[str], loopback: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look_up(host: str, *_: object, **__: object) -> list[tuple[object, ...]]:
+        assert host == "k3d-registry.localhost"
+        if not addresses:
+            raise socket.gaierror
+        return [(0, 0, 0, "", (address, 0)) for address in addresses]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    reference._leads_here.cache_clear()
+    assert Reference.parse("k3d-registry.localhost:5000/app:1").is_loopback is loopback
+    reference._leads_here.cache_clear()

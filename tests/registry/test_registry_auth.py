@@ -51,6 +51,8 @@ def helper(folder: Path, name: str, script: str) -> str:
         ("ghcr.io", "ghcr.io"),
         ("https://ghcr.io", "ghcr.io"),
         ("https://ghcr.io/v2/", "ghcr.io"),
+        ("ghcr.io/v1/", "ghcr.io"),
+        ("ghcr.io/v2", "ghcr.io"),
         ("localhost:5000", "localhost:5000"),
         ("https://index.docker.io/v1/", "docker.io"),
         ("docker.io", "docker.io"),
@@ -59,6 +61,27 @@ def helper(folder: Path, name: str, script: str) -> str:
 def test_an_entry_is_found(tmp_path: Path, key: str, registry: str) -> None:
     found = keychain(tmp_path, {"auths": {key: {"auth": encoded("me", SECRET)}}}).get(registry)
     assert found == Credentials("me", SECRET)
+
+
+def test_the_environment_comes_before_files(tmp_path: Path) -> None:
+    given = json.dumps({"auths": {"ghcr.io": {"auth": encoded("ci", SECRET)}}})
+    entries = {name: {"auth": encoded("me", "x")} for name in ("ghcr.io", "quay.io")}
+    found = keychain(tmp_path, {"auths": entries}, DOCKER_AUTH_CONFIG=given)
+    assert (found.get("ghcr.io"), found.get("quay.io")) == (Credentials("ci", SECRET), Credentials("me", "x"))
+    with pytest.raises(UsageError, match="DOCKER_AUTH_CONFIG is not valid JSON") as raised:
+        keychain(tmp_path, {}, DOCKER_AUTH_CONFIG=f"{given}{SECRET}")
+    assert SECRET not in repr(raised.value) + repr(raised.value.__cause__)
+
+
+@pytest.mark.parametrize(("runtime", "found"), [("", True), ("/nowhere", False)])
+def test_podmans_file_is_where_it_writes_without_a_folder_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runtime: str, found: bool
+) -> None:
+    place = tmp_path / str(os.getuid())
+    place.mkdir()
+    (place / "auth.json").write_text(json.dumps({"auths": {"ghcr.io": {"auth": encoded("me", SECRET)}}}))
+    monkeypatch.setattr(module, "_PODMAN", str(tmp_path))
+    assert (keychain(tmp_path, {}, XDG_RUNTIME_DIR=runtime).get("ghcr.io") is not None) is found
 
 
 @pytest.mark.parametrize("key", ["ghcr.io.evil.example", "evil.example/ghcr.io", "https://evil.example/ghcr.io", "gh"])
