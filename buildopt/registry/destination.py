@@ -410,6 +410,7 @@ class Destination:
             if number > 1 and self._known(name) == self.image.digest:
                 return
             try:
+                self._take_digest(data, media_type)
                 headers = self._put(name, data, media_type)
             except RegistryError as error:
                 if error.kind == "immutable" and self._known(name) == self.image.digest:
@@ -440,6 +441,18 @@ class Destination:
             if not self.counted:
                 self.tally.add("present" if self.named else "sent", len(data))
                 self.counted = True
+
+    def _take_digest(self, data: bytes, media_type: str) -> None:
+        """Raises RegistryError where the registry would take the image by a tag alone, under another digest."""
+        if self.image.digest.algorithm == "sha256":
+            return
+        try:
+            self._put(str(self.image.digest), data, media_type)
+        except RegistryError as error:
+            if error.kind not in ("digest", "refused"):
+                raise
+            words = f"{self.name}: the registry knows no {self.image.digest.algorithm} digests: {error.message}"
+            raise RegistryError("refused", words, hint="make the artifact with sha256 digests") from error
 
     def _tag(self, target: Target) -> str:
         return target.reference.tag or str(self.image.digest)

@@ -423,6 +423,9 @@ class Transport:
             parts, port = urlsplit(""), None
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise UsageError("the proxy of the environment is no http or https address", hint="check HTTPS_PROXY")
+        if "@" in f"{parts.path}{parts.query}{parts.fragment}":  # what looks like a host is then the start of a secret
+            words = "the password of the proxy has a character that ends it"
+            raise UsageError(words, hint="in HTTPS_PROXY, write %23 for #, %2F for / and %3F for ?")
         host, port = parts.hostname, port or {"http": 80, "https": 443}[parts.scheme]
         headers = {}
         if parts.username:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -144,3 +146,30 @@ def test_a_tag_that_still_names_another_image(
     (outcome,) = push(plan, Keychain(), Trust(folders=())).outcomes
     assert len(lost) == attempts
     assert (outcome.problem.kind if outcome.problem is not None else "") == ("digest" if named else "")
+
+
+@pytest.mark.parametrize("knows", [True, False])
+def test_a_digest_that_the_registry_does_not_know_is_not_hidden_by_a_tag(
+    registry: Scripted, tmp_path: Path, knows: bool, quick: None
+) -> None:
+    """It would be pushed under another digest than the one that is told."""
+    config = artifacts.put(tmp_path, b'{"os":"linux","architecture":"amd64"}', artifacts.CONFIG)
+    layers = [artifacts.put(tmp_path, DATA, "application/vnd.oci.image.layer.v1.tar")]
+    kind = OCI_MANIFEST
+    data = json.dumps({"schemaVersion": 2, "mediaType": kind, "config": config, "layers": layers}).encode()
+    digest = hashlib.sha512(data).hexdigest()
+    (tmp_path / "blobs" / "sha512").mkdir()
+    (tmp_path / "blobs" / "sha512" / digest).write_bytes(data)
+    artifacts.finish(tmp_path, [{"mediaType": kind, "digest": f"sha512:{digest}", "size": len(data)}])
+
+    def fault(handler: Handler) -> bool:
+        unknown = handler.command == "PUT" and "/manifests/sha512:" in handler.path and not knows
+        return unknown and handler.error(400, "DIGEST_INVALID", "provided digest did not match uploaded content")
+
+    registry.fault = fault
+    source = open_artifact(tmp_path)
+    targets = (Target(Reference.parse(f"{registry.host}/acme/app:1")),)
+    (outcome,) = push(PushPlan(source, resolve(source), targets), Keychain(), Trust(folders=())).outcomes
+    assert outcome.ok is knows
+    assert (("acme/app", "1") in registry.manifests) is knows
+    assert knows or "knows no sha512 digests" in str(outcome.problem)

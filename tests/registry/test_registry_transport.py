@@ -114,6 +114,13 @@ def test_a_proxy_without_scheme_is_http() -> None:
     assert Trust({"https_proxy": "proxy.example:3128"}).proxy("https", "ghcr.io") == "http://proxy.example:3128"
 
 
+def test_no_part_of_a_proxys_password_is_told() -> None:
+    trust = Trust({"HTTPS_PROXY": "http://bob:12#34@proxy.example:3128"})
+    with pytest.raises(UsageError) as raised:
+        ping("ghcr.io", trust)
+    assert "12" not in raised.value.message and "%23" in raised.value.hint
+
+
 def test_a_body_gets_through_a_line_that_is_slow(certificates: Certificates, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each piece is sent in its time, though a megabyte would not be."""
     monkeypatch.setattr(transport, "SEND_SECONDS", 0.6)
