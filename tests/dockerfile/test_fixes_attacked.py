@@ -120,10 +120,31 @@ def test_the_clean_up_survives_the_removal_of_something_else() -> None:
         ("missing-dnf-yes", "yes | { dnf makecache; dnf install x; }"),
         ("missing-zypper-non-interactive", "yes | { zypper ref; zypper in x; }"),
         ("wget-without-quiet-progress", "busybox wget http://example.com/x"),
+        ("wget-without-quiet-progress", "wget $WGET_OPTS http://example.com/x"),
+        ("unpinned-go-tool", "git clone https://x/y && cd y && go install example.com/a/b"),
     ],
 )
 def test_no_finding(name: str, script: str) -> None:
     assert found(name, f"FROM debian:12\nRUN {script}\n") == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "script"),
+    [
+        ("wget-without-quiet-progress", "wget ${MIRROR}/a.tgz"),
+        ("wget-without-quiet-progress", 'wget "$URL"'),
+        ("wget-without-quiet-progress", "wget $URL"),
+        ("unpinned-go-tool", "apt-get install -y git unzip && go get example.com/a/b"),
+    ],
+)
+def test_a_finding(name: str, script: str) -> None:
+    assert found(name, f"FROM debian:12\nRUN {script}\n") == 1
+
+
+def test_what_silences_a_rule_goes_only_when_asked() -> None:
+    text = "# hadolint ignore=DL3006\nFROM debian\n"
+    assert fixed("inline-ignore-comment", text) == text
+    assert fixed("inline-ignore-comment", text, unsafe=True) == "FROM debian\n"
 
 
 def test_an_argument_answers_apt_get() -> None:

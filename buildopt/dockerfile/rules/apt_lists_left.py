@@ -107,10 +107,15 @@ def _prefix(run: Run, update: Command) -> str | None:
 
 
 def _removes(command: Command) -> bool:
-    """Whether it is an `rm` or `find` that names the folder or one above it."""
+    """Whether it is an `rm` or `find` that names the folder or one above it, or apt's own way (since apt 2.9)."""
+    subcommand = apt_subcommand(command)
+    if subcommand is not None and subcommand.text == "distclean":
+        return True
     if command.name not in ("rm", "find"):
         return False
     for word in command.arguments:
+        if re.fullmatch(r"([\"']).*\*.*\1", word.raw) and command.name == "rm":
+            continue  # a quoted star is none
         if re.search(r"(?:^|[/\"'])var/lib/(?:apt(?:/lists)?(?:/|$|\*)|\*)|/var/lib/apt\b", word.raw):
             return True
         if re.search(r"/var/lib/\{[^}]*\bapt\b", word.raw) or re.search(r"\{[^}]*/var/lib/apt\b", word.raw):

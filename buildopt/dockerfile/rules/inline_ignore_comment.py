@@ -52,5 +52,5 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
         if not ignore.directive and ignore.comment not in told:
             told.add(ignore.comment)
             message = "a comment silences rules here: mend what they find, or ignore them in the configuration"
-            fix = Fix("remove the comment", (Edit(dockerfile.line_span(ignore.comment), ""),))
+            fix = Fix("remove the comment", (Edit(dockerfile.line_span(ignore.comment), ""),), safe=False)
             yield Finding(NAME, message, dockerfile.source, ignore.comment, SEVERITY, CATEGORY, ALIASES, fix)

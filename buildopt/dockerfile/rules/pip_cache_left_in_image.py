@@ -48,7 +48,6 @@ _PYTHON = re.compile(r"(?:python|pypy)[0-9.]*")
 _VARIABLE = "PIP_NO_CACHE_DIR"
 _ASSIGNED = re.compile(rf"\b{_VARIABLE}=[\"']?(\w+)")
 _ON = frozenset(("1", "true", "yes", "on"))
-_OFF = frozenset(("0", "false", "no", "off", "n", "f", ""))
 
 
 def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
@@ -108,8 +107,8 @@ def _install(command: Command) -> Word | None:
 
 
 def _is_on(value: str | None) -> bool:
-    """Whether a value of PIP_NO_CACHE_DIR turns the cache off; an unknown one may."""
-    return value is None or value.lower() not in _OFF
+    """Whether a value of PIP_NO_CACHE_DIR turns the cache off: pip takes even ``off`` for a yes, and none for a no."""
+    return value != ""
 
 
 def _disabled_here(command: Command) -> bool:

@@ -36,7 +36,7 @@ from buildopt.dockerfile.hadolint import Seen, seen
 from buildopt.dockerfile.model import Dockerfile
 from buildopt.dockerfile.packages import Call
 from buildopt.dockerfile.pins import literal, unpinned
-from buildopt.dockerfile.runs import Run
+from buildopt.dockerfile.runs import Run, all_runs
 from buildopt.dockerfile.scope import of_the_last_file, walk
 from buildopt.dockerfile.shell import Word
 from buildopt.finding import Category, Finding, Severity
@@ -50,7 +50,8 @@ _ACTIONS = ("install", "get", "run")
 _MOVING = frozenset(("latest", "upgrade", "patch", "master", "main", "develop", "HEAD", "trunk", ""))
 # A path of somebody else's module: its first part is a host.
 _FOREIGN = re.compile(r"[A-Za-z0-9][\w-]*(?:\.[\w-]+)+/[^@\s]+")
-_MODULES = re.compile(r"\bgo (?:mod|work)\b|go\.mod|\b(?:git|hg|svn)\b|\bclone\b|\b(?:tar|unzip|bsdtar)\b")
+_MODULES = re.compile(r"\bgo (?:mod|work)\b|go\.mod|\bclone\b")
+_BRINGING = frozenset(("git", "hg", "svn", "tar", "unzip", "bsdtar"))
 
 
 def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
@@ -82,6 +83,7 @@ def _where_modules_are(dockerfile: Dockerfile) -> frozenset[int]:
     ends: set[int] = set()
     stage = -2
     brought = False
+    scripts = {run.instruction.span.start: run.script for run in all_runs(dockerfile)}
     for current, outer, _ in walk(dockerfile):
         if current.index != stage:
             if brought:
@@ -92,7 +94,10 @@ def _where_modules_are(dockerfile: Dockerfile) -> frozenset[int]:
         if instruction.keyword in ("COPY", "ADD"):
             brought = True
         elif instruction.keyword == "RUN":
-            brought = brought or bool(instruction.heredocs or "type=bind" in text or _MODULES.search(text))
+            script = scripts.get(instruction.span.start)
+            names = {command.name for command in script.commands} if script is not None else _BRINGING
+            unclear = instruction.heredocs or "type=bind" in text or _MODULES.search(text)
+            brought = bool(brought or unclear or names & _BRINGING)
         if brought:
             found.add(instruction.span.start)
     return frozenset(found)

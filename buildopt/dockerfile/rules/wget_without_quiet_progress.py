@@ -26,6 +26,7 @@ The fix is unsafe where the base image is not known: its wget may be BusyBox's.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from buildopt.dockerfile.bases import base_of
@@ -81,7 +82,8 @@ def _is_short(command: Command, like_hadolint: bool) -> bool:
                 return True
         elif text.startswith("-") and (text == "-nv" or any(letter in text for letter in "qoa")):
             return True
-    # Values of variables may hold anything: WGET_OPTS usually holds this.
+    # The value of a bare variable may be several words: WGET_OPTS usually holds this.
     return not like_hadolint and any(
-        word.text is None and word.raw.startswith(("$", '"$')) for word in command.arguments[:1]
+        re.fullmatch(r"\$(?:\w+|\{\w+\}|@)", word.raw) and not re.search(r"(?i)ur[il]", word.raw)
+        for word in command.arguments[:1]
     )
