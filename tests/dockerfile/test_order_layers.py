@@ -248,6 +248,9 @@ MOVED: Mapping[str, tuple[Mapping[str, object], str, str]] = {
 }
 
 # Context, Dockerfile, and a part of the reason.
+DOTNET = {"app.csproj": "<Project></Project>", "a.cs": ""}
+NUGET = '<configuration><packageSources><clear /><add key="own" value="VALUE" /></packageSources></configuration>'
+RESTORE = "FROM mcr.microsoft.com/dotnet/sdk:8.0\nWORKDIR /app\nCOPY . .\nRUN dotnet restore\n"
 REFUSED: Mapping[str, tuple[Mapping[str, object], str, str]] = {
     "what Nuxt prepares, and a check reads before the build": (
         package(
@@ -560,6 +563,41 @@ REFUSED: Mapping[str, tuple[Mapping[str, object], str, str]] = {
         "FROM golang:1.22\nWORKDIR /app\nCOPY . .\nRUN go mod download\n",
         "replaces a module by ../a",
     ),
+    "another go.mod": (
+        {"go.mod": "module a\n", "go.alt.mod": "module a\n", "main.go": ""},
+        "FROM golang:1.22\nWORKDIR /app\nCOPY . .\nRUN go mod download -modfile=go.alt.mod\n",
+        "the command names another go.mod",
+    ),
+    "a folder of NuGet packages": (
+        {**DOTNET, "nuget.config": NUGET.replace("VALUE", "LocalPackages")},
+        RESTORE,
+        "nuget.config names folders of the project",
+    ),
+    "such a folder in single quotes": (
+        {**DOTNET, "nuget.config": NUGET.replace('"VALUE"', "'..\\pkgs'")},
+        RESTORE,
+        "nuget.config names folders of the project",
+    ),
+    "a condition of MSBuild": (
+        {"app.csproj": "<Project><PackageReference Condition=\"Exists('a.proto')\" /></Project>", "a.proto": ""},
+        RESTORE,
+        "app.csproj refers to other files",
+    ),
+    "a file above a project": (
+        {"app.csproj": "<Project>$([MSBuild]::GetDirectoryNameOfFileAbove(., a.txt))</Project>", "a.txt": ""},
+        RESTORE,
+        "app.csproj refers to other files",
+    ),
+    "the programs of a member, as a folder": (
+        {
+            **NODE,
+            "package.json": {**PACKAGE, "workspaces": ["a"]},
+            "a/package.json": {"name": "a", "directories": {"bin": "bin"}},
+            "a/bin/x": "",
+        },
+        START + "RUN npm ci\n",
+        "has a bin",
+    ),
     "a broken ignore file": ({**NODE, ".dockerignore": "[\n"}, START + "RUN npm ci\n", ".dockerignore is malformed"),
     "a manifest that is no JSON": (
         {**NODE, "package.json": "{"},
@@ -590,6 +628,19 @@ def test_a_reason_is_given(name: str, tmp_path: Path) -> None:
     assert result.source.text == text
     assert len(result.refusals) == 1
     assert reason in result.refusals[0].reason
+
+
+def test_what_a_project_of_dotnet_refers_to_comes_along(tmp_path: Path) -> None:
+    files = {
+        "App/App.csproj": "<Project><ProjectReference Include='..\\Lib\\Lib.csproj' /></Project>",
+        "Lib/Lib.csproj": "<Project></Project>",
+        "nuget.config": NUGET.replace("VALUE", "https://packages.example/v3/index.json"),
+        "App/a.cs": "",
+    }
+    result = run(RESTORE.replace("restore", "restore App/App.csproj"), project(tmp_path, files))
+    assert result.changes, result.refusals
+    first = result.source.text.partition("RUN ")[0]
+    assert all(name in first for name in ("App/App.csproj", "Lib/Lib.csproj", "nuget.config"))
 
 
 PYTHON = {"requirements.txt": "flask\n", "other.txt": "", "certs/ca.pem": "", "wheels/a.whl": "", "main.py": ""}

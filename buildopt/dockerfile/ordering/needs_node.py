@@ -63,7 +63,8 @@ def _node(question: Question) -> Needs:
         files += _scripts(question, posixpath.dirname(place), own)
         if "injected" in json.dumps(own.get("dependenciesMeta", "")):
             raise Unknown(f"{tree.origin(place)} has packages of the project copied into its dependencies")
-        if place != manifest and own.get("bin"):
+        folders = own.get("directories")
+        if place != manifest and (own.get("bin") or (isinstance(folders, dict) and folders.get("bin"))):
             raise Unknown(f"{tree.origin(place)} has a bin, which the install links to and makes executable")
     files += _patches(question, package)
     if tool == "yarn":

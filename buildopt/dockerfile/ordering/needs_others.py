@@ -26,6 +26,8 @@ def _go(question: Question) -> Needs:
     workspace = _go_workspace(question)
     if workspace is not None:
         return Needs(workspace)
+    if question.has("-modfile", "--modfile"):
+        raise Unknown("the command names another go.mod")
     module = question.path("go.mod")
     text = _text(question, module)
     files = [module, *question.there("go.sum"), *_replaced(question, question.folder, text)]
@@ -280,6 +282,16 @@ _PROPERTIES = re.compile(
 )
 
 
+# What MSBuild asks the file system for.
+_LOOKS_ABOUT = re.compile(r"System\.IO|GetPathOfFileAbove|GetDirectoryNameOfFileAbove|\bExists\s*\(", re.IGNORECASE)
+# A source of packages, or any other value, that is a folder.
+_LOCAL_FEED = re.compile(
+    r"<packageSources>(?:(?!</packageSources>).)*?value\s*=\s*[\"'](?!https?:)|"
+    r"value\s*=\s*[\"'](?!https?:)[^\"']*[/\\.]",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
 def _beside(question: Question, folder: str) -> Iterator[str]:
     """What MSBuild and NuGet look for in the folder of a project and above."""
     while True:
@@ -287,9 +299,9 @@ def _beside(question: Question, folder: str) -> Iterator[str]:
             place = posixpath.join(folder, name)
             if _PROPERTIES.fullmatch(name):
                 text = _text(question, place)
-                if re.search(r"System\.IO|GetPathOfFileAbove|GetDirectoryNameOfFileAbove|<Import\s", text):
+                if _LOOKS_ABOUT.search(text) or re.search(r"<Import\s", text):
                     raise Unknown(f"{question.tree.origin(place)} reads other files")
-                if name.lower() == "nuget.config" and re.search(r"value=\"(?!https?:)[^\"]*[/\\.]", text):
+                if name.lower() == "nuget.config" and _LOCAL_FEED.search(text):
                     raise Unknown(f"{question.tree.origin(place)} names folders of the project")
                 yield place
         if folder == "/":
@@ -311,9 +323,9 @@ def _projects(question: Question, place: str, seen: set[str]) -> Iterator[str]:
         found = re.findall(r"^Project\(.*?\)\s*=\s*\"[^\"]*\",\s*\"([^\"]+)\"", text, re.MULTILINE)
         found = [path for path in found if re.search(r"\.\w+proj$", path)]
     else:
-        if re.search(r"<Import\s|System\.IO|HintPath|<Exec\b|Sdk\.props", text):
+        if _LOOKS_ABOUT.search(text) or re.search(r"<Import\s|HintPath|<Exec\b|Sdk\.props", text):
             raise Unknown(f"{question.tree.origin(place)} refers to other files")
-        found = re.findall(r"<ProjectReference\s[^>]*?Include=\"([^\"]+)\"", text)
+        found = re.findall(r"<ProjectReference\s[^>]*?Include\s*=\s*[\"']([^\"']+)[\"']", text)
     for path in found:
         following = posixpath.normpath(posixpath.join(folder, path.replace("\\", "/")))
         if "$(" in path or "*" in path or not re.search(r"\.(?:cs|fs|vb)proj$", path):
