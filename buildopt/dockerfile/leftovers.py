@@ -11,7 +11,7 @@ from buildopt.dockerfile.hadolint import Seen, seen
 from buildopt.dockerfile.model import Dockerfile
 from buildopt.dockerfile.packages import Call, call, calls
 from buildopt.dockerfile.runs import Run, all_runs, runs
-from buildopt.dockerfile.scope import shipped_stages
+from buildopt.dockerfile.scope import mount_options, shipped_stages
 from buildopt.dockerfile.shell import Command
 from buildopt.finding import Fix
 
@@ -47,6 +47,19 @@ class Keeper:
             filling = self.left(run) if run.stage.index in stages else None
             if filling is not None:
                 yield run, filling
+
+
+def read_elsewhere(dockerfile: Dockerfile, run: Run, cache: re.Pattern[str]) -> bool:
+    """Whether something but the manager may want the cache that a RUN leaves: a command, or what is mounted there."""
+    for each in (run, *later_runs(dockerfile, run)):
+        for flag in each.instruction.flags_named("mount"):
+            if cache.search(mount_options(flag.value or "").get("target", "")):
+                return True
+        for command in each.script.commands:
+            named = any(cache.search((word.text or word.raw).strip("\"'")) for word in command.words)
+            if named and command.name not in ("rm", "find"):
+                return True
+    return False
 
 
 def removes(command: Command, pattern: re.Pattern[str]) -> bool:

@@ -147,6 +147,24 @@ def test_what_silences_a_rule_goes_only_when_asked() -> None:
     assert fixed("inline-ignore-comment", text, unsafe=True) == "FROM debian\n"
 
 
+@pytest.mark.parametrize(
+    ("name", "runs"),
+    [
+        ("pip-cache-left-in-image", "RUN pip install a && cp -r /root/.cache/pip /x"),
+        ("pip-cache-left-in-image", "RUN pip install a\nRUN cp -r ~/.cache /x"),
+        ("pip-cache-left-in-image", "RUN --mount=type=bind,from=b,target=/root/.cache/pip pip install a"),
+        ("apk-cache-left-in-image", "RUN apk add a && cp -r /var/cache/apk /x"),
+        ("apk-cache-left-in-image", "RUN apk update && apk add a && ls /var/cache/apk/APKINDEX*"),
+        ("dnf-cache-left-in-image", "RUN dnf install -y a\nRUN rpm -i /var/cache/dnf/*/x.rpm"),
+        ("npm-cache-left-in-image", "RUN npm ci\nRUN tar c /root/.npm > /x"),
+    ],
+)
+def test_a_cache_that_somebody_reads_goes_only_when_asked(name: str, runs: str) -> None:
+    text = f"FROM debian:12\n{runs}\n"
+    assert fixed(name, text) == text
+    assert fixed(name, text, unsafe=True) != text
+
+
 def test_an_argument_answers_apt_get() -> None:
     assert found("missing-apt-yes", 'FROM debian:12\nARG FLAGS="-y -q"\nRUN apt-get install $FLAGS x\n') == 0
     assert found("missing-apt-yes", 'FROM debian:12\nARG NAMES="x y"\nRUN apt-get install $NAMES\n') == 1

@@ -31,7 +31,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from buildopt.dockerfile.hadolint import mounts_on, seen
-from buildopt.dockerfile.leftovers import Keeper, later_runs
+from buildopt.dockerfile.leftovers import Keeper, later_runs, read_elsewhere
 from buildopt.dockerfile.model import Dockerfile
 from buildopt.dockerfile.packages import Call, call, calls
 from buildopt.dockerfile.passes.runs import script_run
@@ -102,13 +102,14 @@ def _fix(dockerfile: Dockerfile, run: Run) -> Fix | None:
     edits = [run.insert_behind(word, " --no-cache") for word in adds]
     updates = [found.command for found in filling if found.action == "update"]
     dropped = [edit for command in updates if (edit := _without(run, command)) is not None]
+    read = read_elsewhere(dockerfile, run, _REMOVED)
     if updates and len(dropped) == len(updates) and not _reads(run) and not _needed_later(dockerfile, run):
-        return Fix("use --no-cache and no apk update", (*dropped, *edits), not _opaque(dockerfile, run))
+        return Fix("use --no-cache and no apk update", (*dropped, *edits), not (read or _opaque(dockerfile, run)))
     if not edits:
         return None
     fetched = any(found.has(*_FRESH) for found in filling)
     kept = bool(updates) or not fetched or not (_reads(run) or _needed_later(dockerfile, run))
-    return Fix("add --no-cache", tuple(edits), kept)
+    return Fix("add --no-cache", tuple(edits), kept and not read)
 
 
 def _reads(run: Run) -> bool:

@@ -34,7 +34,7 @@ import re
 from collections.abc import Iterator
 
 from buildopt.dockerfile.hadolint import Seen, mounts_from
-from buildopt.dockerfile.leftovers import Keeper, clean_up, later_calls, left_for_hadolint
+from buildopt.dockerfile.leftovers import Keeper, clean_up, later_calls, left_for_hadolint, read_elsewhere
 from buildopt.dockerfile.managers import DNF, word_set
 from buildopt.dockerfile.model import Dockerfile
 from buildopt.dockerfile.packages import Call
@@ -79,7 +79,8 @@ def _finding(dockerfile: Dockerfile, run: Run, command: Command, filling: Call |
 def _fix(dockerfile: Dockerfile, run: Run, filling: Call) -> Fix | None:
     if _mounted(run) or any(later.has("-C", "--cacheonly") for later in later_calls(dockerfile, run)):
         return None
-    return clean_up(dockerfile, run, filling, f"{filling.command.name} clean all")
+    safe = not read_elsewhere(dockerfile, run, _REMOVED)
+    return clean_up(dockerfile, run, filling, f"{filling.command.name} clean all", safe=safe)
 
 
 def _mounted(run: Run) -> bool:

@@ -35,7 +35,7 @@ import re
 from collections.abc import Iterator
 
 from buildopt.dockerfile.hadolint import mounts_on
-from buildopt.dockerfile.leftovers import Keeper, clean_up
+from buildopt.dockerfile.leftovers import Keeper, clean_up, read_elsewhere
 from buildopt.dockerfile.managers import word_set
 from buildopt.dockerfile.model import Dockerfile
 from buildopt.dockerfile.packages import Call
@@ -72,7 +72,8 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
 def _fix(dockerfile: Dockerfile, run: Run, filling: Call) -> Fix | None:
     if "offline" in dockerfile.source.text[run.instruction.span.end :]:
         return None  # a later command wants to find its packages in the cache
-    return clean_up(dockerfile, run, filling, "npm cache clean --force")
+    safe = not read_elsewhere(dockerfile, run, _REMOVED)
+    return clean_up(dockerfile, run, filling, "npm cache clean --force", safe=safe)
 
 
 def _fills(call: Call) -> bool:

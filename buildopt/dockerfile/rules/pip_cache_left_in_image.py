@@ -32,6 +32,7 @@ import re
 from collections.abc import Iterator
 
 from buildopt.dockerfile.hadolint import environment, installs_by_pip, mounts_on, seen
+from buildopt.dockerfile.leftovers import read_elsewhere
 from buildopt.dockerfile.model import Dockerfile
 from buildopt.dockerfile.runs import Run, all_runs
 from buildopt.dockerfile.scope import shipped_stages
@@ -47,6 +48,7 @@ _PIP = re.compile(r"pip[0-9.]*")
 _PYTHON = re.compile(r"(?:python|pypy)[0-9.]*")
 _VARIABLE = "PIP_NO_CACHE_DIR"
 _ASSIGNED = re.compile(rf"\b{_VARIABLE}=[\"']?(\w+)")
+_CACHE = re.compile(r"\.cache(?:/?$|/?\*|/pip)")
 _ON = frozenset(("1", "true", "yes", "on"))
 
 
@@ -62,10 +64,11 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
             commands = [command for command in run.script.commands if _caches(command)]
         for command in commands:
             word = _install(command)
-            kept = any(text.startswith("--cache-dir") for text in command.texts)
+            kept = any(text.startswith(("--cache-dir", "--no-cache-dir=")) for text in command.texts)
             fix = None
             if word is not None and run.exact(word) and not kept:
-                fix = Fix("add --no-cache-dir", (run.insert_behind(word, " --no-cache-dir"),))
+                safe = not read_elsewhere(dockerfile, run, _CACHE)
+                fix = Fix("add --no-cache-dir", (run.insert_behind(word, " --no-cache-dir"),), safe)
             message = "pip's cache stays in this layer: use --no-cache-dir or a cache mount"
             span = run.span(command.span)
             yield Finding(NAME, message, dockerfile.source, span, SEVERITY, CATEGORY, ALIASES, fix)

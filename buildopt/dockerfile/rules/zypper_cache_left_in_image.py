@@ -33,7 +33,7 @@ import re
 from collections.abc import Iterator
 
 from buildopt.dockerfile.hadolint import mounts_from
-from buildopt.dockerfile.leftovers import Keeper, clean_up, later_calls, left_for_hadolint
+from buildopt.dockerfile.leftovers import Keeper, clean_up, later_calls, left_for_hadolint, read_elsewhere
 from buildopt.dockerfile.managers import word_set
 from buildopt.dockerfile.model import Dockerfile
 from buildopt.dockerfile.packages import Call
@@ -76,7 +76,8 @@ def _finding(dockerfile: Dockerfile, run: Run, command: Command, filling: Call |
 def _fix(dockerfile: Dockerfile, run: Run, filling: Call) -> Fix | None:
     if run.mounted(_CACHE) or any(later.has("--no-refresh", "-C") for later in later_calls(dockerfile, run)):
         return None
-    return clean_up(dockerfile, run, filling, "zypper clean -a")
+    safe = not read_elsewhere(dockerfile, run, _REMOVED)
+    return clean_up(dockerfile, run, filling, "zypper clean -a", safe=safe)
 
 
 def _fills(call: Call) -> bool:
