@@ -45,6 +45,7 @@ class Registry:
         self._transport = transport
         self._lock = threading.Lock()
         self._auth: Authenticator | None = None
+        transport.trust_as(f"https://{endpoint(name)}", name)  # certs.d has a port where the reference has one
 
     @property
     def signed_in(self) -> bool:

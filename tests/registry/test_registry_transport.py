@@ -114,6 +114,21 @@ def test_a_proxy_without_scheme_is_http() -> None:
     assert Trust({"https_proxy": "proxy.example:3128"}).proxy("https", "ghcr.io") == "http://proxy.example:3128"
 
 
+@pytest.mark.parametrize("folder", ["registry.example:443", "registry.example"])
+def test_certificates_are_kept_under_the_name_as_it_is_written(
+    folder: str, certificates: Certificates, tmp_path: Path
+) -> None:
+    place = tmp_path / folder
+    place.mkdir()
+    (place / "ca.crt").write_bytes(certificates.ca_file.read_bytes())
+    sender = transport.Transport(Trust(folders=(tmp_path,)))
+    Registry("registry.example:443", Keychain(), sender)
+    connection = sender._pool(transport.Origin.of("https://registry.example/")).new()
+    assert isinstance(connection, transport._Secure)
+    own = ssl.PEM_cert_to_DER_cert(certificates.ca_file.read_text())
+    assert own in connection._context.get_ca_certs(binary_form=True)
+
+
 def test_no_part_of_a_proxys_password_is_told() -> None:
     trust = Trust({"HTTPS_PROXY": "http://bob:12#34@proxy.example:3128"})
     with pytest.raises(UsageError) as raised:
