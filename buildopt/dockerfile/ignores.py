@@ -71,10 +71,14 @@ def ignores_of(dockerfile: Dockerfile, *, like_hadolint: bool = False) -> tuple[
     """Read ``# hadolint ignore=…``, ``# buildopt ignore=…``, both with ``global``, and ``# check=skip=…``.
 
     A comment above or inside an instruction holds for it; a global one, wherever it stands, for the file. hadolint
-    takes none of a comment's names where one of them is not a code, and knows nothing of BuildKit's.
+    takes none of a comment's names where one of them is not a code, looks only at the line right above an instruction,
+    and knows nothing of BuildKit's.
     """
     lines = {
-        comment.span: instruction.lines for instruction in dockerfile.instructions for comment in instruction.comments
+        comment.span: instruction.lines
+        for instruction in dockerfile.instructions
+        for comment in instruction.comments
+        if not like_hadolint or dockerfile.source.position(comment.span.start)[0] + 1 == instruction.lines[0]
     }
     found = [] if like_hadolint else list(_skipped_checks(dockerfile))
     for comment in dockerfile.comments:

@@ -65,6 +65,8 @@ def lint(source: Source, settings: LintSettings | None = None) -> list[Finding]:
 
 def lint_parsed(dockerfile: Dockerfile, settings: LintSettings) -> list[Finding]:
     """All findings of a parsed file in the order of their places."""
+    if settings.like_hadolint:
+        dockerfile = replace(dockerfile, always_sh=True)
     rules = chosen(settings)
     found = _found(dockerfile, settings, rules)
     ignores = ignores_of(dockerfile, like_hadolint=settings.like_hadolint)

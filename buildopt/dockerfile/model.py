@@ -186,8 +186,9 @@ class Instruction:
     ``span`` runs from the keyword to the end of the last line (heredocs included, line break not), ``lines`` are its
     first and last line from 1. ``logical`` is the whole text without continuations, ``arguments`` what follows keyword
     and flags, trimmed. ``exec_form``: its arguments are a JSON array. ``values`` is BuildKit's argument list.
-    ``trigger`` is the instruction behind ONBUILD; its spans are of the same source. ``problems`` is empty for a sound
-    instruction: a rule need not look at any other.
+    ``comments`` are all those since the instruction before, empty ones too, then those inside. ``trigger`` is the
+    instruction behind ONBUILD; its spans are of the same source. ``problems`` is empty for a sound instruction: a rule
+    need not look at any other.
     """
 
     keyword: str
@@ -294,7 +295,10 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Dockerfile:
-    """A whole file, sound or not. ``errors`` are its problems in order of place; ``escape`` is ``\\`` or a backtick."""
+    """A whole file, sound or not. ``errors`` are its problems in order of place; ``escape`` is ``\\`` or a backtick.
+
+    ``always_sh``: what RUN holds is a script of sh in images of Windows too, as hadolint takes it.
+    """
 
     source: Source
     directives: tuple[Directive, ...]
@@ -303,6 +307,7 @@ class Dockerfile:
     stages: tuple[Stage, ...]
     errors: tuple[SyntaxProblem, ...]
     escape: str
+    always_sh: bool = False
 
     @property
     def final_stage(self) -> Stage | None:

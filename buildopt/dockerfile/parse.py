@@ -109,13 +109,8 @@ class _Reader:
     def _comment(self, text: str, start: int, *, inside: bool) -> Comment:
         comment = Comment(text[1:].strip(SPACES), Span(start, start + len(text)), inside)
         self.comments.append(comment)
-        if not inside:
-            if self.directives and self.directives[-1].span == comment.span:
-                pass
-            elif comment.text:
-                self.pending.append(comment)
-            else:
-                self.pending.clear()
+        if not inside and not (self.directives and self.directives[-1].span == comment.span):
+            self.pending.append(comment)
         return comment
 
     def _directive(self, text: str, start: int) -> None:

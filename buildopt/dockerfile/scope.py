@@ -11,12 +11,14 @@ from functools import wraps
 from typing import TypeVar
 
 from buildopt.dockerfile.model import DEFAULT_SHELL, Dockerfile, Instruction, Stage
+from buildopt.dockerfile.passes.images import image
 from buildopt.dockerfile.words import Expansion, expand
 
 _DRIVE = re.compile(r"[A-Za-z]:")
 _CHANGING = frozenset(("ARG", "ENV", "USER", "WORKDIR", "SHELL"))
 _POSIX_SHELLS = frozenset(("sh", "bash", "ash", "dash", "zsh", "ksh", "busybox"))
 _WINDOWS_SHELLS = ("powershell", "pwsh", "cmd")
+_DEFAULT_ON_WINDOWS = ("cmd", "/S", "/C")
 # What a comment says of the shell that a base image brings along: `# hadolint shell=powershell`.
 _SHELL_COMMENT = re.compile(r"(?:hadolint|buildopt)\s+shell\s*=\s*([^\s#]+)\s*(?:#.*)?")
 # A variable as it is written; a brace inside of braces is that of its default.
@@ -102,9 +104,11 @@ def _walk(dockerfile: Dockerfile) -> Iterator[tuple[Stage, Instruction, Scope]]:
         _apply(instruction, global_scope, {})
     ends: dict[int, Scope] = {}
     above = (*dockerfile.global_args, *(stage.origin for stage in dockerfile.stages[:1]))
-    blank = _as_commented(above, Scope(dockerfile.escape))
+    on_linux = _as_commented(above, Scope(dockerfile.escape))
+    on_windows = _as_commented(above, Scope(dockerfile.escape, shell=_DEFAULT_ON_WINDOWS))
     for stage in dockerfile.stages:
-        scope = _start(stage, ends, blank)
+        windows = not dockerfile.always_sh and starts_on_windows(stage, global_scope)
+        scope = _start(stage, ends, on_windows if windows else on_linux)
         if not stage.origin.problems:
             yield stage, stage.origin, global_scope
         for step in _steps(stage, scope, global_scope.args):
@@ -174,6 +178,21 @@ def _start(stage: Stage, ends: Mapping[int, Scope], blank: Scope) -> Scope:
         return _copied(base)
     scratch = stage.image is not None and stage.image.text == "scratch"
     return replace(_copied(blank), user="0" if scratch else None, workdir="/" if scratch else None)
+
+
+def starts_on_windows(stage: Stage, scope: Scope) -> bool:
+    """Whether the image that FROM names, whose scope is given, is one of Windows.
+
+    Where a variable without a value leaves that open, the escape tells: a backtick is there for the paths of Windows.
+    """
+    flag = (stage.platform.value if stage.platform is not None else None) or ""
+    platform = expand(flag, scope.variables, scope.escape).text.lower()
+    if platform.startswith(("windows", "linux")):
+        return platform.startswith("windows")
+    if stage.image is None or stage.base_index is not None:
+        return False
+    named = expand(stage.image.text, scope.variables, scope.escape)
+    return image(named.text).windows or (bool(named.missing) and scope.escape == "`")
 
 
 def _apply(instruction: Instruction, scope: Scope, global_args: Mapping[str, str | None]) -> None:

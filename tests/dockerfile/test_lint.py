@@ -44,6 +44,8 @@ def test_ignore_wins_over_select() -> None:
         f"FROM a:1\n# hadolint ignore=DL3020\n{ADD}",
         f"FROM a:1\n# hadolint ignore=DL3008,DL3020\n{ADD}",
         f"FROM a:1\n# buildopt ignore=add-instead-of-copy\n\n# why\n{ADD}",
+        f"FROM a:1\n# hadolint ignore=DL3020\n#\n{ADD}",
+        f"FROM a:1\n#\n# hadolint ignore=DL3020\n#\n# why\n{ADD}",
         "FROM a:1\nADD \\\n # buildopt ignore=DL3020\n a.py /b\n",
         f"# hadolint global ignore=DL3020\nFROM a:1\n{ADD}",
         f"FROM a:1\n# buildopt global ignore=add-instead-of-copy\nUSER x\n{ADD}",
@@ -51,6 +53,12 @@ def test_ignore_wins_over_select() -> None:
 )
 def test_comments_silence_a_finding(text: str) -> None:
     assert rules_of(text) == []
+
+
+def test_an_empty_comment_below_leaves_an_ignore_in_use() -> None:
+    source = Source("Dockerfile", "FROM debian:12\n# hadolint ignore=DL4006\n#\nRUN a | b\n")
+    names = {finding.rule for finding in lint(source, LintSettings(profile="strict"))}
+    assert not names & {"pipe-without-pipefail", "unused-ignore"}
 
 
 @pytest.mark.parametrize(
@@ -153,3 +161,21 @@ def test_fixing_anything_ends_and_brings_no_syntax_error(seed: int) -> None:
     fixed = fix(source, unsafe=True)
     assert len(parse(fixed.source).errors) <= len(parse(source).errors)
     assert fix(fixed.source, unsafe=True).source == fixed.source
+
+
+@pytest.mark.parametrize(
+    ("above", "silent"),
+    [("", True), ("#\n", False), ("# why\n", False), ("\n", False), ("# hadolint ignore=DL3059\n", False)],
+)
+def test_hadolint_looks_only_at_the_line_above(above: str, silent: bool) -> None:
+    text = f"FROM debian:12\n# hadolint ignore=DL4006\n{above}RUN a | b\n"
+    for profile, expected in (("hadolint", silent), ("recommended", True)):
+        found = lint(Source("Dockerfile", text), LintSettings(profile=profile))
+        assert any("DL4006" in finding.aliases for finding in found) is not expected
+
+
+def test_hadolint_reads_windows_as_sh() -> None:
+    text = "FROM mcr.microsoft.com/windows/servercore:ltsc2022\nRUN dir | findstr x\n"
+    for profile, expected in (("hadolint", True), ("recommended", False)):
+        found = lint(Source("Dockerfile", text), LintSettings(profile=profile))
+        assert any("DL4006" in finding.aliases for finding in found) is expected

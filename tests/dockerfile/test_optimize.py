@@ -48,6 +48,9 @@ def test_windows_is_left_alone() -> None:
     assert reasons("FROM mcr.microsoft.com/windows/servercore:ltsc2022\nRUN pip install x\n") == [
         "Windows images have no cache mounts"
     ]
+    assert reasons("FROM --platform=windows/amd64 a\nRUN pip install x\n") == ["Windows images have no cache mounts"]
+    assert reasons("# escape=`\nFROM ${BASE}\nRUN pip install x\n") == ["Windows images have no cache mounts"]
+    assert reasons("ARG BASE\nFROM ${BASE}\nRUN pip install x\n") != ["Windows images have no cache mounts"]
 
 
 def test_no_syntax_line_is_added_and_one_that_is_there_stays() -> None:

@@ -217,6 +217,15 @@ def test_large_files_take_linear_time(name: str) -> None:
     assert time.monotonic() - started < 20
 
 
+def test_all_comments_since_the_last_instruction_belong_to_one() -> None:
+    text = "# syntax=x\n# head\n#\nFROM a\n#\n# why\n\n  # still\n#\nRUN b \\\n  #\n  # in\n  c\n# end\n"
+    dockerfile = read(text)
+    comments = [[comment.text for comment in item.comments] for item in dockerfile.instructions]
+    assert comments == [["head", ""], ["", "why", "still", "", "", "in"]]
+    spans = [comment.span for comment in dockerfile.instructions[1].comments]
+    assert [text[span.start : span.end] for span in spans] == ["#", "# why", "# still", "#", "#", "# in"]
+
+
 def test_spans_lead_through_continuations_and_comments() -> None:
     text = "FROM a\nRUN --mount=type=cache,target=/x first \\\n  # why\n\n  second && \\\n  third\n"
     found = read(text).instructions[1]

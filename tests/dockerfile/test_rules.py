@@ -197,6 +197,7 @@ UNFIXABLE = [
     ("env-refers-to-itself", "FROM a\nENV A=1 \\\n# why\n B=$A", "the comment would end the instruction"),
     ("consecutive-runs", "FROM a\nRUN cd /x\nRUN y", "the second would run elsewhere"),
     ("consecutive-runs", "FROM a\nRUN x\n# why\nRUN y", "the comment is about the second"),
+    ("consecutive-runs", "FROM a\nRUN x\n#\n# why\n#\nRUN y", "so is one in a frame"),
     ("consecutive-runs", "FROM a\nRUN x &\nRUN y", "the first runs in the background"),
     ("pipe-without-pipefail", "FROM acme/x\nRUN a | b", "nobody knows whether it has bash"),
     ("pipe-without-pipefail", 'FROM debian:12\nSHELL ["/bin/dash", "-c"]\nRUN a | b', "another shell is wanted"),
@@ -204,6 +205,7 @@ UNFIXABLE = [
     ("invalid-label-key", "FROM a\nLABEL a--b=a", "nobody knows what was meant"),
     ("invalid-label-key", "FROM a\nLABEL trailing.=a", "nor here"),
     ("deprecated-maintainer", "FROM a\nMAINTAINER a \\\n# why\n b", "the comment would be lost"),
+    ("multiple-instructions", 'FROM a\n#\n# why\n#\nCMD ["b"]\nCMD ["c"]', "the comment would stay behind"),
 ]
 
 

@@ -219,3 +219,31 @@ def test_a_dockerfile_has_an_ignore_file_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "Dockerfile.dockerignore").write_text("two\n")
     found = lint(Source.read(tmp_path / "Dockerfile"), LintSettings(select=("ignored-file-copied",)))
     assert [finding.message.split(",")[0] for finding in found] == ["Dockerfile.dockerignore leaves out two"]
+
+
+@pytest.mark.parametrize(
+    ("above", "apart"),
+    [
+        ("# hadolint ignore=DL3006\n", None),
+        ("# hadolint shell=powershell\n", None),
+        ("# buildopt global ignore=relative-workdir\n", None),
+        ("# shellcheck disable=SC2086\n", None),
+        ("# all start here # hadolint ignore=DL3006\n", None),
+        ("# renovate: datasource=docker depName=debian\n", None),
+        ("# base of all\n# hadolint ignore=DL3006\n", None),
+        ("# why\n#\n# hadolint ignore=DL3006\n", None),
+        ("# why\n# hadolint ignore=DL3006\n#\n", None),
+        ("# why\n# hadolint ignore=DL3006\n", "# why\n#\n# hadolint ignore=DL3006\n"),
+        ("#\n# why\n", "#\n# why\n#\n"),
+        ("# hadolint ignore=DL3006\n# why\n", "# hadolint ignore=DL3006\n# why\n#\n"),
+        ("# hadolint shell of the base\n", "# hadolint shell of the base\n#\n"),
+    ],
+)
+def test_a_comment_for_a_tool_is_no_description(above: str, apart: str | None) -> None:
+    text = f"ARG V\n{above}FROM debian AS base\n"
+    settings = replace(STRICT, select=("InvalidDefinitionDescription",))
+    assert found(text, "InvalidDefinitionDescription") == ([] if apart is None else [text.count("\n")])
+    fixed = fix(Source("-", text), settings).source.text
+    assert fixed == f"ARG V\n{above if apart is None else apart}FROM debian AS base\n"
+    assert found(fixed, "InvalidDefinitionDescription") == []
+    assert found(fixed, "DL3006") == ([] if "DL3006" in above else [fixed.count("\n")])

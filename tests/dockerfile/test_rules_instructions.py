@@ -177,9 +177,50 @@ def test_an_untagged_base_is_ignored_by_the_name_of_that_finding_only() -> None:
         ('FROM a:1\n# hadolint shell=powershell\nRUN a\nSHELL ["/bin/bash", "-c"]\nRUN b', ["b"]),
         ("FROM a:1\n# hadolint shell=powershell\nRUN a\n# hadolint shell=bash\nRUN b", ["b"]),
         ("FROM a:1\nRUN a \\\n# hadolint shell=powershell\n  b\nRUN c", ["a   b", "c"]),
+        ("FROM a:1\n# hadolint shell=powershell\n#\nRUN a", []),
         ("FROM a:1\n# hadolint shell=zebra\nRUN a", ["a"]),
         ("FROM a:1\n# hadolint shell=powershell -c\nRUN a", ["a"]),
     ],
 )
 def test_a_comment_tells_the_shell_of_the_base(text: str, read: list[str]) -> None:
     assert [run.script.text for run in runs(parse(Source("Dockerfile", text)))] == read
+
+
+CORE = "mcr.microsoft.com/windows/servercore:ltsc2022"
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        (f"FROM {CORE}\nRUN a", []),
+        ("FROM golang:1.24-nanoserver\nRUN a", []),
+        ("FROM mcr.microsoft.com/dotnet/framework/sdk:4.8\nRUN a", []),
+        ("FROM registry.example.com/base:ltsc2025\nRUN a", []),
+        ("FROM --platform=windows/amd64 acme/a:1\nRUN a", []),
+        ("ARG ON=windows/amd64\nFROM --platform=$ON acme/a:1\nRUN a", []),
+        (f"ARG BASE={CORE}\nFROM $BASE\nRUN a", []),
+        ("ARG TAG\nFROM mcr.microsoft.com/windows/nanoserver:$TAG\nRUN a", []),
+        ("# escape=`\nARG BASE\nFROM $BASE\nRUN a", []),
+        ("# escape=`\nFROM ${BASE}:1\nRUN a", []),
+        (f"FROM {CORE} AS x\nRUN a\nFROM x\nRUN b\nFROM debian:12\nRUN c", ["c"]),
+        (f"FROM {CORE}\nONBUILD RUN a", []),
+        (f'FROM {CORE}\nRUN a\nSHELL ["C:\\\\bin\\\\bash.exe", "-c"]\nRUN b', ["b"]),
+        (f"FROM {CORE}\n# hadolint shell=bash\nRUN a", ["a"]),
+        (f"# hadolint shell=sh\nFROM {CORE}\nRUN a", ["a"]),
+        ("FROM --platform=linux/amd64 debian:12\nRUN a", ["a"]),
+        ("FROM --platform=linux/amd64 dockcross/windows-static-x64\nRUN a", ["a"]),
+        ("# escape=`\nFROM --platform=linux/arm64 $BASE\nRUN a", ["a"]),
+        ("ARG BASE\nFROM $BASE\nRUN a", ["a"]),
+        ("# escape=`\nARG BASE=debian:12\nFROM $BASE\nRUN a", ["a"]),
+        ("# escape=`\nFROM debian:12\nRUN a", ["a"]),
+    ],
+)
+def test_windows_has_no_sh_unless_the_file_says_so(text: str, read: list[str]) -> None:
+    assert [run.script.text for run in runs(parse(Source("Dockerfile", text)))] == read
+
+
+def test_commands_of_windows_are_not_judged_as_those_of_sh() -> None:
+    source = Source("Dockerfile", f"FROM {CORE}\nRUN wget http://x | y\nRUN cd C:\\x && a\nRUN b\nRUN c\n")
+    judged = {"pipe-without-pipefail", "wget-without-quiet-progress", "cd-instead-of-workdir", "consecutive-runs"}
+    assert not judged & {finding.rule for finding in lint(source, LintSettings(profile="strict"))}
+    assert fix(source, LintSettings(select=tuple(sorted(judged))), unsafe=True).source == source

@@ -137,7 +137,7 @@ class Image:
     def windows(self) -> bool:
         """Whether it is a Windows image."""
         text = f"{self.repository}:{self.tag}".lower()
-        return bool(re.search(r"windows|nanoserver|servercore", text))
+        return bool(re.search(r"windows|nanoserver|servercore|dotnet/framework|\bltsc[0-9]", text))
 
     @property
     def distribution(self) -> str:

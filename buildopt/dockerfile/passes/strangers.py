@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 
 from buildopt.dockerfile.model import Dockerfile
-from buildopt.dockerfile.passes.images import image
 from buildopt.dockerfile.passes.result import Refusal
-from buildopt.dockerfile.passes.state import base_reference
+from buildopt.dockerfile.scope import starts_on_windows, walk
 from buildopt.source import Source
 
 _TEMPLATE = re.compile(r"\{%|%\}|<%|\{\{(?!\s*\.)|@[A-Z][A-Z0-9_]+@|^[ \t]*\{\{", re.MULTILINE)
@@ -37,8 +36,7 @@ def left_alone(dockerfile: Dockerfile) -> Refusal | None:
         version = re.match(r"1\.([0-9]+)", match.group(1) or "1")
         if version is not None and int(version.group(1)) < 2:
             return Refusal("file", line, f"the frontend {syntax.value} has no RUN --mount: use docker/dockerfile:1")
-    for stage in dockerfile.stages:
-        platform = stage.platform.value if stage.platform is not None and stage.platform.value else ""
-        if image(base_reference(dockerfile, stage)).windows or platform.startswith("windows"):
+    for stage, instruction, scope in walk(dockerfile):
+        if instruction is stage.origin and starts_on_windows(stage, scope):
             return Refusal("file", stage.origin.lines[0], "Windows images have no cache mounts")
     return None

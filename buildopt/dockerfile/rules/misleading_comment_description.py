@@ -6,6 +6,7 @@ Finds comments right above ARG, or above FROM with a name, that do not begin wit
 ## Why
 `docker build --call=outline` and `--call=targets` show such a comment as the description of the argument or stage, if
 it begins with the name. Any other text there is lost to them; a bare `#` below sets it apart (an empty line does not).
+Comments that tell a tool something, such as `# hadolint ignore=DL3006`, describe nothing and are passed over.
 
 ## Example
 ```dockerfile
@@ -27,6 +28,7 @@ FROM alpine:${VERSION}
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from buildopt.dockerfile.model import Dockerfile, Instruction, Word
@@ -39,16 +41,23 @@ ALIASES = ("InvalidDefinitionDescription",)
 SEVERITY = Severity.STYLE
 CATEGORY = Category.STYLE
 STRICT = True
+# What a tool reads from the next line on; a bare # between them could hide that line from it.
+_PRAGMA = re.compile(
+    r"(?:^|#)\s*"
+    r"(?:(?:hadolint|buildopt)\s+(?:(?:global\s+)?ignore|shell)\s*=|shellcheck\s+[\w-]+=|(?:checkov|renovate|trivy):)",
+    re.IGNORECASE,
+)
 
 
 def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
-    """Look at the last comment line above every ARG and FROM."""
+    """Look at the last comment line above every ARG and FROM; an empty one ends what may describe them."""
     for instruction in dockerfile.instructions:
         if instruction.keyword not in ("ARG", "FROM") or instruction.problems:
             continue
         words = instruction.words[2:3] if instruction.keyword == "FROM" else tuple(_keys(instruction))
-        comment = next((item for item in reversed(instruction.comments) if not item.inside), None)
-        if comment is None or not words:
+        above = (item for item in reversed(instruction.comments) if not item.inside and not _PRAGMA.search(item.text))
+        comment = next(above, None)
+        if comment is None or not comment.text or not words:
             continue
         names = [word.text for word in words]
         if instruction.keyword == "FROM":

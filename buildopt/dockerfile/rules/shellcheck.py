@@ -35,7 +35,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from buildopt.dockerfile.bases import base_of
-from buildopt.dockerfile.model import DEFAULT_SHELL, Dockerfile, Instruction, Logical, Stage
+from buildopt.dockerfile.model import Dockerfile, Instruction, Logical, Stage
 from buildopt.dockerfile.scope import Scope, walk
 from buildopt.dockerfile.shellcheck import Comment, comments, program
 from buildopt.errors import ToolError
@@ -276,7 +276,7 @@ def _shell(dockerfile: Dockerfile, stage: Stage, scope: Scope) -> str | None:
     """What stands behind the ``#!`` of a script; None where ShellCheck does not know the shell."""
     words = scope.shell
     base = base_of(dockerfile, stage)
-    if not words or (base is not None and base.windows and words == DEFAULT_SHELL):
+    if not words:
         return None
     name = re.split(r"[/\\]", words[0])[-1].lower()
     if name == "env" and len(words) > 1:
