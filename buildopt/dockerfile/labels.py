@@ -52,7 +52,7 @@ def stages_without(dockerfile: Dockerfile, having: Mapping[int, bool]) -> Iterat
     found: dict[int, bool] = {}
     shipped = shipped_stages(dockerfile).difference(*(possible_bases(dockerfile, stage) for stage in dockerfile.stages))
     for stage in dockerfile.stages:
-        inherited = stage.base_index is not None and found[stage.base_index]
+        inherited = bool(stage.bases) and all(found[index] for index in stage.bases)
         found[stage.index] = inherited or having.get(stage.index, False)
         if not found[stage.index] and stage.index in shipped:
             yield stage.index

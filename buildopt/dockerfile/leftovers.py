@@ -11,7 +11,7 @@ from buildopt.dockerfile.hadolint import Seen, seen
 from buildopt.dockerfile.model import Dockerfile
 from buildopt.dockerfile.packages import Call, call, calls
 from buildopt.dockerfile.runs import Run, all_runs, runs
-from buildopt.dockerfile.scope import mount_options, shipped_stages
+from buildopt.dockerfile.scope import mount_options, possible_bases, shipped_stages
 from buildopt.dockerfile.shell import Command
 from buildopt.finding import Fix
 
@@ -136,7 +136,7 @@ def later_runs(dockerfile: Dockerfile, run: Run) -> Iterator[Run]:
     """The RUN instructions that start from what a RUN leaves: in its stage, and in those upon it."""
     family = {run.stage.index}
     for stage in dockerfile.stages:
-        if stage.base_index in family:
+        if not family.isdisjoint(possible_bases(dockerfile, stage)):
             family.add(stage.index)
     for other in runs(dockerfile):
         if other.stage.index in family and other.instruction.span.start > run.instruction.span.start:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from buildopt.dockerfile.as_built import as_built
 from buildopt.dockerfile.ignores import Ignore, Silencer, ignores_of
 from buildopt.dockerfile.model import Dockerfile
 from buildopt.dockerfile.parse import parse
@@ -64,9 +65,25 @@ def lint(source: Source, settings: LintSettings | None = None) -> list[Finding]:
 
 
 def lint_parsed(dockerfile: Dockerfile, settings: LintSettings) -> list[Finding]:
-    """All findings of a parsed file in the order of their places."""
+    """All findings of a parsed file in the order of their places.
+
+    A variable in FROM is taken for its default. Whoever builds may say otherwise: a fix stays as far as it is found
+    without that.
+    """
     if settings.like_hadolint:
-        dockerfile = replace(dockerfile, always_sh=True)
+        return _linted(replace(dockerfile, always_sh=True), settings)
+    found = _linted(dockerfile, settings)
+    judged = as_built(dockerfile)
+    if judged is dockerfile:
+        return found
+    fixes = {(item.rule, item.fix.edits): item.fix for item in found if item.fix is not None}
+    return [
+        item if item.fix is None else replace(item, fix=fixes.get((item.rule, item.fix.edits)))
+        for item in _linted(judged, settings)
+    ]
+
+
+def _linted(dockerfile: Dockerfile, settings: LintSettings) -> list[Finding]:
     rules = chosen(settings)
     found = _found(dockerfile, settings, rules)
     ignores = ignores_of(dockerfile, like_hadolint=settings.like_hadolint)

@@ -277,6 +277,8 @@ class Stage:
     """FROM and what follows it. ``name`` is in lower case; ``image`` is None where FROM is broken.
 
     ``base_index`` is the earlier stage that ``image`` names, None for an image of a registry (or one with variables).
+    Only ``as_built``, which is for rules, settles those with variables: ``base_index`` is then the stage that the
+    defaults name, ``other_bases`` are those that other values may name.
     """
 
     index: int
@@ -286,6 +288,17 @@ class Stage:
     base_index: int | None
     origin: Instruction
     instructions: tuple[Instruction, ...]
+    other_bases: tuple[int, ...] = ()
+
+    @property
+    def base_is_open(self) -> bool:
+        """Whether a variable decides what it starts from."""
+        return self.image is not None and "$" in self.image.text
+
+    @property
+    def bases(self) -> tuple[int, ...]:
+        """The stage that it starts from; all that it may be where nothing says which one."""
+        return self.other_bases if self.base_index is None else (self.base_index,)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections import ChainMap
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import wraps
 from typing import TypeVar
@@ -173,9 +173,12 @@ def _end(stage: Stage, scope: Scope, global_args: Mapping[str, str | None]) -> S
 
 def _start(stage: Stage, ends: Mapping[int, Scope], blank: Scope) -> Scope:
     base = ends.get(stage.base_index) if stage.base_index is not None else None
+    others = [ends[index] for index in stage.other_bases]
     if base is not None:
         # A stage that starts from another one has its ARG too.
-        return _copied(base)
+        return _opened(base, others)
+    if others:
+        return _agreed(others, blank)
     scratch = stage.image is not None and stage.image.text == "scratch"
     return replace(_copied(blank), user="0" if scratch else None, workdir="/" if scratch else None)
 
@@ -189,10 +192,43 @@ def starts_on_windows(stage: Stage, scope: Scope) -> bool:
     platform = expand(flag, scope.variables, scope.escape).text.lower()
     if platform.startswith(("windows", "linux")):
         return platform.startswith("windows")
-    if stage.image is None or stage.base_index is not None:
+    if stage.image is None or stage.bases:
         return False
     named = expand(stage.image.text, scope.variables, scope.escape)
     return image(named.text).windows or (bool(named.missing) and scope.escape == "`")
+
+
+def _opened(base: Scope, others: Sequence[Scope]) -> Scope:
+    """What holds behind a base in whose place there may be others: what differs there hangs on an ARG."""
+    scope = _copied(base)
+    for other in others:
+        scope.open_names |= other.open_names
+        scope.open_names.update(
+            name for name, value in base.variables.items() if other.variables.get(name, "") != value
+        )
+        scope.workdir_is_certain &= other.workdir_is_certain and other.workdir == base.workdir
+    return scope
+
+
+def _agreed(bases: Sequence[Scope], blank: Scope) -> Scope:
+    """What holds behind each of several bases; what they do not agree on is not known."""
+    first, *rest = bases
+    scope = _opened(first, rest)
+    for own, theirs in ((scope.args, [other.args for other in rest]), (scope.env, [other.env for other in rest])):
+        for name, value in tuple(own.items()):
+            if not all(name in other for other in theirs):
+                del own[name]
+            elif any(other[name] != value for other in theirs):
+                own[name] = None
+    if any(other.user != first.user for other in rest):
+        scope.user = None
+    if any(other.workdir != first.workdir for other in rest):
+        scope.workdir = None
+    # Of shells that differ, all that matters to rules is whether a failure in a pipe is seen.
+    if any(other.shell != first.shell for other in rest) and not all("pipefail" in base.shell for base in bases):
+        scope.shell = blank.shell
+    scope.shell_is_set = any(other.shell_is_set for other in bases)
+    return scope
 
 
 def _apply(instruction: Instruction, scope: Scope, global_args: Mapping[str, str | None]) -> None:
@@ -275,29 +311,39 @@ def possible_bases(dockerfile: Dockerfile, stage: Stage) -> frozenset[int]:
     Every name that some value makes of the text fits. Where that would be any name, it is taken for that of an image
     unless the variables' defaults name a stage; then those are meant that nothing is copied from.
     """
-    if stage.base_index is not None:
-        return frozenset((stage.base_index,))
-    if stage.image is None or "$" not in stage.image.text:
-        return frozenset()
+    return _possible_bases(dockerfile)[stage.index]
+
+
+@of_the_last_file
+def _possible_bases(dockerfile: Dockerfile) -> tuple[frozenset[int], ...]:
+    return tuple(_fitting(dockerfile, stage) for stage in dockerfile.stages)
+
+
+def _fitting(dockerfile: Dockerfile, stage: Stage) -> frozenset[int]:
+    if stage.image is None or not stage.base_is_open:
+        return frozenset(stage.bases)
     literals = [part.strip("\"'").lower() for part in _VARIABLE.split(stage.image.text)]
     pattern = re.compile(".*".join(map(re.escape, literals)))
     earlier = dockerfile.stages[: stage.index]
     fitting = frozenset(other.index for other in earlier if other.name is not None and pattern.fullmatch(other.name))
     if any(char.isalnum() for part in literals for char in part):
         return fitting
-    default = _default_base(dockerfile, stage)
-    if default is None:
-        return frozenset()
-    copied = {
+    default = default_base(dockerfile, stage)
+    return frozenset() if default is None else fitting - _sources_of_copies(dockerfile) | {default}
+
+
+@of_the_last_file
+def _sources_of_copies(dockerfile: Dockerfile) -> frozenset[int]:
+    """The stages that something is copied from."""
+    return frozenset(
         index
         for other in dockerfile.stages
         for instruction in other.instructions
         for index in _copied_from(dockerfile, other, instruction, set())
-    }
-    return fitting - copied | {default}
+    )
 
 
-def _default_base(dockerfile: Dockerfile, stage: Stage) -> int | None:
+def default_base(dockerfile: Dockerfile, stage: Stage) -> int | None:
     """The stage that the defaults of the variables in FROM name."""
     values: dict[str, str] = {}
     for pair in (pair for instruction in dockerfile.global_args for pair in instruction.pairs):

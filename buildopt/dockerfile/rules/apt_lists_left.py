@@ -41,7 +41,7 @@ from buildopt.dockerfile.leftovers import user_prefix
 from buildopt.dockerfile.model import Dockerfile
 from buildopt.dockerfile.passes.runs import HARMLESS, runs_what_is_read, script_run
 from buildopt.dockerfile.runs import Run, all_runs, apt_subcommand, runs
-from buildopt.dockerfile.scope import shipped_stages
+from buildopt.dockerfile.scope import possible_bases, shipped_stages
 from buildopt.dockerfile.shell import Command, parse_shell
 from buildopt.finding import Category, Finding, Fix, Severity
 from buildopt.settings import LintSettings
@@ -155,9 +155,10 @@ def _stages_that_need_lists(dockerfile: Dockerfile) -> tuple[dict[int, int], dic
             elif instruction.keyword in ("CMD", "ENTRYPOINT", "HEALTHCHECK") and _APT.search(text):
                 _sort(stage.index, start, True, needed, doubtful)
     for stage in reversed(dockerfile.stages):
+        bases = possible_bases(dockerfile, stage)
         for found in (needed, doubtful):
-            if stage.base_index is not None and stage.index in found:
-                found[stage.base_index] = max(found.get(stage.base_index, -1), found[stage.index])
+            for base in bases if stage.index in found else ():
+                found[base] = max(found.get(base, -1), found[stage.index])
     return needed, doubtful
 
 

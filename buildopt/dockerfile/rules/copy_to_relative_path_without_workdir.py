@@ -48,7 +48,7 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
     names: set[str] = set()  # of stages with one, as hadolint takes them
     for stage, outer, scope in walk(dockerfile):
         if stage.index not in settled:
-            own = stage.base_index is not None and settled.get(stage.base_index, False)
+            own = bool(stage.bases) and all(settled.get(index, False) for index in stage.bases)
             settled[stage.index] = _image(stage) in names if settings.like_hadolint else own
         if outer.keyword == "WORKDIR":
             settled[stage.index] = True

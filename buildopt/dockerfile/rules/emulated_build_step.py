@@ -47,7 +47,7 @@ from collections.abc import Iterator
 
 from buildopt.dockerfile.model import Dockerfile, Stage
 from buildopt.dockerfile.runs import Run
-from buildopt.dockerfile.scope import shipped_stages
+from buildopt.dockerfile.scope import possible_bases, shipped_stages
 from buildopt.dockerfile.shell import Command
 from buildopt.dockerfile.toolchains import compilations
 from buildopt.finding import Category, Finding, Fix, Severity
@@ -73,10 +73,12 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
         return
     shipped = shipped_stages(dockerfile)
     told: set[int] = set()
+    placed: set[int] = set()  # the stages that have a platform, or start from one that has
     for stage in dockerfile.stages:
-        chain = list(_chain(dockerfile, stage))
-        first = chain[-1]
-        if stage.index in shipped or first.index in told or any(item.platform for item in chain):
+        if stage.platform or (stage.bases and placed.issuperset(stage.bases)):
+            placed.add(stage.index)
+        first = _first(dockerfile, stage)
+        if stage.index in shipped or first.index in told or stage.index in placed:
             continue
         found = next((item for item in compilations(dockerfile, stage) if item[1] in _MANNER), None)
         if found is None or first.image is None:
@@ -95,9 +97,9 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
 
 
 def _fix(dockerfile: Dockerfile, first: Stage) -> Fix | None:
-    """The platform in FROM, where no other stage starts from the same."""
-    children = sum(stage.base_index == first.index for stage in dockerfile.stages)
-    if children > 1 or first.image is None:
+    """The platform in FROM, where it names an image and no other stage starts from the same."""
+    children = sum(first.index in possible_bases(dockerfile, stage) for stage in dockerfile.stages)
+    if children > 1 or first.image is None or possible_bases(dockerfile, first):
         return None
     start = first.image.span.start
     edit = Edit(Span(start, start), "--platform=$BUILDPLATFORM ")
@@ -116,12 +118,11 @@ def _is_for_several(dockerfile: Dockerfile) -> bool:
     )
 
 
-def _chain(dockerfile: Dockerfile, stage: Stage) -> Iterator[Stage]:
-    """A stage and those that it starts from."""
-    yield stage
+def _first(dockerfile: Dockerfile, stage: Stage) -> Stage:
+    """The stage that a stage's chain starts with."""
     while stage.base_index is not None:
         stage = dockerfile.stages[stage.base_index]
-        yield stage
+    return stage
 
 
 def _known(run: Run, command: Command) -> dict[str, str]:

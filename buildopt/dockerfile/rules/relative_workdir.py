@@ -52,7 +52,7 @@ def check(dockerfile: Dockerfile, settings: LintSettings) -> Iterator[Finding]:
     """Look at every WORKDIR."""
     placed: set[int] = set()  # the stages in which one came before
     for stage, instruction, scope in walk(dockerfile):
-        if instruction is stage.origin and stage.base_index in placed:
+        if instruction is stage.origin and stage.bases and placed.issuperset(stage.bases):
             placed.add(stage.index)
         if instruction.keyword != "WORKDIR":
             continue
@@ -107,7 +107,7 @@ def _is_relative(dockerfile: Dockerfile, stage: Stage, scope: Scope, text: str) 
 
 def _may_be_windows(dockerfile: Dockerfile, stage: Stage) -> bool:
     """Whether drives and backslashes may mean something: only a base that is known to be of Linux rules it out."""
-    while stage.base_index is not None:
+    while stage.base_index is not None and not stage.base_is_open:
         stage = dockerfile.stages[stage.base_index]
     platform = (stage.platform.value if stage.platform is not None else None) or ""
     if dockerfile.escape == "`" or platform.startswith("windows"):

@@ -88,7 +88,7 @@ def _where_modules_are(dockerfile: Dockerfile) -> frozenset[int]:
         if current.index != stage:
             if brought:
                 ends.add(stage)
-            stage, brought = current.index, current.base_index in ends
+            stage, brought = current.index, bool(current.bases) and ends.issuperset(current.bases)
         instruction = outer.actual
         text = instruction.logical.text
         if instruction.keyword in ("COPY", "ADD"):
