@@ -185,7 +185,7 @@ class Destination:
 
     def _ask(self, document: Descriptor) -> None:
         def work(number: int) -> bool:
-            return self.registry.has_manifest(self.repository, str(document.digest), document.size)
+            return self._has_manifest(document)
 
         if self._perhaps(lambda: self._attempt(work)):
             self.held.add(document.digest)
@@ -198,7 +198,9 @@ class Destination:
         if self._perhaps(lambda: self._attempt(work), _UNREADABLE):
             self.named.add(name)
 
-    def _perhaps(self, question: Callable[[], bool], refusals: Collection[str] = _REFUSALS) -> bool:
+    def _perhaps(
+        self, question: Callable[[], bool], refusals: Collection[str] = _REFUSALS, *, otherwise: bool = False
+    ) -> bool:
         """The answer to a question that only saves work. Who may not ask, such as with Amazon's own policy for those
         who push, may write all the same; the write tells where not.
         """
@@ -207,7 +209,7 @@ class Destination:
         except RegistryError as error:
             if error.kind not in refusals:
                 raise
-            return False
+            return otherwise
 
     def _together(self, work: Sequence[Callable[[], None]], bulk: Sequence[Callable[[], None]] = ()) -> None:
         """Do all of it side by side. After the first failure nothing new begins, and that failure is raised."""
@@ -238,6 +240,9 @@ class Destination:
 
     def _has(self, blob: Descriptor) -> bool:
         return self.registry.has_blob(self.repository, blob.digest, blob.size)
+
+    def _has_manifest(self, document: Descriptor) -> bool:
+        return self.registry.has_manifest(self.repository, str(document.digest), document.size)
 
     def _blob(self, blob: Descriptor) -> None:
         if self._perhaps(lambda: self._attempt(lambda number: self._has(blob))):
@@ -323,7 +328,7 @@ class Destination:
 
     def _manifest(self, descriptor: Descriptor, data: bytes) -> None:
         def work(number: int) -> Mapping[str, str] | None:
-            if number == 1 or not self.registry.has_manifest(self.repository, str(descriptor.digest), len(data)):
+            if number == 1 or not self._perhaps(lambda: self._has_manifest(descriptor)):
                 return self._put(str(descriptor.digest), data, descriptor.media_type)
             return None
 
@@ -375,24 +380,22 @@ class Destination:
             self._manifest_again(descriptor, data)
 
     def _recheck(self) -> None:
-        """The same side by side, once all destinations have everything."""
-        self._together([functools.partial(self._blob_again, blob) for blob in self.run_.sendable])
+        """The same side by side, once all destinations have everything. What may not be asked for is there."""
+        self._together([functools.partial(self._blob_again, blob, sent=True) for blob in self.run_.sendable])
         for descriptor, data in self.written:
-            self._manifest_again(descriptor, data)
+            self._manifest_again(descriptor, data, sent=True)
 
-    def _blob_again(self, blob: Descriptor) -> None:
+    def _blob_again(self, blob: Descriptor, *, sent: bool = False) -> None:
         def work(number: int) -> None:
-            if not self._perhaps(lambda: self._has(blob)):
+            if not self._perhaps(lambda: self._has(blob), otherwise=sent):
                 self._send(blob)
 
         self._attempt(work)
 
-    def _manifest_again(self, descriptor: Descriptor, data: bytes) -> None:
-        name = str(descriptor.digest)
-
+    def _manifest_again(self, descriptor: Descriptor, data: bytes, *, sent: bool = False) -> None:
         def work(number: int) -> None:
-            if not self.registry.has_manifest(self.repository, name, len(data)):
-                self.registry.put_manifest(self.repository, name, data, descriptor.media_type)
+            if not self._perhaps(lambda: self._has_manifest(descriptor), otherwise=sent):
+                self.registry.put_manifest(self.repository, str(descriptor.digest), data, descriptor.media_type)
 
         self._attempt(work)
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from buildopt.errors import BuildoptError
@@ -266,9 +267,23 @@ class _Asked:
 
     def _manifest(self, descriptor: Descriptor) -> None:
         name = str(descriptor.digest)
-        self.held[descriptor.digest] = self.registry.has_manifest(self.repository, name, descriptor.size)
+        with self._perhaps():
+            self.held[descriptor.digest] = self.registry.has_manifest(self.repository, name, descriptor.size)
+
+    @contextmanager
+    def _perhaps(self) -> Iterator[None]:
+        """Who may push need not be allowed to read manifests; what is said of blobs tells if it may do anything."""
+        try:
+            yield
+        except RegistryError as error:
+            if error.kind != "permission" or not self.blobs:
+                raise
 
     def _tag(self, target: Target) -> None:
+        with self._perhaps():
+            self._compare(target)
+
+    def _compare(self, target: Target) -> None:
         name = target.reference.tag or str(self._image.digest)
         there = self.registry.manifest(self.repository, name)
         if there is None:

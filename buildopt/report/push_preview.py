@@ -57,7 +57,12 @@ def _mark(outcome: Outcome) -> str:
 def _tag(tag: Tag, outcome: Outcome) -> str:
     if outcome.problem is not None and outcome.problem.kind != "immutable":
         return outcome.problem.kind
-    words = {"new": "new", "right": "already right", "moved": f"moves from {_short(tag.old)}", "unknown": ""}
+    words = {
+        "new": "new",
+        "right": "already right",
+        "moved": f"moves from {_short(tag.old)}",
+        "unknown": "may not be read",
+    }
     return f"{words[tag.state]} (immutable)" if outcome.problem is not None else words[tag.state]
 
 

@@ -12,10 +12,11 @@ from scripted import Handler, Scripted
 
 from buildopt.oci.layout import open_artifact, resolve
 from buildopt.oci.reference import Reference
-from buildopt.registry import retry
+from buildopt.registry import destination, retry
 from buildopt.registry.credentials import Keychain
 from buildopt.registry.outcome import Event, Noted, Outcome
 from buildopt.registry.plan import PushPlan, Target
+from buildopt.registry.preview import preview
 from buildopt.registry.push import push
 from buildopt.registry.trust import Trust
 
@@ -67,6 +68,31 @@ def test_who_may_push_and_not_pull_is_told_that_nothing_was_read_back(layout: Pa
     assert outcome.ok, outcome.problem
     assert ("acme/app", "1") in registry.manifests
     assert [event for event in events if isinstance(event, Noted) and "cannot be read back" in event.message]
+
+
+def test_what_may_not_be_asked_for_is_not_sent_again(
+    layout: Path, registry: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(destination, "WAITED", 0.0)
+
+    def fault(handler: Handler) -> bool:
+        asked = handler.command == "HEAD" and ("/manifests/" in handler.path or "/blobs/" in handler.path)
+        return asked and handler.error(403, "DENIED", "no questions")
+
+    registry.fault = asking(fault)
+    outcome = run(layout, registry)
+    assert outcome.ok, outcome.problem
+    assert registry.count("PUT", "/blobs/") == len(resolve(open_artifact(layout)).blobs)
+
+
+@pytest.mark.parametrize(("denied", "ok"), [("/manifests/", True), ("/acme/", False)])
+def test_a_dry_run_goes_by_what_may_be_asked(layout: Path, registry: Scripted, denied: str, ok: bool) -> None:
+    registry.fault = asking(lambda handler: denied in handler.path and handler.error(403, "DENIED", "no"))
+    source = open_artifact(layout)
+    plan = PushPlan(source, resolve(source), (Target(Reference.parse(f"{registry.host}/acme/app:1")),))
+    keychain = Keychain.load({"DOCKER_AUTH_CONFIG": json.dumps({"auths": {registry.host: SIGNED_IN}}), "HOME": "/none"})
+    found = preview(plan, keychain, Trust(folders=()))
+    assert found.report.ok is ok
 
 
 def test_who_may_not_write_is_told_so(layout: Path, registry: Scripted) -> None:
