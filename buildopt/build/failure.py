@@ -110,6 +110,7 @@ def _no_engine(found: _Failure) -> ToolError | None:
 _METADATA = re.compile(
     r"(?:(?P<image>\S+): )?failed to resolve source metadata for (?P<full>\S+): (?P<why>.*)", re.DOTALL
 )
+_LOADING = re.compile(r"\[internal\] load metadata for (?P<image>\S+)")
 _GONE = re.compile(r"(?:failed to load cache key: )?(?P<image>[^\s\"]+): (?P<why>not found)")
 _UNREACHABLE = re.compile(r"no such host|connection refused|timeout|deadline exceeded|unreachable|dial tcp|x509|EOF$")
 _REFUSED = re.compile(r"unauthorized|denied|authoriz|insufficient_scope|\b40[13]\b", re.IGNORECASE)
@@ -117,11 +118,15 @@ _REFUSED = re.compile(r"unauthorized|denied|authoriz|insufficient_scope|\b40[13]
 
 def _base_image(found: _Failure) -> ToolError | None:
     match = _METADATA.match(found.reason) or _GONE.fullmatch(found.reason)
-    if match is None:
+    loading = _LOADING.fullmatch(found.step.text) if found.step is not None else None
+    if match is not None:
+        image, why = match["image"] or match["full"], match["why"]
+        kind = "base image" if match["image"] else "Dockerfile frontend"
+    elif loading is not None:  # BuildKit's verdict is cut in its middle at times
+        image, why, kind = loading["image"], found.reason, "base image"
+    else:
         return None
-    image, why = match["image"] or match["full"], match["why"]
-    kind = "base image" if match["image"] else "Dockerfile frontend"
-    if not found.instruction.upper().startswith("FROM") and found.instruction and match["image"]:
+    if kind == "base image" and found.instruction and not found.instruction.upper().startswith("FROM"):
         kind = "image"
     if "no match for platform" in why:
         return ToolError(

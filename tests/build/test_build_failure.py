@@ -71,6 +71,16 @@ def test_recorded_failures(tmp_path: Path, recording: str, message: str) -> None
     assert error.exit_code == 3
 
 
+def test_a_verdict_that_was_cut_is_told_by_its_step(tmp_path: Path) -> None:
+    recorded = (RECORDED / "missing_base.rawjson").read_text().splitlines(keepends=True)
+    lines = [line for line in recorded if not line.startswith("ERROR:")]
+    verdict = 'ERROR: failed to run Build function: .../debain/manifests/12": dial tcp 127.0.0.1:1: connection refused'
+    error = explain(tmp_path, [*lines, verdict], "mb2.Dockerfile")
+    assert error.message.startswith(
+        "app/mb2.Dockerfile:1: base image docker.io/library/debain:12 not found (its registry"
+    )
+
+
 def test_the_last_lines_of_the_failed_step_are_its_detail(tmp_path: Path) -> None:
     lines = (RECORDED / "failed_step.rawjson").read_text().splitlines(keepends=True)
     assert explain(tmp_path, lines, "bad.Dockerfile").detail == ("one", "line 1", "line 2", "line 3", "line 4")
